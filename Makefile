@@ -1,0 +1,75 @@
+# PLMS Pipeline. `make help` lists every target.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+PEERS := .bench-peers
+N ?=
+SEED ?=
+
+.PHONY: help setup run test test-ui ui lint format bench bench-peers prove-kill prove-small lock clean
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+
+$(STAMP): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed; call make PYTHON=/path/to/python3.11" if sys.version_info < (3, 11) else 0)'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $(STAMP)
+
+setup: $(STAMP) ## make .venv with the locked packages
+	@if [ -d .git ]; then $(BIN)/pre-commit install >/dev/null 2>&1 || true; fi
+
+run: setup ## from an empty checkout to calibrated estimates, KPI results, proven invariants and a report
+	$(BIN)/plms db upgrade
+	$(BIN)/plms import swebench data/samples/swebench_agent_runs.csv.gz
+	$(BIN)/plms import metr data/samples/metr_agent_runs.csv.gz
+	$(BIN)/plms kpi warehouse load data/samples/artifacts/warehouse.sql
+	$(BIN)/plms kpi inbox add data/samples/artifacts/*/
+	$(BIN)/plms nightly
+
+test: setup ## the fast tests, on SQLite and PostgreSQL
+	$(BIN)/pytest -n 2 --dist loadgroup
+
+test-ui: setup ## drive the Dagster UI in a real headless browser
+	$(BIN)/pytest -m ui plms_pipeline_tests/ui
+
+ui: setup ## the guarded Dagster UI with its daemon on http://127.0.0.1:3000
+	$(BIN)/plms ui
+
+lint: setup ## ruff, mypy --strict, import contracts
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: setup ## let ruff format and fix what it can
+	$(BIN)/ruff check --fix . || true
+	$(BIN)/ruff format .
+
+prove-kill: setup ## SIGKILL at N random moments of import and night; priors stay identical (N=50 SEED=…)
+	$(BIN)/python -m plms_pipeline_tests.proofs.kill $(if $(N),--count $(N)) $(if $(SEED),--seed $(SEED))
+
+prove-small: ## every proof with a small count, as CI runs them
+	$(MAKE) prove-kill N=6
+
+bench: setup ## compare with peers and with the limit of this machine
+	$(BIN)/python -m bench
+
+bench-peers: setup ## the peers' own environment, for `make bench`
+	$(PYTHON) -m venv $(PEERS)
+	$(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check -r bench/peers.txt
+
+lock: ## resolve requirements.lock anew (needs uv)
+	uv pip compile pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes --no-strip-extras \
+	  --no-emit-index-url --no-emit-find-links --no-header --no-annotate -o requirements.lock
+
+clean: ## remove what was built and stored; keeps data/samples
+	rm -rf $(VENV) $(PEERS) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	find data -mindepth 1 -maxdepth 1 ! -name README.md ! -name samples -exec rm -rf {} +
+	find reports -mindepth 1 -maxdepth 1 ! -name README.md -exec rm -rf {} +
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

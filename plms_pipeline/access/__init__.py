@@ -1,0 +1,1 @@
+"""Who did what: actors and the audit log."""

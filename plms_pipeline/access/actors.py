@@ -1,0 +1,25 @@
+"""Who is acting, and do we know it?
+
+From the command line an actor is `local:<operating-system user>` and unverified: nobody checked a password. From the
+guarded UI it is what the front door vouched for. An unverified actor is never the second person of a decision.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Actor:
+    """A person or process that acts; `is_verified` when something we trust vouched for the name."""
+
+    name: str
+    is_verified: bool = False
+
+
+SCHEDULE = Actor("schedule", is_verified=True)
+
+
+def local_actor(os_user: str) -> Actor:
+    """The actor of a command typed on this machine."""
+    return Actor(f"local:{os_user or 'unknown'}")

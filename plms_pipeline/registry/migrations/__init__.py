@@ -1,0 +1,1 @@
+"""Alembic migrations of the registry; `plms_pipeline.registry.migrate` runs them."""

@@ -1,0 +1,44 @@
+"""The tables of the registry, one module per domain; importing this package fills `Base.metadata`."""
+
+from plms_pipeline.registry.tables.estimates import EstimateVersion, IntervalCorrection
+from plms_pipeline.registry.tables.kpis import KpiReceipt
+from plms_pipeline.registry.tables.lanes import Lane, LaneAlias, LaneGate
+from plms_pipeline.registry.tables.operations import Lease
+from plms_pipeline.registry.tables.people import ActionLog, AuditEntry, Decision, ProjectApproval
+from plms_pipeline.registry.tables.projects import LaneOverride, Project, ProjectQuestion, TaskEstimate
+from plms_pipeline.registry.tables.receipts import DaySummary, ReceiptDay, TaskReceipt
+from plms_pipeline.registry.tables.runs import (
+    Hold,
+    ProjectArtifact,
+    ProjectRun,
+    RunPassport,
+    RunTask,
+    StateTransition,
+)
+
+__all__ = [
+    "ActionLog",
+    "AuditEntry",
+    "DaySummary",
+    "Decision",
+    "EstimateVersion",
+    "Hold",
+    "IntervalCorrection",
+    "KpiReceipt",
+    "Lane",
+    "LaneAlias",
+    "LaneGate",
+    "LaneOverride",
+    "Lease",
+    "Project",
+    "ProjectApproval",
+    "ProjectArtifact",
+    "ProjectQuestion",
+    "ProjectRun",
+    "ReceiptDay",
+    "RunPassport",
+    "RunTask",
+    "StateTransition",
+    "TaskEstimate",
+    "TaskReceipt",
+]

@@ -1,0 +1,27 @@
+"""Which words may stand in a status column? The enums of the design, and the SQL that lets a database refuse any other."""
+
+from __future__ import annotations
+
+from typing import Final
+
+RUN_KINDS: Final = ("baseline", "rehearsal", "replay", "hotfix")
+STATES: Final = ("QUEUED", "RUNNING", "SUCCESS", "FAIL", "SKIPPED")
+TERMINAL_STATES: Final = ("SUCCESS", "FAIL", "SKIPPED")
+RECEIPT_STATES: Final = ("SUCCESS", "FAIL")
+VALIDATIONS: Final = ("pending", "passed", "failed", "ungated")
+PROJECT_STATES: Final = (
+    "planning", "pending_approval", "approved", "executing", "validating", "completed", "needs_review", "cancelled",
+)  # fmt: skip
+BREACH_POLICIES: Final = ("pause", "ask", "kill")
+OPERATORS: Final = (">=", "<=", "==", ">", "<", "!=")
+APPROVAL_GATES: Final = ("prd_review", "budget_approval", "quality_override", "replan_request")
+APPROVAL_STATES: Final = ("approved", "rejected", "pending")
+COMPLEXITIES: Final = ("trivial", "simple", "moderate", "complex", "very_complex")
+STORE_HINTS: Final = ("vec", "graph", "text", "hybrid")
+ARTIFACT_KINDS: Final = ("prd", "code", "config", "model", "logs", "receipt")
+BASES: Final = ("effort", "spend")
+
+
+def one_of(column: str, words: tuple[str, ...]) -> str:
+    """The CHECK predicate that a column holds one of `words` (or NULL, which passes a CHECK)."""
+    return f"{column} IN ({', '.join(repr(word) for word in words)})"

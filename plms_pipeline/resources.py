@@ -1,0 +1,84 @@
+"""What do assets, checks and sensors reach the world through?
+
+One Dagster resource that opens settings, registry and clock when an asset body asks for them, so that importing the
+definitions touches neither database nor environment.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from functools import cached_property
+from typing import Any
+
+import dagster as dg
+from pydantic import PrivateAttr
+
+from plms_pipeline.clock import Clock, SystemClock
+from plms_pipeline.errors import BadInput
+from plms_pipeline.registry.engine import Registry
+from plms_pipeline.settings import Settings, load_settings
+
+AS_OF_TAG = "plms/as_of"
+
+
+class Plms(dg.ConfigurableResource):  # type: ignore[type-arg]
+    """Settings, registry and clock of this process; opened on first use, closed when the run ends."""
+
+    _registry: Registry | None = PrivateAttr(default=None)
+
+    @cached_property
+    def _settings(self) -> Settings:
+        return load_settings()
+
+    def settings(self) -> Settings:
+        """The validated settings."""
+        return self._settings
+
+    def clock(self) -> Clock:
+        """The machine's clock."""
+        return SystemClock()
+
+    def registry(self) -> Registry:
+        """The registry, at head.
+
+        Raises:
+            Unavailable: the database is away or not at the newest revision.
+        """
+        if self._registry is None:
+            from plms_pipeline.registry.migrate import require_head
+
+            registry = Registry.open(self.settings().database_url)
+            require_head(registry)
+            self._registry = registry
+        return self._registry
+
+    def teardown_after_execution(self, context: dg.InitResourceContext) -> None:  # noqa: ARG002 - Dagster's signature
+        """Close the registry when the run is over."""
+        if self._registry is not None:
+            self._registry.close()
+            self._registry = None
+
+
+def as_of(context: Any, clock: Clock) -> datetime:
+    """The one instant of a run: its tag `plms/as_of` (ISO 8601 with a zone), else now.
+
+    Raises:
+        BadInput: the tag is no aware ISO moment.
+    """
+    tag = context.run.tags.get(AS_OF_TAG)
+    return parse_as_of(tag) if tag else clock.now()
+
+
+def parse_as_of(text: str) -> datetime:
+    """An aware ISO 8601 moment, in UTC.
+
+    Raises:
+        BadInput: the text is no moment or has no zone.
+    """
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        moment = None
+    if moment is None or moment.tzinfo is None:
+        raise BadInput(f"The tag {AS_OF_TAG}={text!r} is no moment with a zone; write it as 2026-03-01T07:00:00+00:00.")
+    return moment.astimezone(UTC)

@@ -1,0 +1,265 @@
+"""What can be configured, and where did each value come from?
+
+Every environment variable of the project is a field here: typed, with unit, default and meaning, validated once. An
+unknown `PLMS_*` variable is an error, because a misspelt limit that is silently ignored is discovered by the bill.
+`docs/settings.md` and `plms settings` are both made from this module.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from plms_pipeline.errors import BadInput
+
+PREFIX = "PLMS_"
+
+
+def project_root() -> Path | None:
+    """The checkout that this package runs from (it holds `dagster.yaml`), or None when installed elsewhere."""
+    root = Path(__file__).resolve().parent.parent
+    return root if (root / "dagster.yaml").is_file() or (root / "pyproject.toml").is_file() else None
+
+
+def _field(default: Any, unit: str, description: str, *, secret: bool = False, **rules: Any) -> Any:
+    extra: dict[str, Any] = {"unit": unit, "secret": secret}
+    return Field(default=default, description=description, json_schema_extra=extra, **rules)
+
+
+class Settings(BaseModel):
+    """All settings, validated and frozen. Field `x` is read from the variable `PLMS_X`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=False)
+
+    data_dir: Path = _field(None, "path", "Everything the pipeline stores: registry, Parquet files, Dagster's storage.")
+    reports_dir: Path = _field(None, "path", "What people read: nightly reports, screenshots.")
+    database_url: str = _field(
+        None,
+        "URL",
+        "The registry: sqlite:///… or postgresql+psycopg://…; default registry.db in the data directory.",
+        secret=True,
+    )
+    first_day: date = _field(date(2023, 1, 1), "date", "Receipts completed before this UTC day are quarantined.")
+    max_cost_usd: Decimal = _field(Decimal(10_000), "USD", "A receipt that costs more is quarantined.", gt=0)
+    max_duration_ms: int = _field(30 * 86_400_000, "ms", "A receipt that took longer is quarantined.", gt=0)
+    max_tokens: int = _field(1_000_000_000, "tokens", "A receipt with more tokens is quarantined.", gt=0)
+    alpha: float = _field(0.3, "fraction", "Weight of the newest receipt in the trend (EWMA) of a prior.", gt=0, lt=1)
+    kpi_database_url: str | None = _field(
+        None,
+        "URL",
+        "Database that schema_diff and row_count_delta measure; default kpi_warehouse.db in the data "
+        "directory when that file exists.",
+        secret=True,
+    )
+    kpi_timeout_s: int = _field(300, "s", "Wall clock after which a KPI child process group is killed.", ge=1, le=3600)
+    neo4j_url: str | None = _field(None, "URL", "Neo4j HTTP endpoint that graph_edge_count_delta measures.")
+    neo4j_database: str = _field("neo4j", "name", "Database name at the Neo4j endpoint.", min_length=1)
+    neo4j_user: str = _field("neo4j", "name", "User at the Neo4j endpoint.")
+    neo4j_password: str | None = _field(None, "text", "Password at the Neo4j endpoint.", secret=True)
+    echo_gate: Literal["advisory", "enforce"] = _field(
+        "advisory", "mode", "Whether the echo cosine (>= 0.82) only advises or blocks like any other gate."
+    )
+    ui_host: str = _field("127.0.0.1", "host", "Address that the guarded Dagster UI binds.")
+    ui_port: int = _field(3000, "port", "Port of the guarded Dagster UI.", ge=1, le=65535)
+    ui_allowed_hosts: str = _field(
+        "localhost,127.0.0.1,[::1]", "hosts", "Host names, comma-separated, that the guarded UI answers to."
+    )
+    min_free_disk_mb: int = _field(1024, "MiB", "`plms doctor` complains below this free space.", ge=0)
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = _field("WARNING", "level", "Log level of `plms`.")
+
+    @field_validator("data_dir", "reports_dir")
+    @classmethod
+    def _absolute(cls, value: Path) -> Path:
+        return value.expanduser().resolve()
+
+    @field_validator("database_url", "kpi_database_url")
+    @classmethod
+    def _known_database(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
+        if value.startswith("postgresql://"):
+            return "postgresql+psycopg://" + value.removeprefix("postgresql://")
+        if value.startswith(("sqlite:///", "postgresql+psycopg://")):
+            return value
+        raise ValueError("must start with sqlite:/// or postgresql+psycopg://")
+
+    @property
+    def artifacts_inbox(self) -> Path:
+        """Where artifacts wait for the nightly KPI evaluation."""
+        return self.data_dir / "artifacts" / "inbox"
+
+
+@dataclass(frozen=True, slots=True)
+class SettingRow:
+    """One line of `plms settings`: `value` and `default` are already masked when the setting is secret."""
+
+    variable: str
+    value: str
+    source: str
+    unit: str
+    default: str
+    description: str
+
+
+def variable_of(field: str) -> str:
+    """The environment variable of a field: `data_dir` → `PLMS_DATA_DIR`."""
+    return PREFIX + field.upper()
+
+
+def is_secret(field: str) -> bool:
+    """Whether a field's value is masked wherever it is shown."""
+    extra = Settings.model_fields[field].json_schema_extra
+    return isinstance(extra, dict) and bool(extra.get("secret"))
+
+
+def _given(environ: Mapping[str, str]) -> dict[str, tuple[str, str]]:
+    """Field → (raw value, source) for what the environment sets; an empty variable counts as unset."""
+    known = {variable_of(field): field for field in Settings.model_fields}
+    given: dict[str, tuple[str, str]] = {}
+    for variable, raw in environ.items():
+        if not variable.startswith(PREFIX):
+            continue
+        base = variable.removesuffix("_FILE")
+        if variable in known:
+            if raw.strip():
+                given[known[variable]] = (raw.strip(), f"environment ({variable})")
+        elif base in known and is_secret(known[base]):
+            if raw.strip() and not environ.get(base, "").strip():
+                given[known[base]] = (_secret_file(variable, raw.strip()), f"file ({variable})")
+        else:
+            near = difflib.get_close_matches(variable, known, n=1)
+            hint = f"did you mean {near[0]}?" if near else "`plms settings` lists those that exist."
+            raise BadInput(f"{variable} is set but no such setting exists; {hint}", code="unknown_setting")
+    return given
+
+
+def _secret_file(variable: str, path: str) -> str:
+    try:
+        return Path(path).read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadInput(
+            f"{variable} names {path}, which cannot be read as text ({error.__class__.__name__}); "
+            "point it at a readable file that holds only the value.",
+            code="bad_setting",
+        ) from error
+
+
+def _defaults(given: Mapping[str, object]) -> dict[str, object]:
+    """The defaults that depend on where the project stands."""
+    values: dict[str, object] = {}
+    root = project_root()
+    for field, folder in (("data_dir", "data"), ("reports_dir", "reports")):
+        if field in given:
+            continue
+        if root is None:
+            raise BadInput(
+                f"{variable_of(field)} is not set and this installation is not a checkout; set it to an absolute path.",
+                code="missing_setting",
+            )
+        values[field] = root / folder
+    data_dir = Path(str(given.get("data_dir", values.get("data_dir")))).expanduser().resolve()
+    if "database_url" not in given:
+        values["database_url"] = f"sqlite:///{data_dir / 'registry.db'}"
+    warehouse = data_dir / "kpi_warehouse.db"
+    if "kpi_database_url" not in given and warehouse.is_file():
+        values["kpi_database_url"] = f"sqlite:///{warehouse}"
+    return values
+
+
+def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
+    """Read and validate every setting.
+
+    Args:
+        environ: the environment; `os.environ` when omitted.
+
+    Raises:
+        BadInput: an unknown `PLMS_*` variable, an unreadable secret file, or a value that breaks its rule.
+    """
+    given = _given(os.environ if environ is None else environ)
+    raw: dict[str, object] = {field: value for field, (value, _) in given.items()}
+    try:
+        return Settings.model_validate({**_defaults(raw), **raw})
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = str(first["loc"][0])
+        shown = "(secret)" if is_secret(field) else repr(raw.get(field))
+        raise BadInput(
+            f"{variable_of(field)}={shown} is not valid: {first['msg'].removeprefix('Value error, ')}; "
+            f"meaning: {Settings.model_fields[field].description}",
+            code="bad_setting",
+        ) from None
+
+
+def masked(value: str) -> str:
+    """A secret as it may be shown: for a URL everything but user info and query, otherwise only asterisks."""
+    scheme, separator, rest = value.partition("://")
+    if not separator:
+        return "********"
+    rest, _, query = rest.partition("?")
+    userinfo, at, host = rest.rpartition("@")
+    shown = f"{scheme}://" + ("***@" if at or userinfo else "") + host
+    return shown + ("?***" if query else "")
+
+
+def setting_rows(settings: Settings, environ: Mapping[str, str] | None = None) -> list[SettingRow]:
+    """Every setting as a line for people, in the order of the fields; secrets masked."""
+    given = _given(os.environ if environ is None else environ)
+    rows = []
+    for field, info in Settings.model_fields.items():
+        value = getattr(settings, field)
+        text = "" if value is None else str(value)
+        extra = info.json_schema_extra if isinstance(info.json_schema_extra, dict) else {}
+        rows.append(
+            SettingRow(
+                variable=variable_of(field),
+                value=masked(text) if text and is_secret(field) else text,
+                source=given[field][1] if field in given else "default",
+                unit=str(extra["unit"]),
+                default=default_text(field),
+                description=str(info.description),
+            )
+        )
+    return rows
+
+
+def default_text(field: str) -> str:
+    """A field's default as people read it, independent of this machine."""
+    computed = {
+        "data_dir": "data/ in the checkout",
+        "reports_dir": "reports/ in the checkout",
+        "database_url": "sqlite:///<data_dir>/registry.db",
+        "kpi_database_url": "sqlite:///<data_dir>/kpi_warehouse.db if it exists",
+    }
+    if field in computed:
+        return computed[field]
+    default = Settings.model_fields[field].default
+    return "" if default is None else str(default)
+
+
+def settings_markdown() -> str:
+    """The reference page `docs/settings.md`, generated; independent of machine and environment."""
+    lines = [
+        "# Settings",
+        "",
+        "Generated by `plms settings --markdown`; a test fails when this page is stale. Each variable is read from the",
+        "environment once, at start. An empty variable counts as unset; an unknown `PLMS_*` variable is an error. A secret",
+        "can be given as a file instead: `<VARIABLE>_FILE=/path`.",
+        "",
+        "| variable | unit | default | secret | meaning |",
+        "|---|---|---|---|---|",
+    ]
+    for field, info in Settings.model_fields.items():
+        extra = info.json_schema_extra if isinstance(info.json_schema_extra, dict) else {}
+        secret = "yes" if is_secret(field) else ""
+        lines.append(
+            f"| `{variable_of(field)}` | {extra['unit']} | {default_text(field)} | {secret} | {info.description} |"
+        )
+    return "\n".join(lines) + "\n"

