@@ -67,6 +67,8 @@ class Registry:
             try:
                 yield session
             finally:
+                # Rows that were read stay readable after the block; a rollback alone would expire them.
+                session.expunge_all()
                 session.rollback()
 
     @contextmanager
