@@ -1,0 +1,200 @@
+"""Which private parts of Dagster do we lean on, and for what?
+
+Dagster has no public way to place an instance's storage relative to its file, to learn from a request who launches a
+run, or to put middleware before its webserver. This is the one module that may import its private names; each of them,
+and each assumption about how it behaves, has a contract test in `plms_pipeline_tests/test_dagster_internals.py`, so
+that an upgrade that changes one of them fails there and not on somebody's night shift.
+
+Dagster loads this module in every process that opens an instance (`dagster.yaml` names it), therefore the webserver
+with its three seconds of imports is imported only where it is served.
+"""
+
+from __future__ import annotations
+
+import getpass
+import json
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dagster import DagsterInstance, Field
+from dagster._core.instance.ref import InstanceRef
+from dagster._core.run_coordinator import QueuedRunCoordinator, SubmitRunContext
+from dagster._core.workspace.context import WorkspaceProcessContext, WorkspaceRequestContext
+from dagster._core.workspace.load_target import WorkspaceFileTarget
+from dagster._serdes import ConfigurableClassData
+
+from plms_pipeline.instance.actors import ACTOR_HEADER, ACTOR_TAG, actor_from_header, continued_id, launch_of
+from plms_pipeline.instance.config import state_paths
+
+if TYPE_CHECKING:
+    from dagster import DagsterRun
+    from starlette.types import ASGIApp
+
+# `telemetry: {enabled: false}` stops the recording, not the sending: the daemon posts whatever lies in the folder
+# `logs` of DAGSTER_HOME to Dagster's makers, and asks only this variable. Every process that opens our instance
+# imports this module.
+os.environ.setdefault("DAGSTER_DISABLE_TELEMETRY", "1")
+
+
+class PlmsInstance(DagsterInstance):
+    """A Dagster instance whose storage lies beside its `dagster.yaml`, whatever the current directory is."""
+
+    @classmethod
+    def config_schema(cls) -> dict[str, Field]:
+        """Keys that this class adds to `dagster.yaml`: none."""
+        return {}
+
+    @staticmethod
+    def config_defaults(base_dir: str) -> Mapping[str, ConfigurableClassData | None]:
+        """Where storage, artifacts and compute logs lie when `dagster.yaml` does not say so.
+
+        That is `data/dagster` beside the file, or `dagster` in PLMS_DATA_DIR when that is set: so a bare
+        `dagster` command sees the same runs as `plms` with the same environment.
+
+        Args:
+            base_dir: the directory of `dagster.yaml` (DAGSTER_HOME).
+        """
+        data_dir = os.environ.get("PLMS_DATA_DIR", "").strip()
+        state = Path(data_dir).expanduser().resolve() if data_dir else Path(base_dir) / "data"
+        paths = state_paths(str(state / "dagster"))
+        defaults = dict(InstanceRef.config_defaults(paths["storage"]))
+        for key, folder in (("local_artifact_storage", "artifacts"), ("compute_logs", "compute_logs")):
+            kind = defaults[key]
+            if kind is not None:
+                defaults[key] = ConfigurableClassData(kind.module_name, kind.class_name, _base_dir(paths[folder]))
+        return defaults
+
+
+def _base_dir(path: str) -> str:
+    return f"base_dir: {json.dumps(path)}\n"
+
+
+class ActorRunCoordinator(QueuedRunCoordinator[DagsterInstance]):
+    """Dagster's run queue, which also stamps on each run who launched it (see `plms_pipeline.instance.actors`)."""
+
+    def submit_run(self, context: SubmitRunContext) -> DagsterRun:
+        """Stamp `plms/actor` and `plms/launched_from`, overwriting what the launcher wrote there, then enqueue."""
+        run = context.dagster_run
+        launch = launch_of(
+            header=context.get_request_header(ACTOR_HEADER),
+            over_http=_is_http(context),
+            tags=run.tags,
+            inherited=self._inherited_actor(run.tags),
+            os_user=os_user(),
+        )
+        self._instance.add_run_tags(run.run_id, launch.tags())
+        return super().submit_run(context)
+
+    def _inherited_actor(self, tags: Mapping[str, str]) -> str | None:
+        continued = continued_id(tags)
+        if continued is None:
+            return None
+        kind, identifier = continued
+        origin = (
+            self._instance.get_backfill(identifier) if kind == "backfill" else self._instance.get_run_by_id(identifier)
+        )
+        return origin.tags.get(ACTOR_TAG) if origin else None
+
+
+def _is_http(context: SubmitRunContext) -> bool:
+    source = getattr(context.workspace, "source", None)
+    return getattr(source, "headers", None) is not None
+
+
+def os_user() -> str:
+    """The account of this process; its number when the machine has no name for it, as in many containers."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return f"uid{os.getuid()}"
+
+
+class FrontDoorRequestContext(WorkspaceRequestContext):
+    """A request to the webserver whose backfills and reported events carry the actor of the front door."""
+
+    def _actor_tags(self) -> dict[str, str]:
+        headers = getattr(self.source, "headers", None)
+        value = headers.get(ACTOR_HEADER) if headers is not None else None
+        return {ACTOR_TAG: actor_from_header(value)} if value else {}
+
+    def get_viewer_tags(self) -> dict[str, str]:
+        """Tags that Dagster lays over those a client sent with a backfill."""
+        return self._actor_tags()
+
+    def get_reporting_user_tags(self) -> dict[str, str]:
+        """Tags of events that a person reports by hand."""
+        return self._actor_tags()
+
+
+class FrontDoorProcessContext(WorkspaceProcessContext):
+    """A workspace that hands out `FrontDoorRequestContext`s."""
+
+    def create_request_context(self, source: object | None = None) -> FrontDoorRequestContext:
+        """One request's view of the workspace; `source` is the Starlette connection it came by."""
+        return FrontDoorRequestContext(
+            instance=self.instance,
+            current_workspace=self.get_current_workspace(),
+            process_context=self,
+            version=self.version,
+            source=source,
+            read_only=self.read_only,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Webserver:
+    """Dagster's webserver as an ASGI application, *unguarded*, and what is wrong with the code it shows."""
+
+    app: ASGIApp
+    load_errors: tuple[str, ...]
+
+
+@contextmanager
+def open_webserver(workspace_file: str) -> Iterator[Webserver]:
+    """Open the instance of DAGSTER_HOME and build the webserver over the code servers of a workspace file."""
+    from dagster_webserver.app import create_app_from_workspace_process_context
+    from dagster_webserver.cli import (
+        DEFAULT_DB_STATEMENT_TIMEOUT,
+        DEFAULT_POOL_MAX_OVERFLOW,
+        DEFAULT_POOL_RECYCLE,
+    )
+    from dagster_webserver.version import __version__
+
+    target = WorkspaceFileTarget(paths=[workspace_file])
+    with DagsterInstance.get() as instance:
+        instance.optimize_for_webserver(DEFAULT_DB_STATEMENT_TIMEOUT, DEFAULT_POOL_RECYCLE, DEFAULT_POOL_MAX_OVERFLOW)
+        with FrontDoorProcessContext(instance, workspace_load_target=target, version=__version__) as workspace:
+            app: Any = create_app_from_workspace_process_context(workspace, live_data_poll_rate=2000)
+            errors = [
+                entry.load_error.message.strip()
+                for entry in workspace.get_current_workspace().code_location_entries.values()
+                if entry.load_error is not None
+            ]
+            yield Webserver(app=app, load_errors=tuple(errors))
+
+
+def code_server_arguments(module: str, socket: str, location_name: str) -> list[str]:
+    """Arguments after `python` that serve `module` as a code location on a Unix socket.
+
+    User code is loaded on the first request, so that broken code is an error that the UI shows and not a server that
+    will not start.
+    """
+    return [
+        "-m", "dagster", "api", "grpc", "--socket", socket, "--module-name", module, "--location-name", location_name,
+        "--empty-working-directory", "--lazy-load-user-code", "--use-python-environment-entry-point",
+        "--log-level", "warning",
+    ]  # fmt: skip
+
+
+def workspace_text(socket: str, location_name: str) -> str:
+    """A workspace file that names one running code server. JSON is YAML too, and quotes whatever a path contains."""
+    return json.dumps({"load_from": [{"grpc_server": {"socket": socket, "location_name": location_name}}]})
+
+
+def daemon_arguments(workspace_file: str) -> list[str]:
+    """Arguments after `python` that run the daemon on the code locations of a workspace file."""
+    return ["-m", "dagster._daemon", "run", "--log-level", "info", "--workspace", workspace_file]
