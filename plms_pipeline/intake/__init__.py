@@ -1,0 +1,1 @@
+"""Intake: importers, quarantine and the book of receipts."""

@@ -1,0 +1,1 @@
+"""What does intake read from disk, and what does it write there?"""
