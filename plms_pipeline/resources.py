@@ -1,27 +1,35 @@
 """What do assets, checks and sensors reach the world through?
 
 One Dagster resource that opens settings, registry and clock when an asset body asks for them, so that importing the
-definitions touches neither database nor environment.
+definitions touches neither database nor environment; and one IO manager for the small documents that assets hand to the
+nightly report. Dagster's default IO manager pickles: no pickle is ever loaded here.
 """
 
 from __future__ import annotations
 
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
 from pydantic import PrivateAttr
 
 from plms_pipeline.clock import Clock, SystemClock
-from plms_pipeline.errors import BadInput
+from plms_pipeline.errors import BadInput, NoData, PlmsError, Unavailable
 from plms_pipeline.registry.engine import Registry
+from plms_pipeline.registry.types import canonical_json
 from plms_pipeline.settings import Settings, load_settings
 
 AS_OF_TAG = "plms/as_of"
+DOCUMENTS = "documents"
 
 
-class Plms(dg.ConfigurableResource):  # type: ignore[type-arg]
+class Plms(dg.ConfigurableResource[Any]):
     """Settings, registry and clock of this process; opened on first use, closed when the run ends."""
 
     _registry: Registry | None = PrivateAttr(default=None)
@@ -57,6 +65,49 @@ class Plms(dg.ConfigurableResource):  # type: ignore[type-arg]
         if self._registry is not None:
             self._registry.close()
             self._registry = None
+
+
+class Documents(dg.ConfigurableIOManager):
+    """Small JSON documents, one per asset: `$PLMS_DATA_DIR/documents/<asset>.json`, replaced atomically."""
+
+    def _path(self, asset_key: dg.AssetKey) -> Path:
+        return load_settings().data_dir / "documents" / f"{'__'.join(asset_key.path)}.json"
+
+    def handle_output(self, context: dg.OutputContext, obj: Any) -> None:
+        """Write the document of an asset; equal documents give equal bytes."""
+        path = self._path(context.asset_key)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_name(f".{path.name}.{os.getpid()}.part")
+        with partial.open("w", encoding="utf-8") as file:
+            file.write(canonical_json(obj) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+
+    def load_input(self, context: dg.InputContext) -> Any:
+        """Read the document of an upstream asset.
+
+        Raises:
+            NoData: the asset was never materialized here.
+        """
+        path = self._path(context.asset_key)
+        if not path.is_file():
+            raise NoData(
+                f"The asset {context.asset_key.to_user_string()} has no document at {path}; materialize it first "
+                "(`plms nightly` materializes all of them)."
+            )
+        return json.loads(path.read_text(encoding="utf-8"))
+
+
+@contextmanager
+def no_retry_for_permanent_errors() -> Iterator[None]:
+    """Bad input does not become good by trying again: stop Dagster's retry policy for it, keep it for outages."""
+    try:
+        yield
+    except Unavailable:
+        raise
+    except PlmsError as error:
+        raise dg.Failure(description=f"{error.code}: {error.message}", allow_retries=False) from error
 
 
 def as_of(context: Any, clock: Clock) -> datetime:

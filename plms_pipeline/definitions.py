@@ -1,0 +1,22 @@
+"""The one Definitions object: merges what each domain offers, nothing else."""
+
+from __future__ import annotations
+
+import dagster as dg
+
+from plms_pipeline.estimates import defs as estimates
+from plms_pipeline.intake import defs as intake
+from plms_pipeline.invariants import defs as invariants
+from plms_pipeline.kpis import defs as kpis
+from plms_pipeline.monitoring import defs as monitoring
+from plms_pipeline.resources import DOCUMENTS, Documents, Plms
+
+defs = dg.Definitions(
+    assets=[*intake.ASSETS, *estimates.ASSETS, *kpis.ASSETS, *invariants.ASSETS, *monitoring.ASSETS],
+    asset_checks=[*invariants.CHECKS],
+    jobs=[*monitoring.JOBS],
+    schedules=[*monitoring.SCHEDULES],
+    resources={"plms": Plms(), DOCUMENTS: Documents(), **intake.resources(), **monitoring.resources()},
+    # A step in a process of its own costs two seconds of imports and buys nothing here: the steps share two cores.
+    executor=dg.in_process_executor,
+)

@@ -1,0 +1,1 @@
+"""The nightly report as a page: charts and HTML, made from the summary alone."""
