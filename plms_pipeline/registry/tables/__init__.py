@@ -6,6 +6,7 @@ from plms_pipeline.registry.tables.lanes import Lane, LaneAlias, LaneGate
 from plms_pipeline.registry.tables.operations import Lease
 from plms_pipeline.registry.tables.people import ActionLog, AuditEntry, Decision, ProjectApproval
 from plms_pipeline.registry.tables.projects import LaneOverride, Project, ProjectQuestion, TaskEstimate
+from plms_pipeline.registry.tables.proofs import ProofMark
 from plms_pipeline.registry.tables.receipts import DaySummary, ReceiptDay, TaskReceipt
 from plms_pipeline.registry.tables.runs import (
     Hold,
@@ -35,6 +36,7 @@ __all__ = [
     "ProjectArtifact",
     "ProjectQuestion",
     "ProjectRun",
+    "ProofMark",
     "ReceiptDay",
     "RunPassport",
     "RunTask",
