@@ -12,7 +12,6 @@ with its three seconds of imports is imported only where it is served.
 from __future__ import annotations
 
 import getpass
-import json
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -28,7 +27,7 @@ from dagster._core.workspace.load_target import WorkspaceFileTarget
 from dagster._serdes import ConfigurableClassData
 
 from plms_pipeline.instance.actors import ACTOR_HEADER, ACTOR_TAG, actor_from_header, continued_id, launch_of
-from plms_pipeline.instance.config import state_paths
+from plms_pipeline.instance.config import quoted, state_paths
 
 if TYPE_CHECKING:
     from dagster import DagsterRun
@@ -58,9 +57,10 @@ class PlmsInstance(DagsterInstance):
         Args:
             base_dir: the directory of `dagster.yaml` (DAGSTER_HOME).
         """
-        data_dir = os.environ.get("PLMS_DATA_DIR", "").strip()
-        state = Path(data_dir).expanduser().resolve() if data_dir else Path(base_dir) / "data"
-        paths = state_paths(str(state / "dagster"))
+        from plms_pipeline.settings import load_settings
+
+        data_dir = load_settings().data_dir if os.environ.get("PLMS_DATA_DIR", "").strip() else Path(base_dir) / "data"
+        paths = state_paths(str(data_dir / "dagster"))
         defaults = dict(InstanceRef.config_defaults(paths["storage"]))
         for key, folder in (("local_artifact_storage", "artifacts"), ("compute_logs", "compute_logs")):
             kind = defaults[key]
@@ -70,7 +70,7 @@ class PlmsInstance(DagsterInstance):
 
 
 def _base_dir(path: str) -> str:
-    return f"base_dir: {json.dumps(path)}\n"
+    return f"base_dir: {quoted(path)}\n"
 
 
 class ActorRunCoordinator(QueuedRunCoordinator[DagsterInstance]):
@@ -191,8 +191,9 @@ def code_server_arguments(module: str, socket: str, location_name: str) -> list[
 
 
 def workspace_text(socket: str, location_name: str) -> str:
-    """A workspace file that names one running code server. JSON is YAML too, and quotes whatever a path contains."""
-    return json.dumps({"load_from": [{"grpc_server": {"socket": socket, "location_name": location_name}}]})
+    """The text of a workspace file that names one running code server."""
+    server = f"{{socket: {quoted(socket)}, location_name: {quoted(location_name)}}}"
+    return f"load_from:\n  - grpc_server: {server}\n"
 
 
 def daemon_arguments(workspace_file: str) -> list[str]:

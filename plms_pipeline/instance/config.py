@@ -8,8 +8,6 @@ empty history. There the storage is therefore found by `PlmsInstance`, relative 
 
 from __future__ import annotations
 
-import json
-
 _HEADER_DEFAULT = """\
 # The default Dagster instance: DAGSTER_HOME is this directory, everything it stores lies under data/dagster.
 # With another PLMS_DATA_DIR, `plms` writes and uses $PLMS_DATA_DIR/dagster/dagster.yaml, equal but for the paths.
@@ -128,6 +126,17 @@ python_logs:
   python_log_level: INFO
 """
 
+
+def quoted(text: str) -> str:
+    """A YAML scalar that reads back as exactly this text. JSON's quoting does not: YAML takes the two halves of a
+    surrogate pair for two characters."""
+    return (
+        '"'
+        + "".join(c if c.isascii() and c.isprintable() and c not in '"\\' else f"\\U{ord(c):08x}" for c in text)
+        + '"'
+    )
+
+
 STATE_FOLDERS = ("storage", "artifacts", "compute_logs")
 
 
@@ -138,14 +147,14 @@ def state_paths(state_dir: str) -> dict[str, str]:
 
 def checkout_yaml() -> str:
     """The text of the checkout's own `dagster.yaml`: free of absolute paths."""
-    return f"{_HEADER_DEFAULT}\n{_STORAGE_BESIDE_THIS_FILE}\n{_COMMON}"
+    return f"{_HEADER_DEFAULT}\n{_STORAGE_BESIDE_THIS_FILE}{_COMMON}"
 
 
 def instance_yaml(state_dir: str) -> str:
     """The text of a `dagster.yaml` whose storage lies in `state_dir`.
 
     Args:
-        state_dir: absolute path. Written as a JSON string, which YAML reads verbatim whatever it contains.
+        state_dir: absolute path.
     """
-    quoted = {name: json.dumps(path) for name, path in state_paths(state_dir).items()}
-    return f"{_HEADER_WRITTEN}\n{_STORAGE_AT.format(**quoted)}\n{_COMMON}"
+    paths = {name: quoted(path) for name, path in state_paths(state_dir).items()}
+    return f"{_HEADER_WRITTEN}\n{_STORAGE_AT.format(**paths)}\n{_COMMON}"

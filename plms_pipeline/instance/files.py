@@ -47,7 +47,7 @@ def dagster_home(settings: Settings) -> Path:
     Both name the same storage for the checkout's own data directory, because `PlmsInstance` looks for it there.
     """
     root = project_root()
-    if root is not None and settings.data_dir == root / "data" and (root / CONFIG_FILE).is_file():
+    if root is not None and settings.data_dir == (root / "data").resolve() and (root / CONFIG_FILE).is_file():
         return root
     return dagster_state_dir(settings)
 

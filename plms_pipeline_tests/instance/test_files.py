@@ -1,0 +1,142 @@
+"""Which Dagster instance a command uses, from whatever directory it is started."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from plms_pipeline.errors import BadInput, VerdictNo
+from plms_pipeline.instance import files
+from plms_pipeline.instance.files import dagster_home, exclusive, prepare_instance, write_if_different
+from plms_pipeline.settings import Settings, load_settings, project_root
+
+TINY = "plms_pipeline_tests.web.tiny_definitions"
+
+
+def _settings(data_dir: Path) -> Settings:
+    return load_settings({"PLMS_DATA_DIR": str(data_dir), "PLMS_REPORTS_DIR": str(data_dir / "reports")})
+
+
+def test_the_checkouts_own_data_directory_is_the_default_instance() -> None:
+    """`DAGSTER_HOME=$PWD dagster …` and `plms …` would otherwise show two histories."""
+    settings = load_settings({})
+    assert dagster_home(settings) == project_root()
+    environ: dict[str, str] = {}
+    prepared = prepare_instance(settings, environ)
+    assert prepared.is_default
+    assert environ["DAGSTER_HOME"] == str(project_root())
+
+
+def test_another_data_directory_has_its_own_instance(settings: Settings) -> None:
+    """Two data directories that share a history would show each other's runs."""
+    environ: dict[str, str] = {}
+    prepared = prepare_instance(settings, environ)
+    assert prepared.home == settings.data_dir / "dagster"
+    assert environ == {"DAGSTER_HOME": str(prepared.home), "DAGSTER_DISABLE_TELEMETRY": "1"}
+    config = yaml.safe_load(prepared.config_file.read_text())
+    assert Path(config["storage"]["sqlite"]["base_dir"]).is_absolute()
+    assert Path(config["storage"]["sqlite"]["base_dir"]).is_dir()
+
+
+def test_the_file_is_written_only_when_it_differs(settings: Settings) -> None:
+    """A rewrite by each command would race with the daemon that reads it, and fail on a read-only mount."""
+    config_file = prepare_instance(settings, {}).config_file
+    os.utime(config_file, ns=(1, 1))
+    prepare_instance(settings, {})
+    assert config_file.stat().st_mtime_ns == 1
+    config_file.write_text("telemetry: {enabled: true}\n")
+    prepare_instance(settings, {})
+    assert yaml.safe_load(config_file.read_text())["telemetry"] == {"enabled": False}
+    assert [path.name for path in config_file.parent.iterdir() if path.name.startswith(".dagster")] == []
+
+
+def test_a_failed_write_leaves_the_old_file_and_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A full disk would otherwise leave half an instance file, and every later command broken."""
+    target = tmp_path / "dagster.yaml"
+    target.write_text("old")
+
+    def full_disk(_descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(files.os, "fsync", full_disk)
+    with pytest.raises(OSError, match="No space"):
+        write_if_different(target, "new")
+    assert target.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_a_data_directory_that_is_a_file_is_one_clear_error(tmp_path: Path) -> None:
+    """A traceback would not say which setting to change."""
+    (tmp_path / "data").write_text("I am a file")
+    with pytest.raises(BadInput, match=r"cannot be written .* PLMS_DATA_DIR"):
+        prepare_instance(_settings(tmp_path / "data"), {})
+
+
+def test_children_are_told_the_paths_that_this_process_settled_on(tmp_path: Path) -> None:
+    """A path that is spelled relative would otherwise be another directory to a child that runs elsewhere."""
+    settings = _settings(tmp_path / "here")
+    environ = {"PLMS_DATA_DIR": "here", "PLMS_REPORTS_DIR": "there", "PLMS_DATABASE_URL": "sqlite:///x.db"}
+    prepare_instance(settings, environ)
+    assert environ["PLMS_DATA_DIR"] == str(tmp_path / "here")
+    assert environ["PLMS_REPORTS_DIR"] == str(tmp_path / "here" / "reports")
+    assert environ["PLMS_DATABASE_URL"] == settings.database_url
+
+
+def test_a_lock_says_who_holds_it_and_is_free_again_afterwards(tmp_path: Path) -> None:
+    """Two daemons on one instance start every scheduled run twice."""
+    lock = tmp_path / "ui.lock"
+    with exclusive(lock, "process 7, http://x", "`plms ui`"):
+        second = exclusive(lock, "process 8", "`plms ui`")
+        with pytest.raises(VerdictNo, match=r"`plms ui` already runs .*process 7, http://x") as caught:
+            second.__enter__()
+        assert (caught.value.code, caught.value.exit_code) == ("already_running", 1)
+    with exclusive(lock, "process 9", "`plms ui`"):
+        assert lock.read_text() == "process 9"
+
+
+def _dagster(home: Path, cwd: Path, *arguments: str, environ: dict[str, str] | None = None) -> str:
+    clean = {key: value for key, value in os.environ.items() if not key.startswith(("PLMS_", "DAGSTER_"))}
+    result = subprocess.run(
+        [sys.executable, "-W", "ignore", "-m", "dagster", *arguments],
+        cwd=cwd,
+        env={**clean, "DAGSTER_HOME": str(home), "PYTHONPATH": f":{project_root()}", **(environ or {})},
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    return result.stdout + result.stderr
+
+
+def test_a_default_instance_is_the_same_from_every_directory(tmp_path: Path) -> None:
+    """A relative base_dir in `dagster.yaml` was seen to open a second, empty history in the current directory."""
+    root = project_root()
+    assert root is not None
+    checkout, elsewhere = tmp_path / "checkout", tmp_path / "elsewhere"
+    checkout.mkdir()
+    elsewhere.mkdir()
+    shutil.copy(root / "dagster.yaml", checkout)
+    _dagster(checkout, elsewhere, "asset", "materialize", "-m", TINY, "--select", "tiny_receipts")
+    assert list(elsewhere.iterdir()) == []
+    assert (checkout / "data" / "dagster" / "storage" / "history" / "runs.db").is_file()
+    assert _dagster(checkout, checkout, "run", "list").count("Run: ") == 1
+    assert {path.name for path in checkout.iterdir()} == {"dagster.yaml", "data"}
+
+
+def test_a_bare_dagster_command_follows_the_data_directory_too(tmp_path: Path) -> None:
+    """`PLMS_DATA_DIR=x DAGSTER_HOME=$PWD dagster …` would otherwise write the assets of x and the history of another."""
+    root = project_root()
+    assert root is not None
+    settings = _settings(tmp_path / "mine")
+    home = prepare_instance(settings, {}).home
+    _dagster(
+        root, tmp_path, "asset", "materialize", "-m", TINY, "--select", "tiny_receipts",
+        environ={"PLMS_DATA_DIR": str(tmp_path / "mine")},
+    )  # fmt: skip
+    assert _dagster(home, tmp_path, "run", "list").count("Run: ") == 1
