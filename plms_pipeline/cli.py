@@ -17,9 +17,12 @@ from typing import Any
 
 import typer
 from typer.core import TyperGroup
+from typer.exceptions import TyperException
 
 from plms_pipeline import __version__
-from plms_pipeline.errors import PlmsError
+from plms_pipeline.errors import BadInput, PlmsError, Unavailable
+
+INTERRUPTED = 130
 
 # command → (module, what it is in `plms --help`). The module offers `app`, a Typer with the command(s) under that name.
 COMMANDS: dict[str, tuple[str, str]] = {
@@ -50,7 +53,10 @@ class LazyGroup(TyperGroup):
         if cmd_name not in COMMANDS:
             return None
         module_name, _, attribute = COMMANDS[cmd_name][0].partition(":")
-        command = typer.main.get_command(getattr(importlib.import_module(module_name), attribute))
+        offered = getattr(importlib.import_module(module_name), attribute)
+        # Completion would be installed for a program of the subcommand's name.
+        offered._add_completion = False
+        command = typer.main.get_command(offered)
         command.name = cmd_name
         return command
 
@@ -87,26 +93,62 @@ def report_error(error: PlmsError, *, as_json: bool) -> None:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run `plms` and return its exit code: 0 done and true, 1 the verdict is no, 2 bad use, 3 no data, 4 away, 130."""
     arguments = list(sys.argv[1:] if argv is None else argv)
-    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s %(message)s")
-    signal.signal(signal.SIGINT, _interrupted)
-    command: Any = typer.main.get_command(app)
+    as_json = "--json" in arguments
+    level = os.environ.get("PLMS_LOG_LEVEL", "").strip()
+    logging.basicConfig(
+        # A wrong level is refused with all other settings, by the command itself.
+        level=level if level in logging.getLevelNamesMapping() else logging.WARNING,
+        format="%(asctime)s %(levelname)s %(name)s %(message)s",
+    )
+    # A shell starts background jobs with SIGINT ignored; `kill -INT` means it all the same.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
-        command.main(args=arguments, prog_name="plms")
+        return _run(arguments)
     except PlmsError as error:
-        report_error(error, as_json="--json" in arguments)
+        report_error(error, as_json=as_json)
         return error.exit_code
-    except SystemExit as stop:
-        return stop.code if isinstance(stop.code, int) else int(bool(stop.code))
     except BrokenPipeError:
         # The reader of our output went away (`plms … | head`): nothing more to say, and nothing went wrong.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return 0
+        return 0
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        detail = f"{where}{error.strerror or error}; check the disk, the path and its rights, then run the same again."
+        report_error(Unavailable(detail, code="os_error"), as_json=as_json)
+        return Unavailable.default_exit_code
 
 
-def _interrupted(_number: int, _frame: object) -> None:
-    raise PlmsError(
-        "Interrupted; what was finished is kept, run the same command again.", code="interrupted", exit_code=130
-    )
+def _run(arguments: list[str]) -> int:
+    """Run the command; what Typer would print or exit with by itself becomes one of our errors."""
+    command: Any = typer.main.get_command(app)
+    try:
+        code = command.main(args=arguments, prog_name="plms", standalone_mode=False)
+        sys.stdout.flush()
+    except TyperException as error:
+        if not arguments or type(error).__name__ == "NoArgsIsHelpError":
+            typer.echo(error.format_message(), err=True)
+            return BadInput.default_exit_code
+        raise BadInput(_usage_sentence(error), code="bad_usage") from None
+    except SystemExit as stop:
+        # Typer answers a closed pipe with exit(1), which would read as "the verdict is no".
+        if isinstance(stop.__context__, BrokenPipeError):
+            raise stop.__context__ from None
+        return stop.code if isinstance(stop.code, int) else int(bool(stop.code))
+    except (KeyboardInterrupt, typer.Abort):
+        code = INTERRUPTED
+    if code == INTERRUPTED:
+        raise PlmsError(
+            "Interrupted; what was finished is kept, run the same command again.",
+            code="interrupted",
+            exit_code=INTERRUPTED,
+        )
+    return code if isinstance(code, int) else 0
+
+
+def _usage_sentence(error: TyperException) -> str:
+    context = getattr(error, "ctx", None)
+    where = context.command_path if context else "plms"
+    return f"{error.format_message().rstrip('.')}; `{where} --help` shows how it is used."
 
 
 def entry_point() -> None:

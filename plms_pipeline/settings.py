@@ -15,6 +15,7 @@ from datetime import date
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, Literal
+from urllib.parse import unquote
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
@@ -29,9 +30,36 @@ def project_root() -> Path | None:
     return root if (root / "dagster.yaml").is_file() or (root / "pyproject.toml").is_file() else None
 
 
+INT64_MAX = 2**63 - 1
+
+
+def _anchored(text: str) -> Path:
+    """An absolute path without symbolic links; a relative one starts at the checkout, never at the current directory.
+
+    Raises:
+        ValueError: the path is relative and there is no checkout, or `~name` is nobody's home.
+    """
+    try:
+        path = Path(text).expanduser()
+    except RuntimeError:
+        raise ValueError("starts with the home directory of a user that does not exist") from None
+    if not path.is_absolute():
+        root = project_root()
+        if root is None:
+            raise ValueError("must be an absolute path, because this installation is not a checkout")
+        path = root / path
+    return path.resolve()
+
+
+def _sqlite_url(file: Path) -> str:
+    """The URL of a database file; a database URL is percent-encoded, a path is not."""
+    return f"sqlite:///{str(file).replace('%', '%25').replace('?', '%3F')}"
+
+
 def _field(default: Any, unit: str, description: str, *, secret: bool = False, **rules: Any) -> Any:
     extra: dict[str, Any] = {"unit": unit, "secret": secret}
-    return Field(default=default, description=description, json_schema_extra=extra, **rules)
+    # repr=False: a settings object ends up in logs and tracebacks, a password must not.
+    return Field(default=default, description=description, json_schema_extra=extra, repr=not secret, **rules)
 
 
 class Settings(BaseModel):
@@ -48,9 +76,11 @@ class Settings(BaseModel):
         secret=True,
     )
     first_day: date = _field(date(2023, 1, 1), "date", "Receipts completed before this UTC day are quarantined.")
-    max_cost_usd: Decimal = _field(Decimal(10_000), "USD", "A receipt that costs more is quarantined.", gt=0)
-    max_duration_ms: int = _field(30 * 86_400_000, "ms", "A receipt that took longer is quarantined.", gt=0)
-    max_tokens: int = _field(1_000_000_000, "tokens", "A receipt with more tokens is quarantined.", gt=0)
+    max_cost_usd: Decimal = _field(Decimal(10_000), "USD", "A receipt that costs more is quarantined.", gt=0, lt=10**8)
+    max_duration_ms: int = _field(
+        30 * 86_400_000, "ms", "A receipt that took longer is quarantined.", gt=0, le=INT64_MAX
+    )
+    max_tokens: int = _field(1_000_000_000, "tokens", "A receipt with more tokens is quarantined.", gt=0, le=INT64_MAX)
     alpha: float = _field(0.3, "fraction", "Weight of the newest receipt in the trend (EWMA) of a prior.", gt=0, lt=1)
     kpi_database_url: str | None = _field(
         None,
@@ -75,10 +105,16 @@ class Settings(BaseModel):
     min_free_disk_mb: int = _field(1024, "MiB", "`plms doctor` complains below this free space.", ge=0)
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = _field("WARNING", "level", "Log level of `plms`.")
 
-    @field_validator("data_dir", "reports_dir")
+    @field_validator("data_dir", "reports_dir", mode="before")
     @classmethod
-    def _absolute(cls, value: Path) -> Path:
-        return value.expanduser().resolve()
+    def _absolute(cls, value: object) -> Path:
+        return _anchored(str(value))
+
+    @field_validator("first_day", mode="before")
+    @classmethod
+    def _calendar_day(cls, value: object) -> object:
+        # pydantic also reads a number as seconds since 1970: PLMS_FIRST_DAY=0 would admit fifty years of receipts.
+        return date.fromisoformat(value) if isinstance(value, str) else value
 
     @field_validator("database_url", "kpi_database_url")
     @classmethod
@@ -87,9 +123,15 @@ class Settings(BaseModel):
             return None
         if value.startswith("postgresql://"):
             return "postgresql+psycopg://" + value.removeprefix("postgresql://")
-        if value.startswith(("sqlite:///", "postgresql+psycopg://")):
+        if value.startswith("postgresql+psycopg://"):
             return value
-        raise ValueError("must start with sqlite:/// or postgresql+psycopg://")
+        scheme, separator, path = value.partition("sqlite:///")
+        if scheme or not separator:
+            raise ValueError("must start with sqlite:/// or postgresql+psycopg://")
+        file, question, query = path.partition("?")
+        if not file or file == ":memory:":
+            raise ValueError("must name a file: a database in memory is gone when the command ends")
+        return f"{_sqlite_url(_anchored(unquote(file)))}{question}{query}"
 
     @property
     def artifacts_inbox(self) -> Path:
@@ -143,13 +185,16 @@ def _given(environ: Mapping[str, str]) -> dict[str, tuple[str, str]]:
 
 def _secret_file(variable: str, path: str) -> str:
     try:
-        return Path(path).read_text(encoding="utf-8").strip()
+        value = Path(path).read_text(encoding="utf-8").strip()
+        problem = "" if value else "is empty"
     except (OSError, UnicodeDecodeError) as error:
+        value, problem = "", f"cannot be read as text ({error.__class__.__name__})"
+    if problem:
         raise BadInput(
-            f"{variable} names {path}, which cannot be read as text ({error.__class__.__name__}); "
-            "point it at a readable file that holds only the value.",
+            f"{variable} names {path}, which {problem}; point it at a readable file that holds only the value.",
             code="bad_setting",
-        ) from error
+        )
+    return value
 
 
 def _defaults(given: Mapping[str, object]) -> dict[str, object]:
@@ -165,12 +210,15 @@ def _defaults(given: Mapping[str, object]) -> dict[str, object]:
                 code="missing_setting",
             )
         values[field] = root / folder
-    data_dir = Path(str(given.get("data_dir", values.get("data_dir")))).expanduser().resolve()
+    try:
+        data_dir = _anchored(str(given.get("data_dir", values.get("data_dir"))))
+    except ValueError:
+        return {**values, "database_url": None}  # Validation says what is wrong with the data directory.
     if "database_url" not in given:
-        values["database_url"] = f"sqlite:///{data_dir / 'registry.db'}"
+        values["database_url"] = _sqlite_url(data_dir / "registry.db")
     warehouse = data_dir / "kpi_warehouse.db"
     if "kpi_database_url" not in given and warehouse.is_file():
-        values["kpi_database_url"] = f"sqlite:///{warehouse}"
+        values["kpi_database_url"] = _sqlite_url(warehouse)
     return values
 
 
@@ -188,9 +236,10 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
     try:
         return Settings.model_validate({**_defaults(raw), **raw})
     except ValidationError as error:
+        # The database URL is derived from the data directory, which comes first.
         first = error.errors()[0]
         field = str(first["loc"][0])
-        shown = "(secret)" if is_secret(field) else repr(raw.get(field))
+        shown = repr(shown_value(field, str(raw.get(field))))
         raise BadInput(
             f"{variable_of(field)}={shown} is not valid: {first['msg'].removeprefix('Value error, ')}; "
             f"meaning: {Settings.model_fields[field].description}",
@@ -199,14 +248,24 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
 
 
 def masked(value: str) -> str:
-    """A secret as it may be shown: for a URL everything but user info and query, otherwise only asterisks."""
+    """A secret as it may be shown: for a URL everything but user info and query, otherwise only asterisks.
+
+    A password may hold `@`, `?` and `/` although it should not; where it is unclear what is password and what is host,
+    nothing after the scheme is shown.
+    """
     scheme, separator, rest = value.partition("://")
     if not separator:
         return "********"
-    rest, _, query = rest.partition("?")
-    userinfo, at, host = rest.rpartition("@")
-    shown = f"{scheme}://" + ("***@" if at or userinfo else "") + host
-    return shown + ("?***" if query else "")
+    rest, question, query = rest.partition("?")
+    if "@" in query:
+        return f"{scheme}://***"
+    _, at, host = rest.rpartition("@")
+    return f"{scheme}://" + ("***@" if at else "") + host + ("?***" if question else "")
+
+
+def shown_value(field: str, text: str) -> str:
+    """A value of a field as it may be shown. Every URL is masked: people put passwords into any of them."""
+    return masked(text) if text and (is_secret(field) or "://" in text) else text
 
 
 def setting_rows(settings: Settings, environ: Mapping[str, str] | None = None) -> list[SettingRow]:
@@ -220,7 +279,7 @@ def setting_rows(settings: Settings, environ: Mapping[str, str] | None = None) -
         rows.append(
             SettingRow(
                 variable=variable_of(field),
-                value=masked(text) if text and is_secret(field) else text,
+                value=shown_value(field, text),
                 source=given[field][1] if field in given else "default",
                 unit=str(extra["unit"]),
                 default=default_text(field),
@@ -251,7 +310,8 @@ def settings_markdown() -> str:
         "",
         "Generated by `plms settings --markdown`; a test fails when this page is stale. Each variable is read from the",
         "environment once, at start. An empty variable counts as unset; an unknown `PLMS_*` variable is an error. A secret",
-        "can be given as a file instead: `<VARIABLE>_FILE=/path`.",
+        "can be given as a file instead: `<VARIABLE>_FILE=/path`. A relative path starts at the checkout, not at the current",
+        "directory.",
         "",
         "| variable | unit | default | secret | meaning |",
         "|---|---|---|---|---|",

@@ -17,16 +17,27 @@ from typing import Any
 
 from sqlalchemy import Engine, create_engine, event
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
+from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError, SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from plms_pipeline.clock import SystemClock
-from plms_pipeline.errors import BadInput, Unavailable
+from plms_pipeline.errors import BadInput, PlmsError, Unavailable
 from plms_pipeline.settings import masked
 
 BUSY_TIMEOUT_S = 30.0
 # The guides' SQL is PostgreSQL; this is the one construct of it that SQLite cannot parse.
 _INTERVAL = re.compile(r"NOW\(\)\s*-\s*INTERVAL\s*'(\d+)\s+(second|minute|hour|day|month|year)s?'", re.IGNORECASE)
+
+
+_RIGHTS = "check PLMS_DATABASE_URL and that the file and its folder may be read and written"
+_SQLITE_REMEDIES = {
+    sqlite3.SQLITE_CANTOPEN: _RIGHTS,
+    sqlite3.SQLITE_READONLY: _RIGHTS,
+    sqlite3.SQLITE_PERM: _RIGHTS,
+    sqlite3.SQLITE_BUSY: f"another process has been writing for {BUSY_TIMEOUT_S:.0f} s: wait for it, or find and stop it",
+    sqlite3.SQLITE_FULL: "free some space and run the same command again: nothing was half-written",
+    sqlite3.SQLITE_IOERR: "check the disk: what was committed before is safe",
+}
 
 
 class Registry:
@@ -44,14 +55,16 @@ class Registry:
         """
         try:
             parsed = make_url(url)
-        except ArgumentError:
+        except (ArgumentError, ValueError):  # ValueError: a port that is no number
             raise BadInput(
                 f"{masked(url)} is no database URL; use sqlite:////absolute/path.db or postgresql+psycopg://host/name.",
                 code="bad_database_url",
             ) from None
         if parsed.get_backend_name() == "sqlite":
             return cls(_sqlite_engine(url, parsed.database))
-        return cls(create_engine(url, pool_size=4, max_overflow=4, pool_pre_ping=True))
+        engine = create_engine(url, pool_size=4, max_overflow=4, pool_pre_ping=True)
+        event.listen(engine, "connect", _prepare_postgresql)
+        return cls(engine)
 
     @property
     def dialect(self) -> str:
@@ -93,22 +106,42 @@ def _translated(engine: Engine) -> Iterator[None]:
     """Turn "the database is away" into the one error that says so."""
     try:
         yield
-    except OperationalError as error:
-        if not _is_outage(error):
+    except DBAPIError as error:
+        told = outage(engine, error)
+        if told is None:
             raise
-        url = engine.url.render_as_string(hide_password=True)
-        raise Unavailable(
-            f"The registry {masked(url)} does not answer ({str(error.orig).strip().splitlines()[0]}); "
-            "check PLMS_DATABASE_URL, that the server runs and that the file and its folder may be read and written.",
-            code="registry_unavailable",
-        ) from error
+        raise told from error
 
 
-def _is_outage(error: DBAPIError) -> bool:
-    text = str(error.orig).lower()
+def outage(engine: Engine, error: SQLAlchemyError) -> PlmsError | None:
+    """The error for people when `error` means that the database is away, full, locked or damaged; else None."""
+    if not isinstance(error, DBAPIError):
+        return None
+    reason = str(error.orig).strip().splitlines()[0] if str(error.orig).strip() else type(error.orig).__name__
+    name = masked(engine.url.render_as_string(hide_password=True))
     if isinstance(error.orig, sqlite3.Error):
-        return any(sign in text for sign in ("unable to open", "locked", "readonly", "disk i/o", "full"))
-    return error.connection_invalidated or any(sign in text for sign in ("connection", "could not", "terminat"))
+        return _sqlite_outage(error.orig, name, reason)
+    if error.connection_invalidated or isinstance(error, OperationalError):
+        return Unavailable(
+            f"The registry {name} does not answer ({reason}); check PLMS_DATABASE_URL and that the server runs.",
+            code="registry_unavailable",
+        )
+    return None
+
+
+def _sqlite_outage(error: sqlite3.Error, name: str, reason: str) -> PlmsError | None:
+    # The primary result code is the lowest byte of the extended one.
+    primary = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
+    if primary in {sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT}:
+        return BadInput(
+            f"The registry {name} is no intact SQLite database ({reason}); restore it from a backup or from the copy "
+            "beside it (registry.db.before-<revision>), or point PLMS_DATABASE_URL at the right file.",
+            code="registry_damaged",
+        )
+    remedy = _SQLITE_REMEDIES.get(primary)
+    if remedy is None:
+        return None
+    return Unavailable(f"The registry {name} cannot be used ({reason}); {remedy}.", code="registry_unavailable")
 
 
 def _sqlite_engine(url: str, database: str | None) -> Engine:
@@ -140,6 +173,13 @@ def _prepare_sqlite(connection: sqlite3.Connection, _record: object) -> None:
     cursor.close()
 
 
+def _prepare_postgresql(connection: Any, _record: object) -> None:
+    # A DATE that is compared with NOW() becomes midnight in the session's zone; days of the books are UTC days.
+    with connection.cursor() as cursor:
+        cursor.execute("SET TIME ZONE 'UTC'")
+    connection.commit()
+
+
 def _sqlite_now() -> str:
     return SystemClock().now().strftime("%Y-%m-%d %H:%M:%S.%f")
 
@@ -152,6 +192,6 @@ def _begin_sqlite(connection: Any) -> None:
 def _speak_sqlite(
     _connection: Any, _cursor: Any, statement: str, parameters: Any, _context: Any, _many: bool
 ) -> tuple[str, Any]:
-    if "INTERVAL" in statement:
+    if "interval" in statement.lower():
         statement = _INTERVAL.sub(r"datetime('now', '-\1 \2')", statement)
     return statement, parameters

@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import select
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
 from plms_pipeline.registry.tables import Lease
@@ -47,11 +48,11 @@ def acquire(
     is_dead: Callable[[str], bool] = lambda _holder: False,
     details: dict[str, Any] | None = None,
 ) -> Acquired:
-    """Take the lease if it is free, expired, already ours, or its holder is dead. Needs a writing session."""
-    row = session.scalars(select(Lease).where(Lease.name == name).with_for_update()).one_or_none()
-    if row is None:
-        row = Lease(name=name, fencing_token=0)
-        session.add(row)
+    """Take the lease if it is free, expired, already ours, or its holder is dead. Needs a writing session.
+
+    Taking it again while it is ours gives a new token, and the older one can neither renew nor release any more.
+    """
+    row = _locked(session, name)
     current = _held(row)
     if current and current.holder != holder and current.expires_at > now and not is_dead(current.holder):
         return Acquired(granted=False, lease=current)
@@ -68,8 +69,8 @@ def acquire(
 
 def renew(session: Session, lease: Held, *, now: datetime, ttl: timedelta) -> bool:
     """Extend a lease; False when somebody else holds it by now (the fencing token moved on)."""
-    row = session.get(Lease, lease.name, with_for_update=True)
-    if row is None or row.fencing_token != lease.fencing_token or row.holder != lease.holder:
+    row = _locked(session, lease.name)
+    if row.fencing_token != lease.fencing_token or row.holder != lease.holder:
         return False
     row.renewed_at, row.expires_at = now, now + ttl
     return True
@@ -77,8 +78,8 @@ def renew(session: Session, lease: Held, *, now: datetime, ttl: timedelta) -> bo
 
 def release(session: Session, lease: Held) -> bool:
     """Give a lease back; False when it was no longer ours."""
-    row = session.get(Lease, lease.name, with_for_update=True)
-    if row is None or row.fencing_token != lease.fencing_token or row.holder != lease.holder:
+    row = _locked(session, lease.name)
+    if row.fencing_token != lease.fencing_token or row.holder != lease.holder:
         return False
     row.holder = row.acquired_at = row.renewed_at = row.expires_at = None
     return True
@@ -88,6 +89,18 @@ def current(session: Session, name: str) -> Held | None:
     """The lease as it stands, or None when nobody holds it."""
     row = session.get(Lease, name)
     return _held(row) if row else None
+
+
+def _locked(session: Session, name: str) -> Lease:
+    """The row of a lease, locked until the transaction ends; made when it is the first time that anybody asks.
+
+    Two processes that ask for a new name at once would both find no row and both insert one. The insert that yields to
+    the other's lets the second wait and then read what the first one took.
+    """
+    insert = postgresql.insert if session.get_bind().dialect.name == "postgresql" else sqlite.insert
+    session.execute(insert(Lease).values(name=name, fencing_token=0).on_conflict_do_nothing())
+    statement = select(Lease).where(Lease.name == name).with_for_update()
+    return session.scalars(statement, execution_options={"populate_existing": True}).one()
 
 
 def _held(row: Lease) -> Held | None:

@@ -27,7 +27,7 @@ from sqlalchemy.pool import NullPool
 from plms_pipeline.errors import BadInput, PlmsError, Unavailable
 from plms_pipeline.registry import tables  # noqa: F401 - fills the metadata
 from plms_pipeline.registry.base import Base
-from plms_pipeline.registry.engine import Registry
+from plms_pipeline.registry.engine import Registry, outage
 from plms_pipeline.settings import masked
 
 MIGRATIONS = Path(__file__).parent / "migrations"
@@ -97,8 +97,8 @@ def require_head(registry: Registry) -> None:
         Unavailable: the database is older or newer than this program, or empty.
     """
     head = ScriptDirectory.from_config(_config()).get_current_head()
-    with registry.engine.connect() as connection:
-        current = MigrationContext.configure(connection).get_current_revision()
+    with registry.reading() as session:
+        current = MigrationContext.configure(session.connection()).get_current_revision()
     if current != head:
         raise Unavailable(
             f"The registry {masked(registry.engine.url.render_as_string())} is at revision {current or 'none'}, this program "
@@ -155,25 +155,32 @@ def _migrate(url: str, run: Callable[[Config], None], what: str) -> None:
 @contextmanager
 def _connection(url: str, *, write: bool) -> Iterator[Connection]:
     """The migration's own connection: foreign keys off, one transaction, nothing pooled."""
-    engine = _engine(url)
+    engine = _engine(url, write=write)
     try:
         try:
             connection = engine.connect()
+            connection.begin()
             if write and connection.dialect.name == "postgresql":
                 connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": ADVISORY_LOCK})
         except SQLAlchemyError as error:
             reason = str(getattr(error, "orig", error)).strip().splitlines()[0]
-            raise Unavailable(
+            raise outage(engine, error) or Unavailable(
                 f"The registry {masked(url)} cannot be opened ({reason}); check PLMS_DATABASE_URL and its rights.",
                 code="registry_unavailable",
             ) from error
         with closing(connection):
-            yield connection
+            try:
+                yield connection
+            except SQLAlchemyError as error:
+                told = outage(engine, error)
+                if told is None:
+                    raise
+                raise told from error
     finally:
         engine.dispose()
 
 
-def _engine(url: str) -> Engine:
+def _engine(url: str, *, write: bool) -> Engine:
     registry = Registry.open(url)
     if registry.dialect != "sqlite":
         registry.close()
@@ -189,7 +196,7 @@ def _engine(url: str) -> Engine:
 
     @event.listens_for(engine, "begin")
     def _begin(connection: Connection) -> None:
-        connection.exec_driver_sql("BEGIN IMMEDIATE")
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
 
     return engine
 

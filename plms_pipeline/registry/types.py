@@ -8,37 +8,63 @@ datetimes, because a naive moment is a guess about a time zone.
 from __future__ import annotations
 
 import json
+import operator
 from datetime import UTC, datetime
 from decimal import ROUND_HALF_EVEN, Decimal, InvalidOperation
 from typing import Any
 
 from sqlalchemy import BigInteger, DateTime, Dialect, Numeric, Text
+from sqlalchemy.sql.operators import OperatorType
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
+SCALING = (operator.mul, operator.truediv, operator.floordiv, operator.mod)
 MICRO = Decimal(1_000_000)
 QUANTUM = Decimal("0.000001")
+# NUMERIC(14, 6) has eight digits before the point.
+LIMIT = Decimal(100_000_000)
 
 
 def to_usd(value: Decimal | int | str | float) -> Decimal:
     """An amount in dollars rounded half-even to six places, as everything is on entry.
 
     Raises:
-        ValueError: the value is no finite number or has more than eight integer digits.
+        ValueError: the value is no finite number or has more than eight integer digits once it is rounded.
     """
     try:
         amount = Decimal(str(value)) if isinstance(value, float) else Decimal(value)
-        if not amount.is_finite() or abs(amount) >= Decimal(100_000_000):
-            raise ValueError(f"{value!r} is not an amount in dollars: it must be finite and below 100 million.")
-        return amount.quantize(QUANTUM, rounding=ROUND_HALF_EVEN)
-    except InvalidOperation as error:
+    except (InvalidOperation, TypeError, ValueError) as error:
         raise ValueError(f"{value!r} is not an amount in dollars.") from error
+    # Far too large a number cannot be quantized at all; just too large a one may round up to the limit.
+    if amount.is_finite() and abs(amount) < LIMIT:
+        # Adding zero drops the sign of -0, which nobody can owe.
+        amount = amount.quantize(QUANTUM, rounding=ROUND_HALF_EVEN) + 0
+        if abs(amount) < LIMIT:
+            return amount
+    raise ValueError(f"{value!r} is not an amount in dollars: it must be finite and below 100 million.")
 
 
 class Usd(TypeDecorator[Decimal]):
-    """Dollars: `Decimal` with six places in Python, NUMERIC(14, 6) on PostgreSQL, integer micro-dollars on SQLite."""
+    """Dollars: `Decimal` with six places in Python, NUMERIC(14, 6) on PostgreSQL, integer micro-dollars on SQLite.
+
+    In SQL, amounts are compared, added and summed. Products, ratios and averages are refused: on SQLite the other operand
+    would become micro-dollars too, and a price times two would be a price times two million.
+    """
 
     impl = Numeric(14, 6)
     cache_ok = True
+
+    class Comparator(TypeDecorator.Comparator[Decimal]):
+        """Refuses the operators that mean different things on the two databases."""
+
+        def operate(self, op: OperatorType, *other: Any, **kwargs: Any) -> Any:
+            """Build the expression, unless its value would depend on the database."""
+            if op in SCALING:
+                raise TypeError("Multiply and divide dollars in Python: in SQL the result depends on the database.")
+            return super().operate(op, *other, **kwargs)
+
+        reverse_operate = operate
+
+    comparator_factory = Comparator
 
     def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
         """The column type of each database."""
