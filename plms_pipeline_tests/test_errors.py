@@ -1,0 +1,30 @@
+"""Do errors carry what a script and a person need?"""
+
+from __future__ import annotations
+
+import pytest
+
+from plms_pipeline import errors
+from plms_pipeline.errors import BadInput, NoData, PlmsError, Unavailable, VerdictNo
+
+
+@pytest.mark.parametrize(("kind", "exit_code"), [(VerdictNo, 1), (BadInput, 2), (NoData, 3), (Unavailable, 4)])
+def test_each_kind_of_no_has_its_exit_code(kind: type[PlmsError], exit_code: int) -> None:
+    """Cron jobs page on 1 and retry on 4; mixing them up wakes somebody for nothing, or nobody."""
+    error = kind("The thing broke the rule; do this.")
+    assert (error.exit_code, error.message, str(error)) == (exit_code, *["The thing broke the rule; do this."] * 2)
+    assert isinstance(error, PlmsError)
+
+
+def test_codes_are_stable_and_distinct() -> None:
+    """Clients match on codes: two kinds with one code cannot be told apart."""
+    kinds = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, PlmsError)]
+    codes = [kind.default_code for kind in kinds]
+    assert len(set(codes)) == len(codes) == 5
+
+
+def test_code_and_exit_code_can_be_given() -> None:
+    """One family, so that every part can be as precise as it needs."""
+    error = PlmsError("Stop.", code="interrupted", exit_code=130)
+    assert (error.code, error.exit_code) == ("interrupted", 130)
+    assert PlmsError("Fine.", exit_code=0).exit_code == 0
