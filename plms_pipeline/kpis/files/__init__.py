@@ -1,0 +1,1 @@
+"""Artifacts as files: snapshots, inputs, the inbox, and what an evaluation writes."""

@@ -1,0 +1,77 @@
+"""How does the sample database come to be whole or not at all?"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from uuid import uuid4
+
+from plms_pipeline.errors import BadInput
+from plms_pipeline.intake.files.atomic import sweep, sync_folder
+from plms_pipeline.settings import project_root
+
+MAX_SCRIPT = 16 * 1024 * 1024
+
+
+def shipped_script() -> Path:
+    """The script that comes with the project.
+
+    Raises:
+        BadInput: this installation is not a checkout and ships none.
+    """
+    root = project_root()
+    script = root / "data" / "samples" / "artifacts" / "warehouse.sql" if root else None
+    if script is None or not script.is_file():
+        raise BadInput("this installation ships no sample warehouse; name an SQL script.", code="missing_warehouse")
+    return script
+
+
+def shipped_artifacts() -> list[Path]:
+    """The sample artifacts that come with the project, by name.
+
+    Raises:
+        BadInput: this installation is not a checkout and ships none.
+    """
+    folder = shipped_script().parent
+    return sorted(path for path in folder.iterdir() if path.is_dir())
+
+
+def read_script(script: Path) -> str:
+    """The text of an SQL script.
+
+    Raises:
+        BadInput: it cannot be read as UTF-8 text of at most 16 MiB.
+    """
+    try:
+        if script.stat().st_size > MAX_SCRIPT:
+            raise BadInput(f"{script} is larger than {MAX_SCRIPT} bytes; load a larger database by your own means.")
+        return script.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadInput(f"{script} cannot be read as an SQL script ({error}).", code="bad_warehouse") from None
+
+
+def digest_of(text: str) -> str:
+    """The SHA-256 of a text."""
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+@contextmanager
+def fresh_file(target: Path) -> Iterator[Path]:
+    """A path to build a file at; it replaces `target` when the block ends without an error."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    sweep(target)
+    partial = target.with_name(f".{target.name}.{os.getpid()}.{uuid4().hex[:8]}.tmp")
+    try:
+        yield partial
+        descriptor = os.open(partial, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        partial.replace(target)
+        sync_folder(target.parent)
+    finally:
+        partial.unlink(missing_ok=True)

@@ -1,0 +1,1 @@
+"""The registry's KPI rows, and the foreign database that KPIs measure (read-only)."""
