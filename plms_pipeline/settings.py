@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import difflib
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
@@ -58,8 +58,7 @@ def _sqlite_url(file: Path) -> str:
 
 def _field(default: Any, unit: str, description: str, *, secret: bool = False, **rules: Any) -> Any:
     extra: dict[str, Any] = {"unit": unit, "secret": secret}
-    # repr=False: a settings object ends up in logs and tracebacks, a password must not.
-    return Field(default=default, description=description, json_schema_extra=extra, repr=not secret, **rules)
+    return Field(default=default, description=description, json_schema_extra=extra, **rules)
 
 
 class Settings(BaseModel):
@@ -132,6 +131,10 @@ class Settings(BaseModel):
         if not file or file == ":memory:":
             raise ValueError("must name a file: a database in memory is gone when the command ends")
         return f"{_sqlite_url(_anchored(unquote(file)))}{question}{query}"
+
+    def __repr_args__(self) -> Iterator[tuple[str, str]]:
+        """What `repr` shows: a settings object ends up in logs and tracebacks, a password must not."""
+        return ((field, shown_value(field, str(getattr(self, field) or ""))) for field in type(self).model_fields)
 
     @property
     def artifacts_inbox(self) -> Path:
