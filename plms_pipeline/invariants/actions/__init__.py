@@ -1,0 +1,1 @@
+"""The use cases of the proof: prove the books, open the registry that is to be proven."""

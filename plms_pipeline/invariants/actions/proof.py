@@ -1,0 +1,92 @@
+"""What is proven tonight, on which snapshot: the window of one proof and the numbers that every check shares."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import date
+from typing import Final
+
+from sqlalchemy.orm import Session
+
+from plms_pipeline.invariants.store import books, rows
+from plms_pipeline.invariants.window import Day, days_to_prove, first_unproven
+from plms_pipeline.registry.base import Base
+from plms_pipeline.registry.engine import Registry
+from plms_pipeline.settings import Settings
+
+_TABLE: Final = "table:"
+_DAY: Final = "day:"
+
+
+@dataclass(slots=True)
+class Proof:
+    """One proof: an open session, its window, and counts that are asked for once."""
+
+    session: Session
+    registry: Registry
+    settings: Settings
+    full: bool
+    marks: Mapping[str, tuple[int, int]]
+    _counts: dict[str, int] = field(default_factory=dict)
+    _newest: dict[str, int] = field(default_factory=dict)
+    _days: list[Day] | None = None
+
+    def above(self, table: str) -> int:
+        """The id above which the rows of a table are in the window."""
+        mark, _ = self.marks.get(_TABLE + table, (0, 0))
+        return first_unproven(mark, self.newest(table), full=self.full)
+
+    def newest(self, table: str) -> int:
+        """The largest id of a table."""
+        if table not in self._newest:
+            self._newest[table] = rows.newest_id(self.session, Base.metadata.tables[table])
+        return self._newest[table]
+
+    def rows_of(self, table: str) -> int:
+        """How many rows a table holds: counted anew in a full proof, else what was counted plus what came since.
+
+        Counting a million rows takes a hundred times as long as finding that none of them offends.
+        """
+        if table not in self._counts:
+            mark, n = (0, 0) if self.full else self.marks.get(_TABLE + table, (0, 0))
+            self._counts[table] = n + rows.row_count(self.session, Base.metadata.tables[table], above=mark)
+        return self._counts[table]
+
+    def in_window(self, table: str) -> int:
+        """How many rows of a table are in the window."""
+        above = self.above(table)
+        return rows.row_count(self.session, Base.metadata.tables[table], above=above) if above else self.rows_of(table)
+
+    @property
+    def days(self) -> frozenset[date]:
+        """The days in the window."""
+        marks = {
+            date.fromisoformat(subject.removeprefix(_DAY)): mark
+            for subject, (mark, _) in self.marks.items()
+            if subject.startswith(_DAY)
+        }
+        return days_to_prove(self._every_day(), marks, full=self.full)
+
+    def _every_day(self) -> list[Day]:
+        if self._days is None:
+            self._days = books.days(self.session)
+        return self._days
+
+    def new_marks(self) -> dict[str, tuple[int, int]]:
+        """How far this proof got, as marks for the next one."""
+        tables = [table.name for table in Base.metadata.sorted_tables if rows.id_column(table) is not None]
+        chosen = self.days
+        return {
+            **{_TABLE + name: (self.newest(name), self.rows_of(name)) for name in tables},
+            **{
+                _DAY + each.day.isoformat(): (each.changed_seq, each.n)
+                for each in self._every_day()
+                if each.day in chosen
+            },
+        }
+
+
+def begin(session: Session, registry: Registry, settings: Settings, *, full: bool) -> Proof:
+    """A proof on an open session."""
+    return Proof(session, registry, settings, full, rows.marks(session))

@@ -1,0 +1,163 @@
+"""What do the book invariants compare? Rows of the window, as plain values."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+from typing import Any
+
+from sqlalchemy import func, literal_column, select, text
+from sqlalchemy.orm import Session
+
+from plms_pipeline.invariants.window import Day
+from plms_pipeline.registry.tables import (
+    EstimateVersion,
+    KpiReceipt,
+    LaneGate,
+    LaneOverride,
+    ProjectRun,
+    ReceiptDay,
+    RunPassport,
+    RunTask,
+    TaskEstimate,
+    TaskReceipt,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class DayFile:
+    """What the book says about the file of one day; `is_current`: the file holds every change of the day."""
+
+    day: date
+    path: str | None
+    file_sha256: str | None
+    rows_sha256: str | None
+    n_receipts: int | None
+    is_current: bool
+    is_written: bool
+    stored: int
+
+
+def has_rows(session: Session) -> bool:
+    """Whether anything was ever booked; an empty registry proves nothing."""
+    books = (ProjectRun, TaskReceipt, EstimateVersion, KpiReceipt, TaskEstimate, LaneOverride)
+    return any(session.scalar(select(literal_column("1")).select_from(book).limit(1)) for book in books)
+
+
+def formulas(session: Session, *, above: int) -> Sequence[Any]:
+    """(id, lane or None, formula text) of planned tasks with a formula of their own."""
+    query = select(TaskEstimate.id, TaskEstimate.tmd_lane, TaskEstimate.kpi_formula)
+    query = query.where(TaskEstimate.id > above, TaskEstimate.kpi_formula.is_not(None))
+    return session.execute(query.order_by(TaskEstimate.id)).all()
+
+
+def active_gates(session: Session) -> Sequence[Any]:
+    """(lane, KPI, operator, threshold) of every gate in force."""
+    query = select(LaneGate.lane_id, LaneGate.kpi_name, LaneGate.operator, LaneGate.threshold)
+    return session.execute(query.where(LaneGate.active).order_by(LaneGate.lane_id, LaneGate.kpi_name)).all()
+
+
+def verdicts(session: Session, *, above: int) -> Sequence[Any]:
+    """(id, evaluation, KPI, value or None, threshold text or None, pass) of KPI receipts."""
+    query: Any = select(
+        KpiReceipt.id, KpiReceipt.evaluation_id, KpiReceipt.kpi_name, KpiReceipt.kpi_value,
+        literal_column("kpi_threshold"), KpiReceipt.pass_,
+    )  # fmt: skip
+    return session.execute(query.where(KpiReceipt.id > above).order_by(KpiReceipt.id)).all()
+
+
+def failed_gates_of_passed_runs(session: Session) -> Sequence[Any]:
+    """(run, task, KPI, value) where the newest measurement of a blocking gate failed and our run passed all the same.
+
+    A gate that failed first and held when it was measured again does not count: the newest measurement decides.
+    """
+    newest = func.row_number().over(
+        partition_by=(KpiReceipt.run_id, KpiReceipt.task_id, KpiReceipt.kpi_name),
+        order_by=(KpiReceipt.measured_at.desc(), KpiReceipt.id.desc()),
+    )
+    suspects = select(KpiReceipt.run_id).where(~KpiReceipt.pass_, KpiReceipt.blocks, KpiReceipt.run_id.is_not(None))
+    ranked = select(KpiReceipt, newest.label("place")).where(KpiReceipt.run_id.in_(suspects)).subquery()
+    query = select(ranked.c.run_id, ranked.c.task_id, ranked.c.kpi_name, ranked.c.kpi_value)
+    query = query.join(ProjectRun, ProjectRun.run_id == ranked.c.run_id)
+    query = query.where(
+        ranked.c.place == 1, ~ranked.c["pass"], ranked.c.blocks, ProjectRun.validation == "passed",
+        ProjectRun.source == "plms",
+    )  # fmt: skip
+    return session.execute(query.order_by(ranked.c.run_id, ranked.c.kpi_name)).all()
+
+
+def evaluated_runs(session: Session) -> int:
+    """How many runs have KPI receipts."""
+    query = select(func.count(KpiReceipt.run_id.distinct()))
+    return int(session.scalar(query) or 0)
+
+
+def passports(session: Session, *, above: int) -> Sequence[Any]:
+    """(run, SHA-256 in the run, passport text or None, SHA-256 in the passport or None) of runs of ours."""
+    query = select(ProjectRun.run_id, ProjectRun.passport_sha256, RunPassport.passport_json, RunPassport.sha256)
+    query = query.outerjoin(RunPassport, RunPassport.run_id == ProjectRun.run_id)
+    query = query.where(ProjectRun.id > above, (ProjectRun.source == "plms") | RunPassport.run_id.is_not(None))
+    return session.execute(query.order_by(ProjectRun.id)).all()
+
+
+def prior_hashes(session: Session, *, above: int) -> Sequence[Any]:
+    """(id, lane, provider, basis, version, JSON text, hash) of priors."""
+    query = select(
+        EstimateVersion.id, EstimateVersion.lane_id, EstimateVersion.provider_name, EstimateVersion.basis,
+        EstimateVersion.version, EstimateVersion.priors_json, EstimateVersion.priors_hash,
+    )  # fmt: skip
+    return session.execute(query.where(EstimateVersion.id > above).order_by(EstimateVersion.id)).all()
+
+
+def days(session: Session) -> list[Day]:
+    """Every day of the book."""
+    query = select(ReceiptDay.day, ReceiptDay.changed_seq, ReceiptDay.n_receipts).order_by(ReceiptDay.day)
+    return [Day(day, changed, int(n or 0)) for day, changed, n in session.execute(query)]
+
+
+def day_files(session: Session, *, chosen: frozenset[date]) -> list[DayFile]:
+    """What the book says about the files of the chosen days, and how many receipts each day has."""
+    first, last = min(chosen), max(chosen)
+    counted = select(TaskReceipt.completed_on, func.count()).where(TaskReceipt.completed_on.between(first, last))
+    stored = {day: n for day, n in session.execute(counted.group_by(TaskReceipt.completed_on)) if day in chosen}
+    rows = session.scalars(select(ReceiptDay).where(ReceiptDay.day.between(first, last)).order_by(ReceiptDay.day))
+    return [
+        DayFile(
+            row.day, row.path, row.file_sha256, row.rows_sha256, row.n_receipts,
+            is_current=row.written_seq == row.changed_seq, is_written=row.written_seq > 0, stored=stored.get(row.day, 0),
+        )
+        for row in rows
+        if row.day in chosen
+    ]  # fmt: skip
+
+
+def day_count(session: Session) -> int:
+    """How many days the book knows."""
+    return int(session.scalar(select(func.count()).select_from(ReceiptDay)) or 0)
+
+
+def unknown_days(session: Session) -> list[str]:
+    """UTC days of receipts that `receipt_days` does not know. One index seek per day, however many receipts there are."""
+    statement = text(
+        "WITH RECURSIVE walk(day) AS (SELECT MIN(completed_on) FROM task_receipts UNION ALL "
+        "SELECT (SELECT MIN(completed_on) FROM task_receipts WHERE completed_on > walk.day) FROM walk "
+        "WHERE walk.day IS NOT NULL) SELECT walk.day FROM walk WHERE walk.day IS NOT NULL "
+        "AND NOT EXISTS (SELECT 1 FROM receipt_days d WHERE d.day = walk.day) ORDER BY walk.day"
+    )
+    return [f"task_receipts completed_on={day}" for day in session.scalars(statement)]
+
+
+def strays(session: Session, *, above: int) -> list[str]:
+    """Receipts whose project is not their run's, or whose lane is not their task's."""
+    query = select(TaskReceipt.run_id, TaskReceipt.task_id, TaskReceipt.project_id, TaskReceipt.lane_id)
+    query = query.join(ProjectRun, ProjectRun.run_id == TaskReceipt.run_id)
+    query = query.outerjoin(RunTask, (RunTask.run_id == TaskReceipt.run_id) & (RunTask.task_id == TaskReceipt.task_id))
+    query = query.where(
+        TaskReceipt.id > above,
+        (ProjectRun.project_id != TaskReceipt.project_id) | (RunTask.lane_id != TaskReceipt.lane_id),
+    )
+    return [
+        f"task_receipts run_id={run} task_id={task} project_id={project} lane_id={lane}"
+        for run, task, project, lane in session.execute(query.order_by(TaskReceipt.id))
+    ]

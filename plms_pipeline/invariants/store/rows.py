@@ -1,0 +1,111 @@
+"""Which rows offend against a row invariant, and how many rows are there?
+
+One statement per invariant. It reads the partial index that holds the offenders; with `trust_index=False` it reads the table
+itself, because an index may be damaged or missing, and the weekly proof must not stand on what it proves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Table, func, literal_column, select, text
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.orm import Session
+
+from plms_pipeline.invariants.report import CAP, Found
+from plms_pipeline.invariants.rules import Invariant
+from plms_pipeline.registry.base import Base
+from plms_pipeline.registry.tables import ProofMark
+from plms_pipeline.registry.types import Usd
+from plms_pipeline.registry.violations import VIOLATIONS, Violation
+
+
+def dialect_of(session: Session) -> str:
+    """`sqlite` or `postgresql`."""
+    return session.get_bind().dialect.name
+
+
+def offenders(session: Session, invariant: Invariant, *, checked: int, trust_index: bool = True) -> Found:
+    """The rows that violate a row invariant: the total, and the first of them by the columns that name them."""
+    violation = VIOLATIONS[invariant.name]
+    distrusts = not trust_index and dialect_of(session) == "postgresql"
+    if distrusts:
+        _use_indexes(session, "off")
+    found = session.execute(_statement(session, violation, invariant.shows, trust_index=trust_index)).all()
+    if distrusts:
+        _use_indexes(session, "on")
+    if not found:
+        return Found(checked)
+    return Found(checked, int(found[0][0]), tuple(named(violation.table, invariant.shows, row[1:]) for row in found))
+
+
+def _use_indexes(session: Session, switch: str) -> None:
+    for method in ("indexscan", "indexonlyscan", "bitmapscan"):
+        session.execute(text(f"SET LOCAL enable_{method} = {switch}"))
+
+
+def _statement(session: Session, violation: Violation, shows: tuple[str, ...], *, trust_index: bool) -> Any:
+    table = Base.metadata.tables[violation.table]
+    # Raw columns: a moment that is no moment must be shown, not fail to parse. Money is typed, or micro-dollars would be shown.
+    shown = [table.c[name] if isinstance(table.c[name].type, Usd) else literal_column(_quoted(name)) for name in shows]
+    total: Any = func.count().over().label("total")
+    statement = select(total, *shown).select_from(table).where(text(violation.on(dialect_of(session))))
+    if not trust_index and dialect_of(session) == "sqlite":
+        statement = statement.with_hint(table, "NOT INDEXED", "sqlite")
+    return statement.order_by(*(literal_column(_quoted(column.name)) for column in table.primary_key)).limit(CAP)
+
+
+def _quoted(name: str) -> str:
+    return f'"{name}"'
+
+
+def named(table: str, shows: tuple[str, ...], values: Any) -> str:
+    """`project_runs run_id=r-1 run_kind=INVALID`: the row as a person can look it up."""
+    return " ".join((table, *(f"{name}={_short(value)}" for name, value in zip(shows, values, strict=True))))
+
+
+def _short(value: object) -> str:
+    shown = str(value)
+    return shown if len(shown) <= 80 else shown[:77] + "…"
+
+
+def id_column(table: Table) -> Any:
+    """The single integer key of a table, or None when it has another key."""
+    keys = list(table.primary_key.columns)
+    return keys[0] if len(keys) == 1 and keys[0].type.python_type is int else None
+
+
+def newest_id(session: Session, table: Table) -> int:
+    """The largest id of a table; 0 when it is empty or has no integer id."""
+    key = id_column(table)
+    return 0 if key is None else int(session.scalar(select(func.max(key))) or 0)
+
+
+def row_count(session: Session, table: Table, *, above: int = 0) -> int:
+    """The rows of a table, or those with an id above `above`."""
+    statement = select(func.count()).select_from(table)
+    key = id_column(table)
+    if above and key is not None:
+        statement = statement.where(key > above)
+    return int(session.scalar(statement) or 0)
+
+
+def marks(session: Session) -> Mapping[str, tuple[int, int]]:
+    """Subject → (mark, rows counted) of the last clean night."""
+    rows = session.execute(select(ProofMark.subject, ProofMark.mark, ProofMark.n))
+    return {subject: (mark, n) for subject, mark, n in rows}
+
+
+def put_marks(session: Session, found: Mapping[str, tuple[int, int]], *, at: datetime) -> None:
+    """Remember how far a clean night got."""
+    insert = sqlite.insert if dialect_of(session) == "sqlite" else postgresql.insert
+    statement: Any = insert(ProofMark)
+    statement = statement.on_conflict_do_update(
+        index_elements=["subject"],
+        set_={name: statement.excluded[name] for name in ("mark", "n", "proven_at")},
+    )
+    rows = [{"subject": subject, "mark": mark, "n": n, "proven_at": at} for subject, (mark, n) in found.items()]
+    if rows:
+        session.execute(statement, rows)
