@@ -1,8 +1,8 @@
 """How fast does a file come into the books, and how much memory does that take?
 
 Writes a file of N receipts (default a million) of the canonical form, imports it into a fresh registry, imports it again, and
-prints rows per second and peak memory as JSON. The floor beside it is the same number of rows inserted by the bare sqlite3 driver
-into tables of the same keys, in batches of the same size: what the machine allows.
+prints rows per second and peak memory as JSON. The floor beside it is the same number of rows inserted by the bare
+sqlite3 driver into tables of the same keys, in batches of the same size: what the machine allows.
 
     .venv/bin/python bench/intake.py --rows 1000000
 """
@@ -66,12 +66,23 @@ def bare_sqlite(path: Path, rows: int, batch: int = 10_000) -> float:
     started = time.perf_counter()
     for first in range(0, rows, batch):
         values = [
-            (str(uuid.UUID(int=rng.getrandbits(128))), 4200, "model-1", "SUCCESS", "2024-01-01 00:00:00.000000", i, i, i)
+            (
+                str(uuid.UUID(int=rng.getrandbits(128))),
+                4200,
+                "model-1",
+                "SUCCESS",
+                "2024-01-01 00:00:00.000000",
+                i,
+                i,
+                i,
+            )
             for i in range(first, min(first + batch, rows))
         ]
         connection.execute("BEGIN IMMEDIATE")
         for table in ("runs", "tasks", "receipts"):
-            connection.executemany(f"INSERT INTO {table} (run_id,a,b,c,d,e,f,g) VALUES (?,?,?,?,?,?,?,?)", sorted(values))
+            connection.executemany(
+                f"INSERT INTO {table} (run_id,a,b,c,d,e,f,g) VALUES (?,?,?,?,?,?,?,?)", sorted(values)
+            )
         connection.execute("COMMIT")
     return time.perf_counter() - started
 

@@ -32,7 +32,7 @@ class RawBatch:
 
 @dataclass(frozen=True, slots=True)
 class Cells:
-    """A batch under canonical names; `origins` says which file column a field came from, `raw` holds the cells as they stood."""
+    """A batch under canonical names; `origins` says which file column a field came from, `raw` holds the cells as read."""
 
     first: int
     lines: Sequence[int]

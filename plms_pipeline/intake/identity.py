@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 from uuid import UUID, uuid5
 
 # Any fixed UUID does; this one is uuid5(NAMESPACE_DNS, "intake.plms-pipeline").
@@ -19,30 +19,48 @@ NAMESPACE: Final = UUID("ab50abcf-f563-5e10-b2b6-8d50400b53c4")
 # Sorts below every printable character, so joined keys order as the tuples do.
 SEPARATOR: Final = "\t"
 HASH_VERSION: Final = "plms-receipt/1"
+_FIELD: Final = "\x1f"
 
 
-def natural_key(parts: Sequence[str]) -> str:
-    """The parts of a key as one text that sorts as their tuple does; parts hold no control characters (rules.py)."""
-    return SEPARATOR.join(parts)
+def natural_keys(columns: Sequence[Sequence[Any]], n: int) -> list[str]:
+    """The parts of each row's key as one text that sorts as their tuple does; a moment counts as its day.
+
+    Parts hold no control characters (the rules see to that), so keys are equal only when all their parts are.
+    """
+    if not columns:
+        return [""] * n
+    return [SEPARATOR.join(parts) for parts in zip(*(_key_texts(column) for column in columns), strict=True)]
 
 
-def run_id_of(source: str, key: str) -> str:
-    """The registry's run id of a row of foreign history."""
-    return str(uuid5(NAMESPACE, f"{source}{SEPARATOR}{key}"))
+def _key_texts(column: Sequence[Any]) -> list[str]:
+    return [
+        part if isinstance(part, str) else part.date().isoformat() if isinstance(part, datetime) else str(part)
+        for part in column
+    ]
 
 
-def row_sha256(source: str, values: Sequence[object]) -> str:
-    """SHA-256 of the canonical text of a row's values; equal values give equal digests on every machine.
+def run_ids_of(source: str, keys: Sequence[str]) -> list[str]:
+    """The registry's run ids of rows of foreign history: uuid5 of source and natural key."""
+    return [str(uuid5(NAMESPACE, f"{source}{SEPARATOR}{key}")) for key in keys]
+
+
+def row_digests(source: str, columns: Sequence[Sequence[Any]]) -> list[str]:
+    """SHA-256 of the canonical text of each row; equal values give equal digests on every machine.
 
     Args:
-        values: what the source gave, parsed: str, int, float, bool, Decimal with six places, aware UTC datetime, None.
+        columns: what the source gave, parsed: str, int, float, bool, Decimal with six places, aware UTC datetime, None.
     """
-    parts = [HASH_VERSION, source]
-    for value in values:
-        if value is None:
-            parts.append("")
-        elif isinstance(value, datetime):
-            parts.append(value.isoformat())
-        else:
-            parts.append(f"{value}")
-    return hashlib.sha256("\x1f".join(parts).encode()).hexdigest()
+    prefix = f"{HASH_VERSION}{_FIELD}{source}{_FIELD}"
+    texts = [_texts(column) for column in columns]
+    return [hashlib.sha256((prefix + _FIELD.join(parts)).encode()).hexdigest() for parts in zip(*texts, strict=True)]
+
+
+def _texts(column: Sequence[Any]) -> list[str]:
+    """Each value's canonical text; None is the empty text, which no value has."""
+    return [
+        "" if value is None
+        else value if isinstance(value, str)
+        else value.isoformat() if isinstance(value, datetime)
+        else str(value)
+        for value in column
+    ]  # fmt: skip

@@ -203,16 +203,16 @@ def iso_moments(cells: Sequence[str], *, assume_utc: bool) -> Column[datetime]:
             column.bad[i] = Reason.TOO_LONG, f"a moment has at most {NUMBER_LIMIT} characters"
             continue
         try:
-            if not _DAY.match(cell):
-                raise ValueError
-            moment = datetime.fromisoformat(cell)
-            if moment.tzinfo is None:
+            moment = datetime.fromisoformat(cell) if _DAY.match(cell) else None
+            if moment is not None and moment.tzinfo is None:
                 if not (assume_utc or len(cell) == 10):
                     column.bad[i] = Reason.NO_TIME_ZONE, ""
                     continue
                 moment = moment.replace(tzinfo=UTC)
-            column.values[i] = moment.astimezone(UTC)
+            column.values[i] = moment.astimezone(UTC) if moment is not None else None
         except (ValueError, OverflowError):
+            column.values[i] = None
+        if column.values[i] is None:
             column.bad[i] = Reason.WRONG_TYPE, "an ISO 8601 moment was expected"
     return column
 

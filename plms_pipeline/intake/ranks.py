@@ -1,8 +1,8 @@
 """At which second of its day does a row stand whose time of day is unknown?
 
 At its rank: providers of that day in name order, then the rest of the natural key, one second each, so that the canonical
-order is total and a forecast never learns from a row that stands later. Ranks are taken over every row of the file with a usable
-key, valid or not: were broken rows left out, repairing one cost would move a whole day.
+order is total and a forecast never learns from a row that stands later. Ranks are taken over every row of the file with a
+usable key, valid or not: were broken rows left out, repairing one cost would move a whole day.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from plms_pipeline.intake.batch import Cells
-from plms_pipeline.intake.identity import natural_key
+from plms_pipeline.intake.identity import SEPARATOR
 from plms_pipeline.intake.parsing import is_day
 
 SECONDS_OF_A_DAY: Final = 86_400
@@ -70,7 +70,7 @@ class RankBuilder:
             "ordinal": pa.array([cells.first + i for i in keyed], pa.int32()),
             "day": pa.array([days[i] for i in keyed], pa.string()),
             "provider": pa.array([_clean(providers[i]) for i in keyed], pa.string()),
-            "key": pa.array([_clean(natural_key([part[i] for part in parts])) for i in keyed], pa.string()),
+            "key": pa.array([_clean(SEPARATOR.join(part[i] for part in parts)) for i in keyed], pa.string()),
         }
         self._chunks.append(pa.table(columns))
 

@@ -1,8 +1,8 @@
 """Which rows of a batch are receipts, and what exactly is wrong with the others?
 
 The one gate into the book of record. Every refusal names line, column, value and rule; nothing is repaired, guessed or
-clipped here, because an append-only book keeps a wrong guess for ever. Column by column, so a million rows cost seconds; the first
-finding in column order is the row's reason.
+clipped here, because an append-only book keeps a wrong guess for ever. Column by column, so a million rows cost seconds;
+the first finding is the row's reason: cells in the order of the columns, then how they fit together.
 """
 
 from __future__ import annotations
@@ -16,13 +16,14 @@ from typing import Any
 from plms_pipeline.intake import parsing
 from plms_pipeline.intake.batch import Cells
 from plms_pipeline.intake.canonical import FIELDS, NATURAL_KEY_LIMIT, WORDS, Field, Receipt
-from plms_pipeline.intake.identity import natural_key, row_sha256, run_id_of
+from plms_pipeline.intake.identity import natural_keys, row_digests, run_ids_of
 from plms_pipeline.intake.mapping import Plan, Unit
 from plms_pipeline.intake.parsing import Column
 from plms_pipeline.intake.ranks import SECONDS_OF_A_DAY, Ranks
 from plms_pipeline.intake.reasons import Reason, Rejected, rejected
 
 MILLISECOND = timedelta(milliseconds=1)
+Values = dict[str, list[Any]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +45,7 @@ class Checked:
     rejected: list[Rejected]
 
 
-class _Findings:
+class Findings:
     """The first finding of each row."""
 
     def __init__(self, cells: Cells) -> None:
@@ -52,6 +53,7 @@ class _Findings:
         self.first: dict[int, Rejected] = {}
 
     def add(self, row: int, field: str, reason: Reason, detail: str = "") -> None:
+        """Note a finding unless the row has one."""
         if row not in self.first:
             cells = self.cells
             self.first[row] = rejected(cells.lines[row], cells.origin(field), cells.shown(field, row), reason, detail)
@@ -69,32 +71,54 @@ def check(cells: Cells, plan: Plan, limits: Limits, lane_book: Mapping[str, int]
     Returns:
         Every row is either a receipt or refused; broken rows of the reader are not in `cells` and not counted here.
     """
-    findings = _Findings(cells)
-    columns = {field.name: _column(field, cells, plan, limits, lane_book) for field in FIELDS}
+    findings = Findings(cells)
+    values = _parse(cells, plan, limits, lane_book, findings)
+    values["task_id"] = _first_of(values["task_id"], values["run_id"])
+    values["project"] = _first_of(values["project"], values["provider"])
+    only_day = _only_day(cells)
+    good = [row for row in range(len(cells)) if row not in findings.first]
+    keys = natural_keys([values[name] for name in plan.source.key], len(cells))
+    _check_identity(good, values, keys, findings)
+    _check_moments(good, values, only_day, limits, findings)
+    _check_tokens(good, values, limits, findings)
+    digests = row_digests(plan.source.name, [keys, only_day, *(values[field.name] for field in FIELDS)])
+    _place_in_day(good, values, only_day, ranks, limits, findings)
+    return Checked(
+        _receipts(values, keys, digests, only_day, plan, findings),
+        [findings.first[row] for row in sorted(findings.first)],
+    )
+
+
+def _parse(cells: Cells, plan: Plan, limits: Limits, lane_book: Mapping[str, int], findings: Findings) -> Values:
+    """Every field's values; cells that are bad or missing are findings, in the order of the columns."""
+    values: Values = {}
     for field in FIELDS:
-        for row, (reason, detail) in sorted(columns[field.name].bad.items()):
-            findings.add(row, field.name, reason, detail)
-        if _must_be_filled(field, cells, plan):
-            for row, cell in enumerate(cells.fields[field.name]):
-                if not cell:
+        column = _column(field, cells, plan, limits, lane_book)
+        values[field.name] = column.values
+        for row in sorted(column.bad):
+            findings.add(row, field.name, *column.bad[row])
+        must_be_filled = (field.required or field.name in plan.source.key) and not field.default
+        if must_be_filled and not all(texts := cells.fields.get(field.name, ())):
+            for row, text in enumerate(texts):
+                if not text:
                     findings.add(row, field.name, Reason.EMPTY)
-    receipts = [
-        receipt
-        for row in range(len(cells))
-        if row not in findings.first and (receipt := _receipt(row, columns, findings, plan, limits, ranks)) is not None
-    ]
-    return Checked(receipts, [findings.first[row] for row in sorted(findings.first)])
-
-
-def _must_be_filled(field: Field, cells: Cells, plan: Plan) -> bool:
-    return field.name in cells.fields and (field.required or field.name in plan.source.key) and not field.default
+    return values
 
 
 def _column(field: Field, cells: Cells, plan: Plan, limits: Limits, lane_book: Mapping[str, int]) -> Column[Any]:
     """Parse the cells of one field; an absent column is the field's default in every row."""
-    texts: Sequence[str] = cells.fields.get(field.name, ())
-    if not texts or field.default:
-        texts = [text or field.default for text in texts] or [field.default] * len(cells)
+    if field.name not in cells.fields:
+        only = _parse_cells(field, [field.default], plan, limits, lane_book)
+        return Column(only.values * len(cells))
+    texts = cells.fields[field.name]
+    if field.default:
+        texts = [text or field.default for text in texts]
+    return _parse_cells(field, texts, plan, limits, lane_book)
+
+
+def _parse_cells(
+    field: Field, texts: Sequence[str], plan: Plan, limits: Limits, lane_book: Mapping[str, int]
+) -> Column[Any]:
     match field.kind:
         case "text":
             keeps = field.name != "run_id" or plan.source.keeps_run_id
@@ -131,131 +155,124 @@ def _moments(texts: Sequence[str], unit: Unit) -> Column[datetime]:
     return parsing.iso_moments(texts, assume_utc=unit == "iso_utc")
 
 
-def _receipt(
-    row: int, columns: Mapping[str, Column[Any]], findings: _Findings, plan: Plan, limits: Limits, ranks: Ranks | None
-) -> Receipt | None:
-    """The receipt of a row whose cells are all well-formed, or None after a finding about how they fit together."""
-    value = {name: column.values[row] for name, column in columns.items()}
-    source = plan.source
-    only_day = source_gives_only_day(findings.cells, row)
-    value["task_id"] = value["task_id"] or value["run_id"]
-    value["project"] = value["project"] or value["provider"]
-    key = natural_key([_key_part(value[name]) for name in source.key])
-    problem = _identity_problem(value, key) or _time_problem(value, findings.cells, only_day, limits)
-    problem = problem or _split_tokens(value, limits)
-    if problem is not None:
-        findings.add(row, *problem)
-        return None
-    digest = row_sha256(source.name, [key, only_day, *(value[field.name] for field in FIELDS)])
-    moment: datetime = value["completed_at"]
-    if only_day:
+def _first_of(first: list[Any], second: list[Any]) -> list[Any]:
+    return [a if a is not None else b for a, b in zip(first, second, strict=True)]
+
+
+def _only_day(cells: Cells) -> list[bool]:
+    return [len(text) == 10 and parsing.is_day(text) for text in cells.fields["completed_at"]]
+
+
+def _check_identity(good: Sequence[int], values: Values, keys: Sequence[str], findings: Findings) -> None:
+    attempts, kinds, sandboxes = values["attempt"], values["run_kind"], values["write_sandbox"]
+    for row in good:
+        if attempts[row] < 1:
+            findings.add(row, "attempt", Reason.NOT_A_FRACTION, "attempts count from 1")
+        if len(keys[row]) > NATURAL_KEY_LIMIT:
+            findings.add(row, "task_id", Reason.TOO_LONG, f"the key has more than {NATURAL_KEY_LIMIT} characters")
+        if sandboxes[row] and kinds[row] == "baseline":
+            findings.add(row, "write_sandbox", Reason.INCONSISTENT, "a baseline run does not write into a sandbox")
+
+
+def _check_moments(
+    good: Sequence[int], values: Values, only_day: Sequence[bool], limits: Limits, findings: Findings
+) -> None:
+    """Rules about moments; fills `duration_ms` where the file has no such column but both moments."""
+    now = f"now is {limits.now.isoformat(timespec='seconds')}"
+    first_moment = datetime(
+        limits.first_day.year, limits.first_day.month, limits.first_day.day, tzinfo=limits.now.tzinfo
+    )
+    derives = "duration_ms" not in findings.cells.fields
+    durations, all_started = values["duration_ms"], values["started_at"]
+    longest = MILLISECOND * limits.max_duration_ms
+    for row in good:
+        ended, started = values["completed_at"][row], all_started[row]
+        if ended > limits.now:
+            findings.add(row, "completed_at", Reason.IN_THE_FUTURE, now)
+        elif ended < first_moment:
+            findings.add(row, "completed_at", Reason.TOO_OLD, f"PLMS_FIRST_DAY is {limits.first_day}")
+        elif started is None:
+            continue
+        elif started > ended and not (only_day[row] and started.date() == ended.date()):
+            findings.add(row, "completed_at", Reason.BEFORE_START, f"started_at is {started.isoformat()}")
+        elif ended - started > longest:
+            detail = f"from start to end at most {limits.max_duration_ms} ms"
+            findings.add(row, "started_at", Reason.ABOVE_LIMIT, detail)
+        elif derives and not only_day[row]:
+            durations[row] = (ended - started) // MILLISECOND
+
+
+def _check_tokens(good: Sequence[int], values: Values, limits: Limits, findings: Findings) -> None:
+    """Make the token columns exclusive, and the total known where its parts are."""
+    names = ("tokens_input", "tokens_output", "tokens_cached", "tokens_reasoning")
+    if not any(name.startswith("tokens_") for name in findings.cells.fields):
+        return
+    for row in good:
+        for part, inner in (("tokens_input", "tokens_cached"), ("tokens_output", "tokens_reasoning")):
+            total = values[f"{part}_total"][row]
+            if total is not None and values[part][row] is None:
+                rest = total - (values[inner][row] or 0)
+                if rest < 0:
+                    findings.add(row, f"{part}_total", Reason.INCONSISTENT, f"{inner} is {values[inner][row]}")
+                values[part][row] = rest
+        parts = sum(values[name][row] or 0 for name in names)
+        tokens = values["tokens"][row]
+        if tokens is not None:
+            if parts > tokens:
+                findings.add(row, "tokens", Reason.INCONSISTENT, f"the parts sum to {parts}")
+        elif values["tokens_input"][row] is not None and values["tokens_output"][row] is not None:
+            values["tokens"][row] = parts
+            if parts > limits.max_tokens:
+                findings.add(
+                    row, "tokens", Reason.ABOVE_LIMIT, f"the parts sum to {parts}, at most {limits.max_tokens}"
+                )
+
+
+def _place_in_day(
+    good: Sequence[int],
+    values: Values,
+    only_day: Sequence[bool],
+    ranks: Ranks | None,
+    limits: Limits,
+    findings: Findings,
+) -> None:
+    """Give rows whose time of day is unknown the second of their rank, and every row a start."""
+    ended, started, durations = values["completed_at"], values["started_at"], values["duration_ms"]
+    for row in good:
+        if not only_day[row]:
+            if started[row] is None:
+                started[row] = ended[row] - MILLISECOND * (durations[row] or 0)
+            continue
         if ranks is None:
             raise ValueError("a row that gives only its day needs the ranks of its file")
         rank = int(ranks[findings.cells.first + row])
-        moment += timedelta(seconds=rank)
+        moment = ended[row] + timedelta(seconds=rank)
         if rank >= SECONDS_OF_A_DAY or moment > limits.now:
             reason = Reason.TOO_MANY_IN_A_DAY if rank >= SECONDS_OF_A_DAY else Reason.IN_THE_FUTURE
             findings.add(row, "completed_at", reason, f"its rank in the day is {rank}")
-            return None
-    started = moment if only_day else _started(value)
-    return Receipt(
-        line=findings.cells.lines[row],
-        run_id=value["run_id"] if source.keeps_run_id else run_id_of(source.name, key),
-        task_id=value["task_id"],
-        attempt=value["attempt"],
-        project=value["project"],
-        lane_id=value["lane"],
-        provider=value["provider"],
-        status=value["status"],
-        completed_at=moment,
-        started_at=started,
-        time_precision="day" if only_day else "ms",
-        duration_ms=value["duration_ms"],
-        cost_usd=value["cost_usd"],
-        tokens=value["tokens"],
-        tokens_input=value["tokens_input"],
-        tokens_output=value["tokens_output"],
-        tokens_cached=value["tokens_cached"],
-        tokens_reasoning=value["tokens_reasoning"],
-        validation=value["validation"],
-        run_kind=value["run_kind"],
-        write_sandbox=value["write_sandbox"],
-        test_pass_rate=value["test_pass_rate"],
-        api_calls=value["api_calls"],
-        energy_kwh=value["energy_kwh"],
-        echo_cos=value["echo_cos"],
-        task_kind=value["task_kind"],
-        complexity=value["complexity"],
-        natural_key=key,
-        row_sha256=digest,
-    )
+        ended[row] = started[row] = moment
 
 
-def source_gives_only_day(cells: Cells, row: int) -> bool:
-    """Whether the row's end is a bare date."""
-    return parsing.is_day(cells.fields["completed_at"][row])
-
-
-def _key_part(part: object) -> str:
-    return part.date().isoformat() if isinstance(part, datetime) else str(part)
-
-
-def _started(value: Mapping[str, Any]) -> datetime:
-    started: datetime | None = value["started_at"]
-    ended: datetime = value["completed_at"]
-    return started if started is not None else ended - MILLISECOND * (value["duration_ms"] or 0)
-
-
-Problem = tuple[str, Reason, str]
-
-
-def _identity_problem(value: Mapping[str, Any], key: str) -> Problem | None:
-    if value["attempt"] < 1:
-        return "attempt", Reason.NOT_A_FRACTION, "attempts count from 1"
-    if len(key) > NATURAL_KEY_LIMIT:
-        return "task_id", Reason.TOO_LONG, f"the key has more than {NATURAL_KEY_LIMIT} characters"
-    if value["run_kind"] == "baseline" and value["write_sandbox"]:
-        return "write_sandbox", Reason.INCONSISTENT, "a baseline run does not write into a sandbox"
-    return None
-
-
-def _time_problem(value: dict[str, Any], cells: Cells, only_day: bool, limits: Limits) -> Problem | None:
-    """Rules about moments; fills `duration_ms` where the file has no such column but both moments."""
-    ended: datetime = value["completed_at"]
-    started: datetime | None = value["started_at"]
-    if ended > limits.now:
-        return "completed_at", Reason.IN_THE_FUTURE, f"now is {limits.now.isoformat(timespec='seconds')}"
-    if ended.date() < limits.first_day:
-        return "completed_at", Reason.TOO_OLD, f"PLMS_FIRST_DAY is {limits.first_day}"
-    if started is None:
-        return None
-    if started.date() > ended.date() or (not only_day and started > ended):
-        return "completed_at", Reason.BEFORE_START, f"started_at is {started.isoformat()}"
-    elapsed = (ended - started) // MILLISECOND
-    if elapsed > limits.max_duration_ms:
-        return "started_at", Reason.ABOVE_LIMIT, f"from start to end at most {limits.max_duration_ms} ms"
-    if not only_day and "duration_ms" not in cells.fields:
-        value["duration_ms"] = elapsed
-    return None
-
-
-def _split_tokens(value: dict[str, Any], limits: Limits) -> Problem | None:
-    """Make the token columns exclusive, and the total known where its parts are."""
-    for part, inner in (("tokens_input", "tokens_cached"), ("tokens_output", "tokens_reasoning")):
-        total = value[f"{part}_total"]
-        if total is not None and value[part] is None:
-            rest = total - (value[inner] or 0)
-            if rest < 0:
-                return f"{part}_total", Reason.INCONSISTENT, f"{inner} is {value[inner]}"
-            value[part] = rest
-    known = [value[name] for name in ("tokens_input", "tokens_output", "tokens_cached", "tokens_reasoning")]
-    parts = sum(part for part in known if part is not None)
-    if value["tokens"] is None:
-        if value["tokens_input"] is None or value["tokens_output"] is None:
-            return None
-        if parts > limits.max_tokens:
-            return "tokens", Reason.ABOVE_LIMIT, f"the parts sum to {parts}, at most {limits.max_tokens}"
-        value["tokens"] = parts
-    elif parts > value["tokens"]:
-        return "tokens", Reason.INCONSISTENT, f"the parts sum to {parts}"
-    return None
+def _receipts(
+    values: Values,
+    keys: Sequence[str],
+    digests: Sequence[str],
+    only_day: Sequence[bool],
+    plan: Plan,
+    findings: Findings,
+) -> list[Receipt]:
+    """The rows without a finding, as receipts."""
+    source = plan.source
+    columns: dict[str, Sequence[Any]] = {
+        **values,
+        "line": findings.cells.lines,
+        "run_id": values["run_id"] if source.keeps_run_id else run_ids_of(source.name, keys),
+        "lane_id": values["lane"],
+        "time_precision": ["day" if is_day else "ms" for is_day in only_day],
+        "natural_key": keys,
+        "row_sha256": digests,
+    }
+    rows = zip(*(columns[name] for name in Receipt._fields), strict=True)
+    if not findings.first:
+        return [Receipt._make(row) for row in rows]
+    return [Receipt._make(cells) for row, cells in enumerate(rows) if row not in findings.first]

@@ -1,7 +1,7 @@
 """Which keys did a dry run already meet in this file?
 
-An import asks the registry, which holds the earlier batches; a dry run writes nothing, so it remembers sixteen bytes per row: 64
-bits of the key's digest and 64 of the row's. Of a million keys two share 64 bits once in forty million files.
+An import asks the registry, which holds the earlier batches; a dry run writes nothing, so it remembers sixteen bytes per
+row: 64 bits of the key's digest and 64 of the row's. Of a million keys two share 64 bits once in forty million files.
 """
 
 from __future__ import annotations

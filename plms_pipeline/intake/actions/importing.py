@@ -19,7 +19,6 @@ from plms_pipeline.access.actors import Actor
 from plms_pipeline.access.store import record
 from plms_pipeline.clock import Clock
 from plms_pipeline.errors import BadInput, Unavailable
-from plms_pipeline.intake import store
 from plms_pipeline.intake.actions.landing import Landed, land, preview
 from plms_pipeline.intake.batch import BATCH_ROWS, Cells
 from plms_pipeline.intake.files.inspecting import Inspected, inspect, remedy, unchanged
@@ -30,6 +29,7 @@ from plms_pipeline.intake.ranks import RankBuilder, Ranks, day_rows
 from plms_pipeline.intake.reasons import RULES, Rejected
 from plms_pipeline.intake.rules import Limits, check
 from plms_pipeline.intake.seen import Seen
+from plms_pipeline.intake.store import importing as store
 from plms_pipeline.registry.engine import Registry
 from plms_pipeline.settings import Settings
 

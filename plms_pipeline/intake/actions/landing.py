@@ -9,19 +9,37 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
+from operator import attrgetter
 from typing import Any, Final
 
 from sqlalchemy.orm import Session
 
 from plms_pipeline.errors import Unavailable
-from plms_pipeline.intake import store
 from plms_pipeline.intake.canonical import Receipt
 from plms_pipeline.intake.reasons import Rejected
 from plms_pipeline.intake.seen import Seen
 from plms_pipeline.intake.settling import Settled, conflict, last_attempts, settle, spans
+from plms_pipeline.intake.store import importing as store
 from plms_pipeline.registry.engine import Registry
 
 ATTEMPTS: Final = 5
+
+RUN_COLUMNS: Final = (
+    "run_id", "project_id", "status", "started_at", "completed_at", "created_at", "run_kind", "validation",
+    "write_sandbox", "verdict_by", "source", "source_file_sha256",
+)  # fmt: skip
+TASK_COLUMNS: Final = (
+    "run_id", "task_id", "lane_id", "provider", "task_kind", "complexity", "status", "validation", "started_at",
+    "completed_at",
+)  # fmt: skip
+_OF_RECEIPT: Final = (
+    "run_id", "task_id", "attempt", "lane_id", "provider", "tokens", "tokens_input", "tokens_output", "tokens_cached",
+    "tokens_reasoning", "duration_ms", "cost_usd", "energy_kwh", "echo_cos", "test_pass_rate", "api_calls", "status",
+    "started_at", "completed_at", "time_precision", "natural_key", "row_sha256",
+)  # fmt: skip
+RECEIPT_COLUMNS: Final = (*_OF_RECEIPT, "project_id", "completed_on", "recorded_at", "source", "source_file_sha256")
+_TASK: Final = attrgetter(*TASK_COLUMNS)
+_RECEIPT: Final = attrgetter(*_OF_RECEIPT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,51 +106,36 @@ def _insert(
     if not fresh:
         return
     projects = store.upsert_projects(session, source, spans(fresh, "project"), now=now, actor=actor)
-    tasks = last_attempts(fresh)
-    stamp = {"source": source, "source_file_sha256": file_sha256}
-    store.upsert_runs(session, _run_rows(fresh, projects, stamp, now))
-    store.insert_tasks(session, [_task_row(receipt) for receipt in tasks.values()])
-    rows = [_receipt_row(receipt, projects, stamp, now) for receipt in fresh]
-    if store.insert_receipts(session, rows) != len(rows):
+    # Sorted by run: the unique indexes are random in it, and each of their pages is then touched once per batch.
+    rows = sorted(fresh, key=lambda receipt: receipt.key)
+    tasks = last_attempts(rows)
+    stamp = (source, file_sha256)
+    bulk = store.Bulk(session)
+    bulk.upsert_runs(RUN_COLUMNS, _run_rows(rows, tasks, projects, now, stamp))
+    bulk.insert_tasks(TASK_COLUMNS, [_TASK(receipt) for receipt in tasks.values()])
+    receipts = [
+        (*_RECEIPT(receipt), projects[receipt.project], receipt.completed_at.date(), now, *stamp) for receipt in rows
+    ]
+    if bulk.insert_receipts(RECEIPT_COLUMNS, receipts) != len(rows):
         raise _Overtaken
     store.mark_changed(session, (receipt.completed_at.date() for receipt in fresh))
 
 
 def _run_rows(
-    fresh: Sequence[Receipt], projects: dict[str, int], stamp: dict[str, Any], now: datetime
-) -> list[dict[str, Any]]:
+    rows: Sequence[Receipt],
+    tasks: dict[tuple[str, str], Receipt],
+    projects: dict[str, int],
+    now: datetime,
+    stamp: tuple[str, str],
+) -> list[tuple[Any, ...]]:
     """One row per run: FAIL when the last attempt at any of its tasks failed."""
-    failed = {run_id for (run_id, _), receipt in last_attempts(fresh).items() if receipt.status == "FAIL"}
-    span_of = spans(fresh, "run_id")
-    first = {receipt.run_id: receipt for receipt in reversed(fresh)}
+    failed = {run_id for (run_id, _), receipt in tasks.items() if receipt.status == "FAIL"}
+    span_of = spans(rows, "run_id")
     return [
-        {
-            "run_id": run_id, "project_id": projects[receipt.project], "status": "FAIL" if run_id in failed else "SUCCESS",
-            "started_at": span_of[run_id].started_at, "completed_at": span_of[run_id].completed_at, "created_at": now,
-            "run_kind": receipt.run_kind, "validation": receipt.validation, "write_sandbox": receipt.write_sandbox,
-            "verdict_by": None if receipt.validation == "ungated" else "source", **stamp,
-        }
-        for run_id, receipt in first.items()
-    ]  # fmt: skip
-
-
-def _task_row(receipt: Receipt) -> dict[str, Any]:
-    return {
-        "run_id": receipt.run_id, "task_id": receipt.task_id, "lane_id": receipt.lane_id, "provider": receipt.provider,
-        "task_kind": receipt.task_kind, "complexity": receipt.complexity, "status": receipt.status,
-        "validation": receipt.validation, "started_at": receipt.started_at, "completed_at": receipt.completed_at,
-    }  # fmt: skip
-
-
-def _receipt_row(receipt: Receipt, projects: dict[str, int], stamp: dict[str, Any], now: datetime) -> dict[str, Any]:
-    return {
-        "run_id": receipt.run_id, "task_id": receipt.task_id, "attempt": receipt.attempt,
-        "project_id": projects[receipt.project], "lane_id": receipt.lane_id, "provider": receipt.provider,
-        "tokens": receipt.tokens, "tokens_input": receipt.tokens_input, "tokens_output": receipt.tokens_output,
-        "tokens_cached": receipt.tokens_cached, "tokens_reasoning": receipt.tokens_reasoning,
-        "duration_ms": receipt.duration_ms, "cost_usd": receipt.cost_usd, "energy_kwh": receipt.energy_kwh,
-        "echo_cos": receipt.echo_cos, "test_pass_rate": receipt.test_pass_rate, "api_calls": receipt.api_calls,
-        "status": receipt.status, "started_at": receipt.started_at, "completed_at": receipt.completed_at,
-        "completed_on": receipt.completed_at.date(), "time_precision": receipt.time_precision,
-        "natural_key": receipt.natural_key, "row_sha256": receipt.row_sha256, "recorded_at": now, **stamp,
-    }  # fmt: skip
+        (
+            run_id, projects[receipt.project], "FAIL" if run_id in failed else "SUCCESS", *span_of[run_id], now,
+            receipt.run_kind, receipt.validation, receipt.write_sandbox,
+            None if receipt.validation == "ungated" else "source", *stamp,
+        )
+        for run_id, receipt in {receipt.run_id: receipt for receipt in reversed(rows)}.items()
+    ][::-1]  # fmt: skip

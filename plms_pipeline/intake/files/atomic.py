@@ -1,7 +1,8 @@
 """How does a file come to be whole or not at all?
 
-Temporary name in the same folder, fsync, `os.replace`, fsync of the folder. The temporary name carries the process id, so what a
-killed process left behind can be told from what a living one is writing, and is swept by the next writer of the same file.
+Temporary name in the same folder, fsync, `os.replace`, fsync of the folder. The temporary name carries the process id, so
+what a killed process left behind can be told from what a living one is writing, and is swept by the next writer of the
+same file.
 """
 
 from __future__ import annotations

@@ -98,7 +98,9 @@ def inspect(path: Path, expected: Sequence[str], *, progress: Callable[[int], No
         raise BadInput(f"{path} is a directory; name the file in it. {remedy(expected)}", code="not_a_file") from None
     except OSError as error:
         text = error.strerror or error.__class__.__name__
-        raise BadInput(f"{path} cannot be read ({text}); check its rights and its disk.", code="file_unreadable") from error
+        raise BadInput(
+            f"{path} cannot be read ({text}); check its rights and its disk.", code="file_unreadable"
+        ) from error
 
 
 def unchanged(inspected: Inspected) -> bool:

@@ -54,7 +54,9 @@ class QuarantineFile:
         try:
             if self._text is None:
                 self._replacing = replacing(self.path)
-                self._text = io.TextIOWrapper(self._replacing.__enter__(), encoding="utf-8", newline="", write_through=True)
+                self._text = io.TextIOWrapper(
+                    self._replacing.__enter__(), encoding="utf-8", newline="", write_through=True
+                )
                 write_header(self._text)
             write_rows(self._text, self.thing, rows)
         except OSError as error:

@@ -129,11 +129,12 @@ def _json_rows(inspected: Inspected, source: Source) -> Iterator[tuple[Line, lis
                 continue
             try:
                 parsed: Any = None if line.is_cut else json.loads(line.text)
-                flats = source.expand(parsed) if source.expand and isinstance(parsed, dict) else [parsed]
             except (ValueError, RecursionError):
-                flats = [None]
-            whole = all(isinstance(flat, dict) for flat in flats)
-            yield line, flats if whole else None
+                parsed = None
+            if not isinstance(parsed, dict):
+                yield line, None
+            else:
+                yield line, source.expand(parsed) if source.expand else [parsed]
 
 
 def _read_jsonl(inspected: Inspected, source: Source, columns: Sequence[str], size: int) -> Iterator[RawBatch]:
@@ -203,7 +204,8 @@ def _arrow_text(array: Any) -> list[str]:
         return _arrow_text(array.dictionary_decode())
     if pa.types.is_string(kind) or pa.types.is_large_string(kind):
         return ["" if value is None else value.strip() for value in array.to_pylist()]
-    return [_json_text(value.decode("utf-8", "surrogateescape") if isinstance(value, bytes) else value) for value in array.to_pylist()]
+    values = (v.decode("utf-8", "surrogateescape") if isinstance(v, bytes) else v for v in array.to_pylist())
+    return [_json_text(value) for value in values]
 
 
 def _moments(array: Any) -> list[Any]:

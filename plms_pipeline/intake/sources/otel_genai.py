@@ -7,8 +7,8 @@ integers are strings and times are nanoseconds, https://opentelemetry.io/docs/sp
 
 One inference span is one run with one task. Spans of agents, workflows and tools are left out: their usage repeats that of
 the inference spans below them, and counting both would double the tokens. `gen_ai.usage.input_tokens` includes cached
-input, so it is the total. The conventions have no price: cost stays unknown. A lane comes from the attribute `plms.lane` on span
-or resource, otherwise from `--set lane=…` or `--map`.
+input, so it is the total. The conventions have no price: cost stays unknown. A lane comes from the attribute `plms.lane`
+on span or resource, otherwise from `--set lane=…` or `--map`.
 """
 
 from __future__ import annotations
@@ -40,7 +40,11 @@ def _attributes(holder: Any) -> Flat:
     pairs = holder.get("attributes") if isinstance(holder, dict) else None
     if not isinstance(pairs, list):
         return {}
-    return {str(pair["key"]): attribute_value(pair.get("value")) for pair in pairs if isinstance(pair, dict) and "key" in pair}
+    return {
+        str(pair["key"]): attribute_value(pair.get("value"))
+        for pair in pairs
+        if isinstance(pair, dict) and "key" in pair
+    }
 
 
 def _is_inference(flat: Flat) -> bool:

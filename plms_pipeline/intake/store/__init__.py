@@ -1,0 +1,1 @@
+"""Which statements does intake run? On sessions that an action opened, never committing."""
