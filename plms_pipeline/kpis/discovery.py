@@ -10,7 +10,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 
-MAXIMUM_SOURCE: int = 1_000_000
+MAXIMUM_SOURCE: int = 300_000
 
 
 def is_test_file(path: str) -> bool:

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, Literal
 
 from plms_pipeline.kpis.gates import Gate, Value, Verdict
 from plms_pipeline.kpis.measurement import Measurement
-from plms_pipeline.kpis.vocabulary import ECHO, VALIDATORS_VERSION
+from plms_pipeline.kpis.vocabulary import ECHO, KPIS, VALIDATORS_VERSION
 
 AWAY: Final = "not available: "
 """How the reason of a KPI begins that could not be measured because a system was away: it is tried again."""
@@ -46,9 +46,10 @@ class KpiResult:
     def as_json(self) -> dict[str, Any]:
         """As a receipt shows it."""
         deciding = self.gate.deciding(self.value)
+        is_flag = KPIS[self.gate.kpi].kind == "flag"
         return {
             "name": self.gate.kpi,
-            "value": self.value,
+            "value": bool(self.value) if is_flag and self.value is not None else self.value,
             "threshold": deciding.threshold,
             "operator": deciding.operator,
             "pass": self.passed,
@@ -83,11 +84,6 @@ class Evaluation:
         keeps_echo = self.echo.value is not None or self.echo.gate.blocks
         already = any(result.gate.kpi == ECHO for result in self.kpis)
         return (*self.kpis, self.echo) if keeps_echo and not already else self.kpis
-
-    @property
-    def failing(self) -> tuple[KpiResult, ...]:
-        """The blocking KPIs whose gate does not hold."""
-        return tuple(result for result in self.recorded if result.gate.blocks and not result.passed)
 
     def as_json(self) -> dict[str, Any]:
         """The receipt: the sources' fields, and what makes it checkable."""
@@ -131,15 +127,27 @@ class InboxItem:
     verdict: Verdict | None
     lane_id: int | None
     reason: str | None
-    kpis: tuple[Mapping[str, Any], ...] = ()
+    kpis: tuple[KpiResult, ...] = ()
     evaluation_id: str | None = None
 
     def as_json(self) -> dict[str, Any]:
-        """As a document shows it."""
+        """As the night's document shows it; what could not be evaluated has one line that says why."""
+        kpis = [result.as_json() for result in self.kpis]
+        if self.state in ("broken", "postponed"):
+            kpis = [{
+                "name": "artifact", "value": None, "operator": "is", "threshold": "readable", "pass": False,
+                "blocks": True, "logs_path": None, "reason": self.reason,
+            }]  # fmt: skip
         return {
-            "artifact": self.name, "state": self.state, "verdict": self.verdict, "lane": self.lane_id,
-            "reason": self.reason, "kpis": [dict(kpi) for kpi in self.kpis], "evaluation_id": self.evaluation_id,
+            "artifact": self.name, "state": self.state, "verdict": self.verdict, "lane_id": self.lane_id,
+            "reason": self.reason, "kpis": kpis, "evaluation_id": self.evaluation_id,
         }  # fmt: skip
+
+
+def failures(results: Sequence[KpiResult]) -> str | None:
+    """The blocking gates that do not hold, each with its reason; None when all hold."""
+    found = [result for result in results if result.gate.blocks and not result.passed]
+    return "; ".join(f"{each.gate.kpi}: {each.reason or each.value}" for each in found) or None
 
 
 def gates_digest(

@@ -28,10 +28,17 @@ class Measurement:
     away: bool = False
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "reason", clean(self.reason) if self.reason else None)
         if self.value is None and not self.reason:
             raise ValueError("a measurement without a value needs its reason")
         if isinstance(self.value, float) and not math.isfinite(self.value):
             raise ValueError(f"{self.value} is not a measurement; say None and why")
+
+
+def clean(text: str) -> str:
+    """Text that came from an artifact, as every database and terminal can keep it: no NUL, no surrogates, no controls."""
+    valid = text.encode("utf-8", "replace").decode("utf-8")
+    return "".join(letter if letter.isprintable() else " " for letter in valid)[:2000]
 
 
 def unmeasured(reason: str, *, log: str = "", away: bool = False) -> Measurement:

@@ -22,12 +22,12 @@ MINIMUM_WORDS: Final = 100
 
 _FRONT_MATTER: Final = re.compile(r"\A---\n.*?\n(?:---|\.\.\.)\n", re.DOTALL)
 _FENCE: Final = re.compile(r"^ {0,3}(?P<mark>`{3,}|~{3,})[^\n]*$")
-_COMMENT: Final = re.compile(r"<!--.*?-->", re.DOTALL)
 _TAG: Final = re.compile(r"</?[A-Za-z][^<>]*>")
-_IMAGE: Final = re.compile(r"!\[[^\]]*\](?:\([^)]*\)|\[[^\]]*\])?")
-_LINK: Final = re.compile(r"\[(?P<text>[^\]]*)\](?:\([^)]*\)|\[[^\]]*\])")
+# No pattern may run past the next opening of its own kind: a hostile text of half a megabyte must not take hours.
+_IMAGE: Final = re.compile(r"!\[[^\[\]]*\](?:\([^()]*\)|\[[^\[\]]*\])?")
+_LINK: Final = re.compile(r"\[(?P<text>[^\[\]]*)\](?:\([^()]*\)|\[[^\[\]]*\])")
 _REFERENCE: Final = re.compile(r"^ {0,3}\[[^\]]+\]:\s.*$", re.MULTILINE)
-_INLINE_CODE: Final = re.compile(r"(?P<mark>`+)(?P<code>.+?)(?P=mark)")
+_INLINE_CODE: Final = re.compile(r"(?P<mark>`{1,3})[^`\n]+(?P=mark)")
 _URL: Final = re.compile(r"<?https?://\S+")
 _BLOCK_START: Final = re.compile(r"^\s*(?:#{1,6}\s+|[-*+]\s+|\d+[.)]\s+|>\s*)")
 _TABLE_ROW: Final = re.compile(r"^\s*\|.*\|\s*$|^\s*:?-{3,}:?(?:\s*\|\s*:?-{3,}:?)+\s*$")
@@ -56,7 +56,7 @@ class TextCounts:
 def prose_of(markdown: str) -> str:
     """The prose of a Markdown text, one block (heading, paragraph, list item) per line."""
     text = _FRONT_MATTER.sub("", markdown.replace("\r\n", "\n"))
-    text = _COMMENT.sub(" ", "\n".join(_without_code(text.split("\n"))))
+    text = _without_comments("\n".join(_without_code(text.split("\n"))))
     for pattern, replacement in ((_REFERENCE, ""), (_IMAGE, ""), (_LINK, r"\g<text>"), (_URL, ""), (_TAG, " ")):
         text = pattern.sub(replacement, text)
     text = _INLINE_CODE.sub(" ", text)
@@ -74,6 +74,12 @@ def prose_of(markdown: str) -> str:
             blocks.append(words)
         open_block = not line.lstrip().startswith("#")
     return "\n".join(block for block in blocks if block)
+
+
+def _without_comments(text: str) -> str:
+    """Outside `<!-- … -->`; an open comment runs to the end, as in a browser."""
+    first, *others = text.split("<!--")
+    return " ".join([first, *(part.partition("-->")[2] for part in others)])
 
 
 def _without_code(lines: list[str]) -> list[str]:

@@ -9,19 +9,20 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-from plms_pipeline.errors import PlmsError
+from plms_pipeline.errors import PlmsError, Unavailable
 from plms_pipeline.kpis.actions.evaluate import Asked, ask, evaluate_snapshot, manifest_of
 from plms_pipeline.kpis.actions.measuring import OUTSIDE, Bench, measure
 from plms_pipeline.kpis.actions.world import World
-from plms_pipeline.kpis.evaluation import AWAY, Evaluation, InboxItem
+from plms_pipeline.kpis.evaluation import AWAY, Evaluation, InboxItem, KpiResult, failures
 from plms_pipeline.kpis.files.inbox import artifacts_in
 from plms_pipeline.kpis.files.tree import Snapshot, snapshot
+from plms_pipeline.kpis.gates import verdict_of
 from plms_pipeline.kpis.manifest import Manifest
+from plms_pipeline.kpis.measurement import Measurement, clean
 from plms_pipeline.kpis.store import receipts
 from plms_pipeline.kpis.vocabulary import ECHO
-from plms_pipeline.registry.tables import KpiReceipt
 
 BUDGET_S: Final = 900.0
 
@@ -40,7 +41,9 @@ def evaluate_inbox(
     items = []
     for path in artifacts_in(world.settings.artifacts_inbox):
         if world.elapsed() - began > budget_s:
-            item = InboxItem(path.name, "postponed", None, None, f"the {budget_s:g} s of this night were used up")
+            item = InboxItem(
+                clean(path.name), "postponed", None, None, f"the {budget_s:g} s of this night were used up"
+            )
         else:
             item = _evaluate(path, world)
         said(item)
@@ -50,31 +53,29 @@ def evaluate_inbox(
 
 def _evaluate(path: Path, world: World) -> InboxItem:
     asked: Asked | None = None
+    name = clean(path.name)
     try:
         with snapshot(path) as taken:
             manifest = manifest_of(taken)
-            asked = ask(world, path.name, manifest, lane=None, task_id=None, run_id=None)
-            known = _known(taken, manifest, asked, path.name, world)
+            asked = ask(world, name, manifest, lane=None, task_id=None, run_id=None)
+            known = _known(taken, manifest, asked, name, world)
             if known is not None:
                 return known
-            return _item(evaluate_snapshot(taken, manifest, asked, name=path.name, world=world))
+            return _item(evaluate_snapshot(taken, manifest, asked, name=name, world=world))
+    except Unavailable:
+        raise  # the registry itself is away: the night cannot go on
     except PlmsError as error:
-        if error.exit_code == 4:  # the registry itself is away: the night cannot go on
-            raise
-        return InboxItem(path.name, "broken", "failed", asked.lane_id if asked else None, error.message)
+        return InboxItem(name, "broken", "failed", asked.lane_id if asked else None, clean(error.message))
+    except OSError as error:
+        return InboxItem(name, "broken", "failed", asked.lane_id if asked else None, clean(f"not evaluated: {error}"))
 
 
 def _item(evaluation: Evaluation) -> InboxItem:
-    failing = evaluation.failing
-    reason = "; ".join(f"{each.gate.kpi}: {each.reason or each.value}" for each in failing) or None
-    kpis = tuple(
-        {"name": each.gate.kpi, "value": None if each.value is None else float(each.value), "pass": each.passed,
-         "threshold": each.gate.as_json(), "blocks": each.gate.blocks, "reason": each.reason}
-        for each in evaluation.recorded
-    )  # fmt: skip
+    results = evaluation.recorded
     return InboxItem(
-        evaluation.artifact, "evaluated", evaluation.verdict, evaluation.lane_id, reason, kpis, evaluation.evaluation_id
-    )
+        evaluation.artifact, "evaluated", evaluation.verdict, evaluation.lane_id, failures(results), results,
+        evaluation.evaluation_id,
+    )  # fmt: skip
 
 
 def _known(taken: Snapshot, manifest: Manifest, asked: Asked, name: str, world: World) -> InboxItem | None:
@@ -83,6 +84,8 @@ def _known(taken: Snapshot, manifest: Manifest, asked: Asked, name: str, world: 
         rows = receipts.last_evaluation(
             session, artifact_name=name, artifact_sha256=taken.sha256, gates_sha256=asked.gates_sha256
         )
+    gates = {ECHO: asked.echo} | {gate.kpi: gate for gate in asked.gates}
+    # Rows of other gates than those asked now cannot be: the digest covers the gates.
     if not rows or any(row.reason and row.reason.startswith(AWAY) for row in rows):
         return None
     bench = Bench(taken, manifest, world)
@@ -95,22 +98,10 @@ def _known(taken: Snapshot, manifest: Manifest, asked: Asked, name: str, world: 
                 or row.reason != now.reason
             ):
                 return None
-    return _item_of_rows(rows, name, asked)
-
-
-def _item_of_rows(rows: Any, name: str, asked: Asked) -> InboxItem:
-    passed = {row.kpi_name: row.pass_ for row in rows}
-    failing = [row for row in rows if row.blocks and not row.pass_]
-    gated = any(gate.blocks for gate in asked.gates)
-    verdict: Any = "failed" if failing else "passed" if gated else "ungated"
-    reason = "; ".join(f"{row.kpi_name}: {row.reason or row.kpi_value}" for row in failing) or None
-    kpis = tuple(
-        {"name": row.kpi_name, "value": row.kpi_value, "pass": passed[row.kpi_name], "threshold": row.kpi_threshold,
-         "blocks": row.blocks, "reason": row.reason}
-        for row in sorted(rows, key=_echo_last)
-    )  # fmt: skip
-    return InboxItem(name, "unchanged", verdict, asked.lane_id, reason, kpis, rows[0].evaluation_id)
-
-
-def _echo_last(row: KpiReceipt) -> tuple[bool, str]:
-    return row.kpi_name == ECHO, row.kpi_name
+    results = tuple(
+        KpiResult(gates[row.kpi_name], Measurement(row.kpi_value, row.reason), row.logs_path)
+        for row in sorted(rows, key=lambda row: (row.kpi_name == ECHO, row.kpi_name))
+    )
+    passed = {ECHO: False} | {result.gate.kpi: result.passed for result in results}
+    verdict = verdict_of(asked.gates, passed, echo_blocks=asked.echo.blocks)
+    return InboxItem(name, "unchanged", verdict, asked.lane_id, failures(results), results, rows[0].evaluation_id)

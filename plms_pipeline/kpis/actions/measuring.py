@@ -28,6 +28,9 @@ from plms_pipeline.kpis.store import warehouse
 from plms_pipeline.kpis.vocabulary import ECHO
 
 
+MAX_ECHO: Final = 256 * 1024
+
+
 @dataclass(slots=True)
 class Bench:
     """One artifact under measurement; `isolation` collects the protections that held for its children."""
@@ -141,7 +144,7 @@ def _echo_cosine(bench: Bench) -> Measurement:
     inputs = bench.manifest.inputs
     if bench.taken.has(inputs.echo_vectors):
         return measure_vectors(*load_vectors(bench.taken.root / inputs.echo_vectors))
-    source, echo = bench.taken.text(inputs.echo_source), bench.taken.text(inputs.echo_text)
+    source, echo = (bench.taken.text(name, limit=MAX_ECHO) for name in (inputs.echo_source, inputs.echo_text))
     if source is None or echo is None:
         return unmeasured(f"neither {inputs.echo_vectors} nor {inputs.echo_source} with {inputs.echo_text}")
     return measure_texts(source, echo)

@@ -27,7 +27,7 @@ SKIPPED_FOLDERS: Final = frozenset({"__pycache__", ".git", ".pytest_cache", ".ru
 MAX_BYTES: Final = 64 * 1024 * 1024
 MAX_FILES: Final = 5_000
 MAX_DEPTH: Final = 32
-MAX_TEXT: Final = 2 * 1024 * 1024
+MAX_TEXT: Final = 512 * 1024
 _CHUNK: Final = 1024 * 1024
 
 
@@ -57,11 +57,11 @@ class Snapshot:
         """Whether the copy has a file, or a folder with files, of this name."""
         return any(entry.path == name or entry.path.startswith(name + "/") for entry in self.entries)
 
-    def text(self, name: str) -> str | None:
+    def text(self, name: str, *, limit: int = MAX_TEXT) -> str | None:
         """A text file's content, None when there is none.
 
         Raises:
-            BadInput: it is larger than 2 MiB, not UTF-8, or a folder.
+            BadInput: it has more than `limit` bytes, is not UTF-8, or is a folder.
         """
         found = next((entry for entry in self.entries if entry.path == name), None)
         if found is None:
@@ -69,8 +69,8 @@ class Snapshot:
             if note or self.has(name):
                 raise BadInput(note or f"{name} is a folder, not a file", code="bad_artifact_input")
             return None
-        if found.size > MAX_TEXT:
-            raise BadInput(f"{name} has {found.size} bytes; at most {MAX_TEXT} are read", code="bad_artifact_input")
+        if found.size > limit:
+            raise BadInput(f"{name} has {found.size} bytes; at most {limit} are read", code="bad_artifact_input")
         try:
             return (self.root / name).read_text(encoding="utf-8-sig")
         except UnicodeDecodeError:
@@ -148,6 +148,8 @@ def _walk(
         found = sorted(listing, key=lambda each: each.name)
     for each in found:
         path = prefix + each.name
+        if not path.isprintable():  # also true of bytes that are not UTF-8
+            raise BadInput(f"a file name of the artifact cannot be printed: {ascii(path[:80])}.", code="bad_artifact")
         if each.is_symlink():
             notes.append(f"{path} is a symbolic link and was not followed")
         elif each.is_dir(follow_symlinks=False):

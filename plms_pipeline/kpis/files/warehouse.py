@@ -29,16 +29,6 @@ def shipped_script() -> Path:
     return script
 
 
-def shipped_artifacts() -> list[Path]:
-    """The sample artifacts that come with the project, by name.
-
-    Raises:
-        BadInput: this installation is not a checkout and ships none.
-    """
-    folder = shipped_script().parent
-    return sorted(path for path in folder.iterdir() if path.is_dir())
-
-
 def read_script(script: Path) -> str:
     """The text of an SQL script.
 

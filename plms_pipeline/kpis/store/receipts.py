@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Float, case, cast, func, select
@@ -15,6 +14,7 @@ from sqlalchemy.orm import Session
 
 from plms_pipeline.errors import BadInput
 from plms_pipeline.kpis.gates import Gate, condition
+from plms_pipeline.kpis.rates import PassRate
 from plms_pipeline.registry.tables import (
     KpiReceipt,
     Lane,
@@ -33,27 +33,6 @@ class TaskFacts:
 
     lane_id: int | None
     formula: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class PassRate:
-    """How often a lane's gate on one KPI passed: `n` evaluations, and the newest of them."""
-
-    lane_id: int
-    lane_name: str
-    kpi: str
-    n: int
-    passed: int
-    measured: int
-    mean_value: float | None
-    last_value: float | None
-    last_pass: bool
-    last_at: datetime
-
-    @property
-    def rate(self) -> float:
-        """Passed / n, in [0, 1]."""
-        return self.passed / self.n
 
 
 def find_lane(session: Session, word: int | str) -> Lane:
@@ -75,6 +54,11 @@ def find_lane(session: Session, word: int | str) -> Lane:
             code="unknown_lane",
         )
     return lane
+
+
+def active_lanes(session: Session) -> Sequence[Lane]:
+    """Every active lane, by number."""
+    return session.scalars(select(Lane).where(Lane.active).order_by(Lane.lane_id)).all()
 
 
 def lane_gates(session: Session, lane_id: int) -> tuple[Gate, ...]:
