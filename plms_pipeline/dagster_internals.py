@@ -26,7 +26,15 @@ from dagster._core.workspace.context import WorkspaceProcessContext, WorkspaceRe
 from dagster._core.workspace.load_target import WorkspaceFileTarget
 from dagster._serdes import ConfigurableClassData
 
-from plms_pipeline.instance.actors import ACTOR_HEADER, ACTOR_TAG, actor_from_header, continued_id, launch_of
+from plms_pipeline.instance.actors import (
+    ACTOR_HEADER,
+    ACTOR_TAG,
+    UNGUARDED_ACTOR,
+    actor_from_header,
+    continued_id,
+    event_tag_value,
+    launch_of,
+)
 from plms_pipeline.instance.config import quoted, state_paths
 
 if TYPE_CHECKING:
@@ -116,18 +124,18 @@ def os_user() -> str:
 class FrontDoorRequestContext(WorkspaceRequestContext):
     """A request to the webserver whose backfills and reported events carry the actor of the front door."""
 
-    def _actor_tags(self) -> dict[str, str]:
+    def _actor(self) -> str | None:
         headers = getattr(self.source, "headers", None)
         value = headers.get(ACTOR_HEADER) if headers is not None else None
-        return {ACTOR_TAG: actor_from_header(value)} if value else {}
+        return actor_from_header(value) if value else None
 
     def get_viewer_tags(self) -> dict[str, str]:
         """Tags that Dagster lays over those a client sent with a backfill."""
-        return self._actor_tags()
+        return {ACTOR_TAG: self._actor() or UNGUARDED_ACTOR}
 
     def get_reporting_user_tags(self) -> dict[str, str]:
         """Tags of events that a person reports by hand."""
-        return self._actor_tags()
+        return {ACTOR_TAG: event_tag_value(self._actor() or UNGUARDED_ACTOR)}
 
 
 class FrontDoorProcessContext(WorkspaceProcessContext):

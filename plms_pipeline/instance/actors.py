@@ -8,6 +8,7 @@ that ran the command. `plms/launched_from` says which of these it was; only `ui`
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -23,6 +24,7 @@ _PARENT_RUN_TAG = "dagster/parent_run_id"
 _SCHEDULE_TAG = "dagster/schedule_name"
 _SENSOR_TAG = "dagster/sensor_name"
 _MAX_ACTOR_LENGTH = 200
+_NOT_IN_EVENT_TAGS = re.compile(r"[^A-Za-z0-9_.-]")
 
 
 class LaunchedFrom(StrEnum):
@@ -59,6 +61,12 @@ def header_value(actor: str) -> str:
 def actor_from_header(value: str) -> str:
     """The inverse of `header_value`."""
     return unquote(value)
+
+
+def event_tag_value(actor: str) -> str:
+    """An actor as the value of a tag on an asset event: Dagster refuses there what it takes on a run, the colon first
+    of all. Lossy: for people to read, not for rules to compare."""
+    return _NOT_IN_EVENT_TAGS.sub("_", actor.replace(":", "."))[:63]
 
 
 def launch_of(

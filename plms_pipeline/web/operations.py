@@ -1,9 +1,10 @@
 """What would this GraphQL request do?
 
-Dagster executes whatever operation a request selects, over GET, over form posts and, less obviously, over its
-WebSocket: a `mutation` that names a subscription field first is subscribed to, and then executed as a mutation for
-each event. A search for the word "mutation" is not enough (comments, aliases, `operationName`), so the document is
-parsed with the very library that executes it. The strictest operation in a document decides, whichever is selected.
+Dagster executes whatever operation a request selects, over GET and over form posts alike. Its WebSocket hands every
+document to graphql-core's `subscribe`, which does not ask whether it is a subscription; only that no field of the
+schema is both a mutation and a subscription keeps mutations out, and that is luck. A search for the word "mutation" is
+not enough (comments, strings, `operationName`), so the document is parsed with the very library that executes it. The
+strictest operation in a document decides, whichever is selected.
 """
 
 from __future__ import annotations

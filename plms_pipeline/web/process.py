@@ -48,7 +48,9 @@ class ChildSpec:
 class Keeper:
     """The parent's handle on the keeper process."""
 
-    def __init__(self, children: Sequence[ChildSpec], environ: Mapping[str, str], folder: str) -> None:
+    def __init__(
+        self, children: Sequence[ChildSpec], environ: Mapping[str, str], folder: str, grace_s: float = STOP_GRACE_S
+    ) -> None:
         """Start the keeper, which starts the children.
 
         Args:
@@ -56,8 +58,10 @@ class Keeper:
             environ: their environment.
             folder: their current directory, which should be one of ours: `python -m` imports what lies there before
                 any library, and Dagster loads a `.env` from there.
+            grace_s: seconds between asking the children to stop and killing them.
         """
-        spec = json.dumps([asdict(child) for child in children])
+        spec = json.dumps({"children": [asdict(child) for child in children], "grace_s": grace_s})
+        self._grace_s = grace_s
         self._process = subprocess.Popen(
             [sys.executable, "-m", __name__, spec],
             stdin=subprocess.PIPE,
@@ -82,7 +86,7 @@ class Keeper:
             with contextlib.suppress(OSError):
                 self._process.stdin.close()
         try:
-            self._process.wait(timeout=STOP_GRACE_S + 3.0)
+            self._process.wait(timeout=self._grace_s + 3.0)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
@@ -160,7 +164,7 @@ def descendants(root: int) -> list[int]:
     return found
 
 
-def _end_all(children: Sequence[_Child]) -> None:
+def _end_all(children: Sequence[_Child], grace_s: float) -> None:
     """Ask everything below us to stop, wait a little, then kill what is left."""
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -170,7 +174,7 @@ def _end_all(children: Sequence[_Child]) -> None:
     for pid in descendants(os.getpid()):
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGTERM)
-    deadline = time.monotonic() + STOP_GRACE_S
+    deadline = time.monotonic() + grace_s
     while _reap() and time.monotonic() < deadline:
         time.sleep(0.05)
     for _ in range(50):
@@ -194,11 +198,12 @@ def _reap() -> bool:
         return False
 
 
-def keep(specs: Sequence[ChildSpec], tether: int) -> None:
+def keep(specs: Sequence[ChildSpec], grace_s: float, tether: int) -> None:
     """Keep the children running until the other end of `tether` closes or a signal asks us to stop.
 
     Args:
         specs: what to run.
+        grace_s: seconds between asking the children to stop and killing them.
         tether: file descriptor of a pipe that the parent never writes to.
     """
     stopping: list[int] = []
@@ -214,8 +219,9 @@ def keep(specs: Sequence[ChildSpec], tether: int) -> None:
             if readable and not os.read(tether, 1):
                 break
     finally:
-        _end_all(children)
+        _end_all(children, grace_s)
 
 
 if __name__ == "__main__":
-    keep([ChildSpec(**spec) for spec in json.loads(sys.argv[1])], sys.stdin.fileno())
+    _given = json.loads(sys.argv[1])
+    keep([ChildSpec(**child) for child in _given["children"]], _given["grace_s"], sys.stdin.fileno())

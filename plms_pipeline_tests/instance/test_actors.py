@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dagster as dg
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -11,6 +12,7 @@ from plms_pipeline.instance.actors import (
     Launch,
     LaunchedFrom,
     actor_from_header,
+    event_tag_value,
     header_value,
     launch_of,
 )
@@ -35,6 +37,14 @@ def test_every_account_name_survives_the_header(name: str) -> None:
     assert value.isascii()
     assert "\n" not in value
     assert actor_from_header(value) == f"local:{name}".encode("utf-8", "replace").decode()
+
+
+@given(st.text(max_size=300))
+def test_every_actor_can_be_written_on_an_asset_event(actor: str) -> None:
+    """Dagster refuses the event otherwise, and the UI's button for it answers with a traceback."""
+    event = dg.AssetMaterialization("a", tags={ACTOR_TAG: event_tag_value(actor)})
+    assert event_tag_value("local:ada") == "local.ada"
+    assert event.tags is not None
 
 
 @given(TAGS)

@@ -16,10 +16,13 @@ from starlette.routing import Route
 
 from plms_pipeline.web.guard import MAX_BODY_BYTES, FrontDoor
 from plms_pipeline.web.origins import parse_allowed
+from plms_pipeline_tests.web import asgi
+from plms_pipeline_tests.web.asgi import Answer, text
 
 HOST = ("host", "localhost:3000")
 JSON = ("content-type", "application/json")
 OURS = ("origin", "http://localhost:3000")
+ALLOWED = parse_allowed(["localhost", "127.0.0.1"])
 MUTATION = json.dumps({"query": "mutation M { launchRun { __typename } }"}).encode()
 
 
@@ -62,48 +65,12 @@ class Behind:
         return {name.decode().lower(): value.decode() for name, value in self.scopes[-1]["headers"]}
 
 
-class Answer:
-    def __init__(self, messages: list[dict[str, Any]]) -> None:
-        self.status: int = messages[0]["status"]
-        self.raw_headers = messages[0]["headers"]
-        self.headers = {name.decode().lower(): value.decode() for name, value in messages[0]["headers"]}
-        self.body: bytes = b"".join(message.get("body", b"") for message in messages[1:])
-
-    @property
-    def code(self) -> str:
-        return str(json.loads(self.body)["code"])
-
-
-def ask(
-    behind: Behind,
-    method: str = "GET",
-    path: str = "/",
-    headers: Iterable[tuple[str, str]] = (HOST,),
-    body: bytes = b"",
-    query: str = "",
-    chunks: int = 1,
-) -> Answer:
-    sent: list[dict[str, Any]] = []
-    size = max(1, -(-len(body) // chunks))
-    parts = [body[at : at + size] for at in range(0, len(body), size)] or [b""]
-    queue = [{"type": "http.request", "body": part, "more_body": n + 1 < len(parts)} for n, part in enumerate(parts)]
-
-    async def receive() -> dict[str, Any]:
-        return queue.pop(0) if queue else {"type": "http.disconnect"}
-
-    async def send(message: Any) -> None:
-        sent.append(message)
-
-    scope = {
-        "type": "http",
-        "method": method,
-        "path": path,
-        "query_string": query.encode(),
-        "headers": [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers],
-    }
-    door = FrontDoor(behind, parse_allowed(["localhost", "127.0.0.1"]), "local:ada")
-    asyncio.run(door(scope, receive, send))
-    return Answer(sent)
+def ask(behind: Behind, *arguments: Any, headers: Iterable[tuple[str, str]] = (HOST,), **more: Any) -> Answer:
+    """One request to the door with `behind` behind it: method, path, headers, body."""
+    door = FrontDoor(behind, ALLOWED, "local:ada")
+    if len(arguments) > 2:
+        return asgi.ask(door, *arguments, **more)
+    return asgi.ask(door, *arguments, headers=headers, **more)
 
 
 @pytest.fixture
@@ -282,35 +249,16 @@ def test_no_spelling_of_the_path_reaches_graphql_unjudged(pieces: list[str]) -> 
 
 
 def talk(behind: Behind, messages: list[Any], headers: list[tuple[str, str]]) -> list[dict[str, Any]]:
-    sent: list[dict[str, Any]] = []
-    queue: list[dict[str, Any]] = [
-        {"type": "websocket.connect"},
-        *messages,
-        {"type": "websocket.disconnect", "code": 1000},
-    ]
-
-    async def receive() -> dict[str, Any]:
-        return queue.pop(0)
-
-    async def send(message: Any) -> None:
-        sent.append(message)
-
-    raw = [(name.encode(), value.encode()) for name, value in headers]
-    scope = {"type": "websocket", "path": "/graphql", "query_string": b"", "headers": raw}
-    asyncio.run(FrontDoor(behind, parse_allowed(["localhost"]), "local:ada")(scope, receive, send))
-    return sent
+    """One WebSocket conversation with the door."""
+    return asgi.talk(FrontDoor(behind, ALLOWED, "local:ada"), messages, headers)
 
 
-def _text(payload: object) -> dict[str, Any]:
-    return {"type": "websocket.receive", "text": json.dumps(payload)}
-
-
-SUBSCRIPTION = _text({"type": "start", "id": "1", "payload": {"query": "subscription { logs }"}})
+SUBSCRIPTION = text({"type": "start", "id": "1", "payload": {"query": "subscription { logs }"}})
 
 
 def test_the_websocket_serves_our_pages(behind: Behind) -> None:
     """Run logs stream over it."""
-    sent = talk(behind, [_text({"type": "connection_init"}), SUBSCRIPTION], [HOST, OURS])
+    sent = talk(behind, [text({"type": "connection_init"}), SUBSCRIPTION], [HOST, OURS])
     assert [message["type"] for message in sent] == ["websocket.accept"]
     assert len(behind.texts) == 2
     assert behind.headers["x-plms-actor"] == "local:ada"
@@ -328,9 +276,9 @@ def test_the_websocket_is_closed_to_other_sites(behind: Behind, headers: list[tu
 
 
 def test_a_mutation_over_the_websocket_ends_the_connection_unseen(behind: Behind) -> None:
-    """Dagster's WebSocket was seen to execute one."""
+    """Dagster itself does not look at the kind of operation that is started there."""
     hidden = "mutation { pipelineRunLogs(runId: 1) { x } launchRun { y } }"
-    sent = talk(behind, [_text({"type": "start", "id": "1", "payload": {"query": hidden}}), SUBSCRIPTION], [HOST, OURS])
+    sent = talk(behind, [text({"type": "start", "id": "1", "payload": {"query": hidden}}), SUBSCRIPTION], [HOST, OURS])
     assert sent[-1]["type"] == "websocket.close"
     assert behind.texts == []
 

@@ -182,7 +182,7 @@ def test_the_ui_s_own_messages_pass(message: dict[str, object]) -> None:
     ],
 )
 def test_nothing_but_subscriptions_goes_over_the_websocket(text: str | None) -> None:
-    """A mutation that names a subscription field first was seen to be executed by Dagster's WebSocket."""
+    """Nothing needs to be changed over it, and Dagster itself does not look at the kind of operation."""
     with pytest.raises(BadRequest):
         check_websocket_message(text)
 
