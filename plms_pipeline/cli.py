@@ -48,7 +48,7 @@ class LazyGroup(TyperGroup):
         """The names in the order above."""
         return list(COMMANDS)
 
-    def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ARG002
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ARG002 - click's signature
         """The command, imported now."""
         if cmd_name not in COMMANDS:
             return None
@@ -60,7 +60,7 @@ class LazyGroup(TyperGroup):
         command.name = cmd_name
         return command
 
-    def format_commands(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002
+    def format_commands(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002 - click's signature
         """The list in `plms --help`, without importing anything."""
         with formatter.section("Commands"):
             formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
@@ -72,7 +72,7 @@ app = typer.Typer(cls=LazyGroup, add_completion=False, rich_markup_mode=None)
 @app.callback(invoke_without_command=True)
 def root(
     ctx: typer.Context,
-    version: bool = typer.Option(False, "--version", help="Print the version."),  # noqa: FBT001
+    version: bool = typer.Option(False, "--version", help="Print the version."),  # noqa: FBT001 - a flag
 ) -> None:
     """The control room above fleets of AI agents: forecasts, gates, budgets and nightly proof, on Dagster."""
     if version:
@@ -84,10 +84,10 @@ def root(
 
 def report_error(error: PlmsError, *, as_json: bool) -> None:
     """One line on standard error (or one JSON object with --json)."""
-    if as_json:
-        print(json.dumps({"error": {"code": error.code, "detail": error.message}}), file=sys.stderr)  # noqa: T201
-    else:
-        print(f"error: {error.message}", file=sys.stderr)  # noqa: T201
+    told = (
+        json.dumps({"error": {"code": error.code, "detail": error.message}}) if as_json else f"error: {error.message}"
+    )
+    typer.echo(told, err=True)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

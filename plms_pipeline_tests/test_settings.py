@@ -136,7 +136,7 @@ def test_the_variable_wins_over_the_file(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("given_path", "meant"),
-    [("work/data", ROOT / "work/data"), ("./work/../data", ROOT / "data"), ("/srv//plms/", Path("/srv/plms"))],
+    [("other/data", ROOT / "other/data"), ("./other/../data", ROOT / "data"), ("/srv//plms/", Path("/srv/plms"))],
 )
 def test_relative_paths_start_at_the_checkout(
     given_path: str, meant: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
