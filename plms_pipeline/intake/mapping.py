@@ -155,9 +155,10 @@ def missing_columns(source: Source, columns: Sequence[str], missing: Sequence[st
     """The one sentence that a person with a wrong file needs: what was expected, what is missing, what was found."""
     found = ", ".join(column[:40] for column in columns[:20] if column.isprintable()) or "none"
     more = " …" if len(columns) > 20 else ""
-    wanted = ", ".join(dict.fromkeys(missing))
+    wanted = list(dict.fromkeys(missing))
+    what = f"column {wanted[0]} is" if len(wanted) == 1 else f"columns {', '.join(wanted)} are"
     return (
-        f"{thing} is not a {source.describes}: column {wanted} is missing. Expected columns: {', '.join(source.required)}"
+        f"{thing} is not a {source.describes}: {what} missing. Expected columns: {', '.join(source.required)}"
         f"; found: {found}{more}. Rename a column with --map column=field, or give one value for all rows with "
         "--set field=value."
     )

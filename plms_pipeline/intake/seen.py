@@ -18,10 +18,6 @@ from plms_pipeline.intake.reasons import Reason, rejected
 from plms_pipeline.intake.settling import Settled
 
 
-def _bits(data: bytes) -> int:
-    return int.from_bytes(hashlib.sha256(data).digest()[:8], "big")
-
-
 @dataclass(slots=True)
 class Seen:
     """Digests of the keys met so far, sorted, with the digests of their rows."""
@@ -29,28 +25,33 @@ class Seen:
     keys: NDArray[np.uint64] = field(default_factory=lambda: np.empty(0, np.uint64))
     rows: NDArray[np.uint64] = field(default_factory=lambda: np.empty(0, np.uint64))
 
-    def take(self, receipts: Sequence[Receipt]) -> Settled:
-        """Sort rows with distinct keys into fresh, unchanged and conflicting, and remember the fresh ones."""
+    def split(self, receipts: Sequence[Receipt]) -> Settled:
+        """Sort rows into fresh, unchanged and conflicting, as the registry would if earlier batches lay in it."""
         settled = Settled()
-        keys = np.array([_bits("\t".join(map(str, r.key)).encode()) for r in receipts], np.uint64)
-        rows = np.array([int(r.row_sha256[:16], 16) for r in receipts], np.uint64)
+        keys = _keys(receipts)
         places = np.searchsorted(self.keys, keys)
-        for i, (receipt, place) in enumerate(zip(receipts, places, strict=True)):
-            if place < len(self.keys) and self.keys[place] == keys[i]:
-                if self.rows[place] == rows[i]:
-                    settled.unchanged += 1
-                else:
-                    shown = receipt.natural_key
-                    settled.conflicts.append(
-                        rejected(receipt.line, "", shown, Reason.CONFLICT, "an earlier line of this file differs")
-                    )
-            else:
+        for receipt, key, place in zip(receipts, keys, places, strict=True):
+            if place == len(self.keys) or self.keys[place] != key:
                 settled.fresh.append(receipt)
-        self._remember(keys, rows)
+            elif self.rows[place] == _row(receipt):
+                settled.unchanged += 1
+            else:
+                where = "an earlier line of this file differs"
+                settled.conflicts.append(rejected(receipt.line, "", receipt.natural_key, Reason.CONFLICT, where))
         return settled
 
-    def _remember(self, keys: NDArray[np.uint64], rows: NDArray[np.uint64]) -> None:
-        fresh = ~np.isin(keys, self.keys)
-        merged = np.concatenate([self.keys, keys[fresh]])
+    def remember(self, receipts: Sequence[Receipt]) -> None:
+        """Remember rows whose keys are new."""
+        merged = np.concatenate([self.keys, _keys(receipts)])
         order = np.argsort(merged, kind="stable")
-        self.keys, self.rows = merged[order], np.concatenate([self.rows, rows[fresh]])[order]
+        rows = np.array([_row(receipt) for receipt in receipts], np.uint64)
+        self.keys, self.rows = merged[order], np.concatenate([self.rows, rows])[order]
+
+
+def _keys(receipts: Sequence[Receipt]) -> NDArray[np.uint64]:
+    texts = ("\t".join(map(str, receipt.key)) for receipt in receipts)
+    return np.array([int(hashlib.sha256(text.encode()).hexdigest()[:16], 16) for text in texts], np.uint64)
+
+
+def _row(receipt: Receipt) -> int:
+    return int(receipt.row_sha256[:16], 16)

@@ -81,11 +81,13 @@ def land(
 
 def preview(registry: Registry, source: str, receipts: Sequence[Receipt], seen: Seen) -> Landed:
     """What `land` would do, writing nothing; `seen` stands in for the rows of earlier batches."""
+    repeats = seen.split(receipts)
     with registry.reading() as session:
-        settled, conflicts = _settled(session, source, receipts)
-    repeats = seen.take(settled.fresh)
-    days = frozenset(receipt.completed_at.date() for receipt in repeats.fresh)
-    return Landed(len(repeats.fresh), settled.unchanged + repeats.unchanged, [*conflicts, *repeats.conflicts], days)
+        settled, conflicts = _settled(session, source, repeats.fresh)
+    seen.remember(settled.fresh)
+    days = frozenset(receipt.completed_at.date() for receipt in settled.fresh)
+    conflicts = [*repeats.conflicts, *conflicts]
+    return Landed(len(settled.fresh), repeats.unchanged + settled.unchanged, conflicts, days)
 
 
 def _settled(session: Session, source: str, receipts: Sequence[Receipt]) -> tuple[Settled, list[Rejected]]:

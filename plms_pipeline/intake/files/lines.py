@@ -1,15 +1,15 @@
 """How is a text file cut into lines and records without trusting it?
 
 A hostile file is one line of gigabytes, or one open quote that swallows everything behind it. Lines are bounded; a record may
-span few lines; and when the quotes of a record do not work out, only its first line is refused and the swallowed ones are
-read again, each for itself.
+span few lines; and when the quotes of a record do not work out, only its first line is refused and the swallowed ones
+are read again, each for itself.
 """
 
 from __future__ import annotations
 
 import csv
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import IO, Final, NamedTuple
 
 # The longest line: room for a log row with its prompt, far below memory.
@@ -72,12 +72,12 @@ class _Feed(Iterator[str]):
         return first
 
 
-def records(source: Iterator[Line], width: int | None = None) -> Iterator[Record]:
+def records(source: Iterator[Line], may_span: Callable[[list[str]], bool] = lambda _: True) -> Iterator[Record]:
     """The CSV records of a file; blank lines are none.
 
     Args:
-        width: how many cells a record should have; one that spans lines and has another number is refused and its
-            further lines are read again.
+        may_span: whether a record that spans lines is believed; one that is not is refused, and its further lines are
+            read again.
     """
     feed = _Feed(source)
     reader = csv.reader(feed, strict=True)
@@ -89,7 +89,7 @@ def records(source: Iterator[Line], width: int | None = None) -> Iterator[Record
             return
         except csv.Error:
             cells = None
-        if cells is None or (width is not None and len(cells) != width and len(feed.taken) > 1):
+        if cells is None or (len(feed.taken) > 1 and not may_span(cells)):
             first = feed.refuse_first()
             yield Record(first.number, None, first.text)
             reader = csv.reader(feed, strict=True)

@@ -55,8 +55,6 @@ def _header(inspected: Inspected, source: Source) -> tuple[str, ...]:
     if record is None or record.cells is None:
         raise BadInput(f"{inspected.path} has no header row. {remedy(source.required)}", code="not_a_table")
     names = tuple(cell.strip() for cell in record.cells)
-    if not all(name.isprintable() for name in names):
-        raise BadInput(f"{inspected.path} has no readable header row. {remedy(source.required)}", code="not_a_table")
     twice = next((name for name in names if name and names.count(name) > 1), None)
     if twice is not None:
         raise BadInput(
@@ -71,6 +69,8 @@ def _header(inspected: Inspected, source: Source) -> tuple[str, ...]:
                 f"{remedy(source.required)}",
                 code="wrong_separator",
             )
+    if not all(name.isprintable() for name in names):
+        raise BadInput(f"{inspected.path} has no readable header row. {remedy(source.required)}", code="not_a_table")
     return names
 
 
@@ -102,10 +102,15 @@ def _read_csv(inspected: Inspected, source: Source, columns: Sequence[str], size
     places = [names.index(column) for column in columns]
     width = len(names)
     batcher = _Batcher(columns, size)
+
+    def may_span(cells: list[str]) -> bool:
+        # No cell that we read may hold a line break: then a quote was left open, and the rows behind it are rows.
+        return len(cells) == width and not any("\n" in cells[place] for place in places)
+
     with opened(inspected) as stream:
         source_lines = lines(stream)
         next(records(source_lines))
-        for line, cells, text in records(source_lines, width):
+        for line, cells, text in records(source_lines, may_span):
             if cells is None:
                 batcher.broken.append(rejected(line, "", text[:SHOWN].rstrip("\r\n"), Reason.BAD_QUOTING))
             elif len(cells) != width:
