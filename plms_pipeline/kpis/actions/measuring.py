@@ -27,7 +27,6 @@ from plms_pipeline.kpis.schema import diff, parse_table
 from plms_pipeline.kpis.store import warehouse
 from plms_pipeline.kpis.vocabulary import ECHO
 
-
 MAX_ECHO: Final = 256 * 1024
 
 

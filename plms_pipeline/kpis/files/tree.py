@@ -149,7 +149,7 @@ def _walk(
     for each in found:
         path = prefix + each.name
         if not path.isprintable():  # also true of bytes that are not UTF-8
-            raise BadInput(f"a file name of the artifact cannot be printed: {ascii(path[:80])}.", code="bad_artifact")
+            raise BadInput(f"a file name of the artifact cannot be printed: {path[:80]!a}.", code="bad_artifact")
         if each.is_symlink():
             notes.append(f"{path} is a symbolic link and was not followed")
         elif each.is_dir(follow_symlinks=False):
