@@ -50,6 +50,8 @@ PURE_EXCEPTIONS = {
     # Formulas and grammars of others, without any effect: BLEU, and the GraphQL parser that tells a query from a mutation.
     "plms_pipeline.kpis.bleu": {"sacrebleu"},
     "plms_pipeline.web.operations": {"graphql"},
+    # The grammar of requirement lines and platform markers.
+    "plms_pipeline.monitoring.doctor.lock": {"packaging"},
 }
 # Table definitions are read once and compared, not followed.
 LONG_ON_PURPOSE = {"plms_pipeline.registry.migrations.versions.v0001_sources"}

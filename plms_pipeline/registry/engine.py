@@ -101,6 +101,12 @@ class Registry:
         self.engine.dispose()
 
 
+def sqlite_file(url: str) -> Path | None:
+    """The file of a SQLite URL; None for any other database."""
+    parsed = make_url(url)
+    return Path(parsed.database) if parsed.get_backend_name() == "sqlite" and parsed.database else None
+
+
 @contextmanager
 def _translated(engine: Engine) -> Iterator[None]:
     """Turn "the database is away" into the one error that says so."""

@@ -1,0 +1,131 @@
+"""Does the doctor see a real installation as it is, and leave nothing behind?"""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from plms_pipeline.clock import FrozenClock, SystemClock
+from plms_pipeline.instance.files import prepare_instance
+from plms_pipeline.monitoring.doctor import files
+from plms_pipeline.monitoring.doctor.actions import examine
+from plms_pipeline.monitoring.doctor.checks import Level, Line
+from plms_pipeline.monitoring.doctor.process import dagster_problem
+from plms_pipeline.registry.engine import Registry
+from plms_pipeline.settings import Settings, load_settings
+
+
+def told(lines: list[Line]) -> dict[str, Level]:
+    return {line.name: line.level for line in lines}
+
+
+def write_night(settings: Settings, day: str, summary: object) -> None:
+    folder = settings.reports_dir / "nightly" / day
+    folder.mkdir(parents=True)
+    (folder / "summary.json").write_text(json.dumps(summary))
+
+
+def look(settings: Settings) -> dict[str, Level]:
+    return told(examine(settings, SystemClock(), lambda _: ""))
+
+
+def test_an_installation_that_nothing_was_done_to_is_left_as_it_is(settings: Settings, tmp_path: Path) -> None:
+    """A doctor that creates the registry it looks for reports a healthy, empty one the next time."""
+    found = look(settings)
+    assert found["database"] is Level.FAIL
+    assert found["dagster home"] is Level.WARN
+    assert found["PLMS_DATA_DIR"] is Level.OK
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_working_installation_is_healthy(
+    settings: Settings, sqlite_registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After the README's two commands every line is ok."""
+    environ: dict[str, str] = {}
+    home = prepare_instance(settings, environ)
+    now = SystemClock().now()
+    write_night(settings, "2026-01-01", {"verdict": "broken", "as_of": "2026-01-01T07:00:00+00:00"})
+    write_night(settings, now.date().isoformat(), {"verdict": "ok", "as_of": now.isoformat()})
+    found = {line.name: line for line in examine(settings, SystemClock(), lambda _: "")}
+    assert {name: line.detail for name, line in found.items() if line.level is not Level.OK and name != "lock"} == {}
+    assert home.config_file.name in found["dagster home"].detail
+    assert not list(settings.data_dir.glob(".plms-doctor-*"))
+
+
+@pytest.mark.parametrize("text", ["", "{", "[1]", '{"verdict": "ok", "as_of": "yesterday"}', '{"as_of": 5}'])
+def test_a_broken_summary_is_a_failing_line(settings: Settings, text: str) -> None:
+    """A half-written or hand-edited file must not take the other nine lines away."""
+    folder = settings.reports_dir / "nightly" / "2026-03-01"
+    folder.mkdir(parents=True)
+    (folder / "summary.json").write_text(text)
+    assert look(settings)["last night"] is Level.FAIL
+
+
+def test_a_clock_that_jumped_back_is_seen(settings: Settings, sqlite_registry: Registry) -> None:
+    """The file system keeps the true time of the probe; a machine whose clock lies forecasts from the wrong receipts."""
+    wrong = FrozenClock(SystemClock().now() - timedelta(days=1))
+    assert told(examine(settings, wrong, lambda _: ""))["clock"] is Level.FAIL
+
+
+def test_a_file_in_the_place_of_a_folder_is_named(tmp_path: Path) -> None:
+    """`touch data` happens; every other command would fail with a less helpful sentence."""
+    (tmp_path / "file").write_text("x")
+    settings = load_settings(
+        {"PLMS_DATA_DIR": str(tmp_path / "file"), "PLMS_REPORTS_DIR": str(tmp_path / "file" / "deeper")}
+    )
+    lines = {line.name: line for line in examine(settings, SystemClock(), lambda _: "")}
+    assert lines["PLMS_DATA_DIR"].level is lines["PLMS_REPORTS_DIR"].level is Level.FAIL
+    assert "no folder" in lines["PLMS_DATA_DIR"].detail
+
+
+def test_a_database_that_is_away_is_one_line_of_many(tmp_path: Path) -> None:
+    """The other findings are needed most when the database is gone; its password is needed by nobody."""
+    settings = load_settings(
+        {
+            "PLMS_DATA_DIR": str(tmp_path),
+            "PLMS_REPORTS_DIR": str(tmp_path),
+            "PLMS_DATABASE_URL": f"postgresql://plms:hunter2@/plms?host={tmp_path}",
+        }
+    )
+    lines = examine(settings, SystemClock(), lambda _: "")
+    assert told(lines)["database"] is Level.FAIL
+    assert len(lines) == 10
+    assert "hunter2" not in str(lines)
+
+
+def test_a_postgresql_registry_is_examined_too(tmp_path: Path, postgres_registry_url: str) -> None:
+    """Production runs on it."""
+    environ = {
+        "PLMS_DATA_DIR": str(tmp_path),
+        "PLMS_REPORTS_DIR": str(tmp_path),
+        "PLMS_DATABASE_URL": postgres_registry_url,
+    }
+    assert look(load_settings(environ))["database"] is Level.OK
+
+
+def test_dagster_is_asked_for_real(settings: Settings) -> None:
+    """A dagster.yaml with a typing error loads in nobody's head and fails in the daemon."""
+    home = prepare_instance(settings, {})
+    assert dagster_problem(home.home) == ""
+    home.config_file.write_text("storage: {nonsense: true}\n")
+    problem = dagster_problem(home.home)
+    assert problem
+    assert "\n" not in problem
+
+
+def test_a_folder_that_is_not_there_is_judged_by_where_it_will_be_made(tmp_path: Path) -> None:
+    """The first command makes data/ itself; what matters is whether it may."""
+    place = files.look_at(tmp_path / "a" / "b")
+    assert (place.problem, files.nearest_existing(tmp_path / "a" / "b")) == ("", tmp_path)
+    assert place.free_mb is not None
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_without_a_lock_there_is_nothing_to_compare(tmp_path: Path) -> None:
+    """Installed as a package, the checkout's lock is not there."""
+    assert files.lock_differences(None) == (None, 0)
+    assert files.lock_differences(tmp_path / "requirements.lock") == (None, 0)
