@@ -145,8 +145,7 @@ _RECEIPTS: Final = (
     ),
     Violation(
         "nothing_stands_ahead_of_the_book", "receipt_days",
-        "COALESCE(written_seq, changed_seq + 1) > changed_seq OR COALESCE(summarised_seq, changed_seq + 1) > changed_seq "
-        "OR n_receipts < 0",
+        "written_seq > changed_seq OR summarised_seq > changed_seq OR n_receipts < 0",
         forbidden_by=("nothing_ahead_of_the_book",),
     ),
     Violation("no_summary_counts_below_zero", "day_summaries", "n < 0", forbidden_by=("n_is_not_negative",)),

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Collection
 from datetime import datetime
+from typing import Final
 
 from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
@@ -28,6 +29,7 @@ from plms_pipeline.registry.engine import Registry, outage
 from plms_pipeline.registry.violations import VIOLATIONS
 from plms_pipeline.settings import Settings, masked
 
+_KNOWN: Final = ("sqlite:///", "postgresql+psycopg://")
 logger = logging.getLogger(__name__)
 
 
@@ -42,6 +44,12 @@ def open_registry(url: str, *, is_named: bool) -> Registry:
         BadInput: the named SQLite file does not exist, or the URL is none.
         Unavailable: the configured SQLite file does not exist, or the schema is not at head.
     """
+    url = url.replace("postgresql://", "postgresql+psycopg://", 1) if url.startswith("postgresql://") else url
+    if not url.startswith(_KNOWN):
+        raise BadInput(
+            f"{masked(url)} is no registry; use a file, sqlite:////absolute/path.db or postgresql+psycopg://host/name.",
+            code="bad_database_url",
+        )
     path = url.removeprefix("sqlite:///")
     if path != url and not files.is_file(path):
         if is_named:

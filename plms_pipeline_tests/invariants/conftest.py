@@ -1,0 +1,91 @@
+"""One healthy registry per database and session; every test gets a copy of its own to spoil."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from sqlalchemy import create_engine, text
+
+from plms_pipeline.registry.engine import Registry
+from plms_pipeline.settings import Settings
+from plms_pipeline_tests.conftest import postgres_url
+from plms_pipeline_tests.invariants import healthy
+
+
+@dataclass(frozen=True)
+class Books:
+    """A registry with the settings under which its day files lie."""
+
+    registry: Registry
+    settings: Settings
+    url: str
+
+
+@pytest.fixture(scope="session")
+def healthy_sqlite(migrated_sqlite: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a filled SQLite registry and its files."""
+    folder = tmp_path_factory.mktemp("healthy")
+    settings = healthy.settings_in(folder)
+    settings.data_dir.mkdir(parents=True)
+    shutil.copyfile(migrated_sqlite, settings.data_dir / "registry.db")
+    registry = Registry.open(settings.database_url)
+    healthy.fill(registry, settings)
+    with registry.engine.connect() as connection:
+        connection.execute(text("PRAGMA wal_checkpoint(TRUNCATE)"))
+    registry.close()
+    return folder
+
+
+@pytest.fixture(scope="session")
+def healthy_postgres(postgres_server: Any, migrated_postgres: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the files of a filled PostgreSQL database named `plms_healthy`."""
+    folder = tmp_path_factory.mktemp("healthy_pg")
+    _execute(postgres_server, f"CREATE DATABASE plms_healthy TEMPLATE {migrated_postgres}")
+    url = postgres_url(postgres_server, "plms_healthy")
+    registry = Registry.open(url)
+    healthy.fill(registry, healthy.settings_in(folder, url))
+    registry.close()
+    return folder
+
+
+def _execute(server: Any, statement: str) -> None:
+    engine = create_engine(postgres_url(server, "postgres"), isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        connection.execute(text(statement))
+    engine.dispose()
+
+
+@pytest.fixture
+def sqlite_books(healthy_sqlite: Path, tmp_path: Path) -> Iterator[Books]:
+    """A copy of the filled SQLite registry; its day files are the original's (a test that spoils files copies them)."""
+    target = tmp_path / "copy.db"
+    shutil.copyfile(healthy_sqlite / "data" / "registry.db", target)
+    url = f"sqlite:///{target}"
+    registry = Registry.open(url)
+    yield Books(registry, healthy.settings_in(healthy_sqlite, url), url)
+    registry.close()
+
+
+@pytest.fixture
+def postgres_books(healthy_postgres: Path, postgres_server: Any) -> Iterator[Books]:
+    """A clone of the filled PostgreSQL registry."""
+    name = f"books_{uuid4().hex[:12]}"
+    _execute(postgres_server, f"CREATE DATABASE {name} TEMPLATE plms_healthy")
+    url = postgres_url(postgres_server, name)
+    registry = Registry.open(url)
+    yield Books(registry, healthy.settings_in(healthy_postgres, url), url)
+    registry.close()
+    _execute(postgres_server, f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def books(request: pytest.FixtureRequest) -> Books:
+    """A filled healthy registry, once on each database."""
+    found: Books = request.getfixturevalue("sqlite_books" if request.param == "sqlite" else "postgres_books")
+    return found
