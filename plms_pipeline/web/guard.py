@@ -102,10 +102,10 @@ class FrontDoor:
                 "report_endpoint_closed",
                 "Materializations and checks are not reported to this address: it cannot know who reports them.",
             )
-        if refusal := embedding_refusal(method, headers):
-            return refusal
         if method == "POST":
             return origin_refusal(headers) or _media_type_refusal(headers)
+        if refusal := embedding_refusal(method, headers):
+            return refusal
         return _url_refusal(scope) if path == GRAPHQL_PATH else None
 
     async def _judge_body(self, receive: Receive) -> tuple[Refusal | None, Receive]:

@@ -24,14 +24,19 @@ def _settings(data_dir: Path) -> Settings:
     return load_settings({"PLMS_DATA_DIR": str(data_dir), "PLMS_REPORTS_DIR": str(data_dir / "reports")})
 
 
-def test_the_checkouts_own_data_directory_is_the_default_instance() -> None:
+def test_the_checkouts_own_data_directory_is_the_default_instance(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """`DAGSTER_HOME=$PWD dagster …` and `plms …` would otherwise show two histories."""
-    settings = load_settings({})
-    assert dagster_home(settings) == project_root()
+    assert dagster_home(load_settings({})) == project_root()
+    (tmp_path / "dagster.yaml").touch()
+    monkeypatch.setattr(files, "project_root", lambda: tmp_path)
     environ: dict[str, str] = {}
-    prepared = prepare_instance(settings, environ)
+    prepared = prepare_instance(_settings(tmp_path / "data"), environ)
     assert prepared.is_default
-    assert environ["DAGSTER_HOME"] == str(project_root())
+    assert environ["DAGSTER_HOME"] == str(tmp_path)
+    assert (tmp_path / "dagster.yaml").read_text() == ""
+    assert (tmp_path / "data" / "dagster" / "storage").is_dir()
 
 
 def test_another_data_directory_has_its_own_instance(settings: Settings) -> None:
