@@ -1,11 +1,9 @@
 """The night in Dagster: the report asset, the job `nightly` and its schedule."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, timedelta
-from typing import Any
+from typing import Any, Self
 
 import dagster as dg
 from pydantic import PrivateAttr
@@ -27,7 +25,7 @@ class NightLease(dg.ConfigurableResource[Any]):
     _holder: str = PrivateAttr(default="")
 
     @contextmanager
-    def yield_for_execution(self, context: dg.InitResourceContext) -> Iterator[NightLease]:  # noqa: ARG002
+    def yield_for_execution(self, context: dg.InitResourceContext) -> Iterator[Self]:  # noqa: ARG002
         """Hold the lease for as long as the run lasts.
 
         Raises:
