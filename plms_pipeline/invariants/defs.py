@@ -1,7 +1,5 @@
 """The proof in Dagster: the asset `invariants_report`, and every invariant as an asset check on what it speaks about."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import Any
 
