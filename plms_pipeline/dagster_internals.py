@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import getpass
 import os
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -172,6 +173,8 @@ def open_webserver(workspace_file: str) -> Iterator[Webserver]:
     )
     from dagster_webserver.version import __version__
 
+    # A code location that does not load is told by `load_errors`, once and in one line.
+    warnings.filterwarnings("ignore", message="Error loading repository location", category=UserWarning)
     target = WorkspaceFileTarget(paths=[workspace_file])
     with DagsterInstance.get() as instance:
         instance.optimize_for_webserver(DEFAULT_DB_STATEMENT_TIMEOUT, DEFAULT_POOL_RECYCLE, DEFAULT_POOL_MAX_OVERFLOW)

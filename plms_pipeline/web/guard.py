@@ -195,7 +195,10 @@ def _url_refusal(scope: Scope) -> Refusal | None:
     if operations is None or operations.only("query"):
         return None
     return Refusal(
-        405, "mutation_needs_post", "By GET only queries are answered; post mutations as JSON from here.", allow="POST"
+        405,
+        "mutation_needs_post",
+        "By GET only queries are answered; a mutation is posted as JSON, by this server's own pages.",
+        allow="POST",
     )
 
 

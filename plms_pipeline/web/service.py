@@ -16,7 +16,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
@@ -81,8 +81,7 @@ def serve_ui(settings: Settings, options: UiOptions, on_ready: Callable[[UiReady
         allowed = allowed_hosts(settings, address)
         url = _url(options.host, port)
         home = prepare_instance(settings)
-        note = f"process {os.getpid()}, {url}"
-        with exclusive(home.state_dir / "ui.lock", note, "`plms ui`"), _private_folder() as folder:
+        with _only_daemon(home, options, url), _private_folder() as folder:
             _serve(home, options, folder, listener, url, allowed, on_ready)
 
 
@@ -170,10 +169,20 @@ def _interruptible() -> Iterator[None]:
             signal.signal(number, handler)
 
 
+def _only_daemon(home: DagsterHome, options: UiOptions, url: str) -> AbstractContextManager[None]:
+    """Two daemons on one instance start every scheduled run twice; pages may be served as often as one likes."""
+    if not options.with_daemon:
+        return nullcontext()
+    return exclusive(home.state_dir / "ui.lock", f"process {os.getpid()}, {url}", "`plms ui`")
+
+
 @contextmanager
 def _private_folder() -> Iterator[Path]:
     """A folder for the socket, readable by us alone: whoever may talk to a code server may run code."""
-    with tempfile.TemporaryDirectory(prefix="plms-ui-") as folder:
+    usual = tempfile.gettempdir()
+    # The path of a Unix socket may hold 107 bytes.
+    parent = usual if len(os.fsencode(usual)) < 64 else "/tmp"  # noqa: S108 - mkdtemp makes a private folder in it
+    with tempfile.TemporaryDirectory(prefix="plms-ui-", dir=parent) as folder:
         yield Path(folder)
 
 

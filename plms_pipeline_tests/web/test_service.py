@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import httpx
@@ -20,6 +22,9 @@ from plms_pipeline.web.process import descendants
 from plms_pipeline.web.service import MAX_LOG_BYTES, _log, allowed_hosts, bound_socket
 from plms_pipeline_tests.web.conftest import TINY, Ui, clean_environ, start_ui, wait_until
 from plms_pipeline_tests.web.test_process import _gone
+
+# One server for all of them, and the last but one ends it: they run in one worker, in this order.
+pytestmark = pytest.mark.xdist_group("live_ui")
 
 
 def _launch(ui: Ui, seconds: float) -> str:
@@ -109,14 +114,20 @@ def test_kill_9_leaves_no_process_not_even_a_run_s_worker(ui: Ui) -> None:
     wait_until(lambda: _gone(family), 12)
 
 
-def test_sigterm_ends_it_in_seconds_even_when_started_in_a_script_s_background(tmp_path: Path) -> None:
-    """A script's `&` has its children ignore SIGINT, from which Dagster derives what it does on SIGTERM."""
+def test_sigterm_in_a_script_s_background_ends_it_in_seconds_and_the_run_knows(tmp_path: Path) -> None:
+    """A script's `&` has its children ignore SIGINT, from which Dagster derives what it does on SIGTERM. And a run that
+    was merely cut off would look as if it were still running, until its maximum runtime."""
     started = start_ui(tmp_path / "data", log=tmp_path / "log", shell_background=True)
+    assert _launch(started, 120.0) == "LaunchRunSuccess"
+    wait_until(lambda: [run for run in started.runs() if run["status"] == "STARTED"], 30)
     family = descendants(started.process.pid)
     began = time.monotonic()
     assert started.stop(signal.SIGTERM) == 0
     assert time.monotonic() - began < 10
     assert _gone(family)
+    history = tmp_path / "data" / "dagster" / "storage" / "history" / "runs.db"
+    with closing(sqlite3.connect(history)) as connection:
+        assert connection.execute("SELECT status FROM runs").fetchall() == [("FAILURE",)]
 
 
 def test_a_port_in_use_is_one_clear_error() -> None:
