@@ -16,7 +16,7 @@ from plms_pipeline.kpis.junit import parse_collected
 
 test_names.__test__ = False  # type: ignore[attr-defined]  # imported, not a test
 
-SOURCE = '''
+SOURCE = """
 import unittest
 import pytest
 
@@ -73,7 +73,7 @@ class Suite(unittest.TestCase):
 class Plain:
     def test_not_collected(self):
         pass
-'''
+"""
 
 
 def test_names_are_those_that_pytest_collects(tmp_path: Path) -> None:

@@ -11,7 +11,9 @@ from scipy.spatial.distance import cosine as scipy_distance
 
 from plms_pipeline.kpis.echo import cosine, embed, measure_texts, measure_vectors, projection
 
-VECTORS = arrays(np.float64, 8, elements=st.floats(-1e3, 1e3, allow_subnormal=False)).filter(lambda v: np.abs(v).max() > 1e-3)
+VECTORS = arrays(np.float64, 8, elements=st.floats(-1e3, 1e3, allow_subnormal=False)).filter(
+    lambda v: np.abs(v).max() > 1e-3
+)
 GUIDE = "The loader reads each file once, checks every row against its rules, and keeps what is broken with the reason."
 
 

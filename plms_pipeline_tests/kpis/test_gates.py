@@ -50,7 +50,9 @@ def gates_of_lane_and_task(draw: Any) -> tuple[list[Gate], list[Gate]]:
     return some(), some()
 
 
-VALUES = st.dictionaries(st.sampled_from(sorted(KPI_NAMES)), st.one_of(st.none(), st.booleans(), NUMBERS, st.just(math.nan)))
+VALUES = st.dictionaries(
+    st.sampled_from(sorted(KPI_NAMES)), st.one_of(st.none(), st.booleans(), NUMBERS, st.just(math.nan))
+)
 
 
 @given(value=NUMBERS, name=st.sampled_from(sorted(TEXTBOOK)), threshold=NUMBERS)
@@ -66,7 +68,9 @@ def test_nan_satisfies_no_operator(name: str) -> None:
 
 
 @given(gates_of_lane_and_task(), VALUES)
-def test_a_combined_gate_passes_only_if_the_lane_passes(both: tuple[list[Gate], list[Gate]], values: dict[str, Any]) -> None:
+def test_a_combined_gate_passes_only_if_the_lane_passes(
+    both: tuple[list[Gate], list[Gate]], values: dict[str, Any]
+) -> None:
     """A task's own formula must never lower the bar of its lane, whatever it says."""
     lane, task = both
     combined = {gate.kpi: gate for gate in combine(lane, task)}

@@ -13,18 +13,27 @@ from plms_pipeline.kpis.junit import Canaries, measure_tests, parse_junit
 
 OURS = Canaries(frozenset({"tests.c::ok"}), frozenset({"tests.c::bad"}))
 CANARY_CASES = [("tests.c::ok", "passed"), ("tests.c::bad", "failed")]
-TAGS = {"failed": "<failure message='m'/>", "error": "<error message='m'/>", "skipped": "<skipped message='m'/>", "passed": ""}
+TAGS = {
+    "failed": "<failure message='m'/>",
+    "error": "<error message='m'/>",
+    "skipped": "<skipped message='m'/>",
+    "passed": "",
+}
 
 
 def report(cases: list[tuple[str, str]]) -> bytes:
     body = ""
     for name, outcome in cases:
         classname, _, function = name.rpartition("::")
-        body += f"<testcase classname={quoteattr(classname)} name={quoteattr(function or name)}>{TAGS[outcome]}</testcase>"
+        body += (
+            f"<testcase classname={quoteattr(classname)} name={quoteattr(function or name)}>{TAGS[outcome]}</testcase>"
+        )
     return f"<testsuites><testsuite>{body}</testsuite></testsuites>".encode()
 
 
-def measured(cases: list[tuple[str, str]], promised: dict[str, int] | None = None, exit_code: int = 1, canaries: bool = True):
+def measured(
+    cases: list[tuple[str, str]], promised: dict[str, int] | None = None, exit_code: int = 1, canaries: bool = True
+):
     names = Counter(name.partition("[")[0] for name, _ in cases) if promised is None else Counter(promised)
     return measure_tests(
         report([*cases, *(CANARY_CASES if canaries else [])]), exit_code=exit_code, promised=names, canaries=OURS
@@ -47,7 +56,9 @@ def test_promised_tests_that_are_not_reported_count_as_failed() -> None:
 
 def test_passed_tests_that_no_source_defines_do_not_count() -> None:
     """Invented tests would dilute the failing ones."""
-    found = measured([("tests.a::test_1", "failed"), *[(f"tests.a::ghost_{n}", "passed") for n in range(9)]], {"tests.a::test_1": 1})
+    found = measured(
+        [("tests.a::test_1", "failed"), *[(f"tests.a::ghost_{n}", "passed") for n in range(9)]], {"tests.a::test_1": 1}
+    )
     assert found.value == 0.0
 
 

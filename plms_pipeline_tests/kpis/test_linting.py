@@ -8,7 +8,12 @@ import pytest
 
 from plms_pipeline.kpis.linting import ARGUMENTS, measure_lint
 
-FINDING = {"code": "F401", "message": "`os` imported but unused", "filename": "/x/copy/src/a.py", "location": {"row": 3}}
+FINDING = {
+    "code": "F401",
+    "message": "`os` imported but unused",
+    "filename": "/x/copy/src/a.py",
+    "location": {"row": 3},
+}
 
 
 def test_no_findings_pass_and_any_finding_fails() -> None:

@@ -54,7 +54,7 @@ def test_counts_a_short_text_by_hand() -> None:
 
 
 def test_abbreviations_and_numbers_do_not_end_sentences() -> None:
-    """"e.g." would otherwise make every guide look easy."""
+    """ "e.g." would otherwise make every guide look easy."""
     assert count("Use a tool, e.g. ruff or mypy, at version 3.11 or later.").sentences == 1
 
 
@@ -98,7 +98,9 @@ also hidden
 
 def test_headings_and_items_end_sentences() -> None:
     """Without full stops a list would be one endless sentence."""
-    assert count(prose_of("# One heading\n\n- first thing\n- second thing\n\nA paragraph\nover two lines")).sentences == 4
+    assert (
+        count(prose_of("# One heading\n\n- first thing\n- second thing\n\nA paragraph\nover two lines")).sentences == 4
+    )
 
 
 EASY = "The cat sat on the mat. The dog ran to the door. We all had a good day in the sun. " * 6
@@ -132,7 +134,25 @@ def test_what_cannot_be_graded_says_why(text: str | None, reason: str) -> None:
     assert reason in str(found.reason)
 
 
-HOSTILE = ["![", "<!--", "`a", "[", "[a](", "| ", "- ", "<a", "`", "* ", "_", "---\n", "1. ", "word.\n", "    x\n", "\t", "ia"]
+HOSTILE = [
+    "![",
+    "<!--",
+    "`a",
+    "[",
+    "[a](",
+    "| ",
+    "- ",
+    "<a",
+    "`",
+    "* ",
+    "_",
+    "---\n",
+    "1. ",
+    "word.\n",
+    "    x\n",
+    "\t",
+    "ia",
+]
 
 
 @pytest.mark.parametrize("pattern", HOSTILE)

@@ -28,7 +28,13 @@ def test_one_type_has_many_spellings(one: str, other: str) -> None:
 
 @pytest.mark.parametrize(
     ("one", "other"),
-    [("INTEGER", "BIGINT"), ("TIMESTAMP", "TIMESTAMPTZ"), ("NUMERIC", "DOUBLE"), ("REAL", "DOUBLE"), ("TEXT", "VARCHAR")],
+    [
+        ("INTEGER", "BIGINT"),
+        ("TIMESTAMP", "TIMESTAMPTZ"),
+        ("NUMERIC", "DOUBLE"),
+        ("REAL", "DOUBLE"),
+        ("TEXT", "VARCHAR"),
+    ],
 )
 def test_different_types_stay_different(one: str, other: str) -> None:
     """A naive timestamp where an aware one was promised is a defect."""

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from typing import Any, Final
 from urllib.parse import quote
 
-from sqlalchemy import Connection, Engine, create_engine, func, inspect, select, table
+from sqlalchemy import Connection, Engine, create_engine, func, inspect, select, table, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 from sqlalchemy.pool import NullPool
@@ -85,6 +85,11 @@ def columns(connection: Connection, name: TableName) -> dict[str, str]:
         NoData: there is no such table.
     """
     _require(connection, name)
+    if connection.dialect.name == "sqlite":
+        # As declared: SQLAlchemy's inspection turns types that SQLite does not know (DOUBLE PRECISION) into others.
+        declared = text("SELECT name, type FROM pragma_table_info(:table, :schema)")
+        rows = connection.execute(declared, {"table": name.table, "schema": name.schema or "main"})
+        return {str(row[0]): str(row[1]) for row in rows}
     found: list[Any] = list(inspect(connection).get_columns(name.table, schema=name.schema))
     return {str(column["name"]): column["type"].compile(dialect=connection.dialect) for column in found}
 
