@@ -14,7 +14,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 # Passwords that examples and tests may use: everybody knows them.
-KNOWN_EXAMPLES = ("hunter2", "***", "secret", "password", "{", "<", "$")
+KNOWN_EXAMPLES = ("hunter2", "s3cret", "deadbeef", "***", "secret", "password", "{", "<", "$")
 SHAPES = {
     "private key": re.compile(r"-----BEGIN (?:[A-Z]+ )?PRIVATE KEY-----"),
     "AWS access key": re.compile(r"\b(?:AKIA|ASIA)[0-9A-Z]{16}\b"),
