@@ -65,13 +65,37 @@ def write_csv(path: Path, columns: Sequence[str], rows: Sequence[Sequence[Any]])
 
 def swebench_rows(n: int, *, models: Sequence[str] = ("B", "A"), day: str = "2025-07-20") -> list[list[Any]]:
     """`n` instances for each model, models not in name order."""
-    return [[day, m, "astropy", f"i{i:04d}", f"0.{i % 89 + 1:02d}5", i % 7 + 1, i % 3 == 0] for m in models for i in range(n)]
+    return [
+        [day, m, "astropy", f"i{i:04d}", f"0.{i % 89 + 1:02d}5", i % 7 + 1, i % 3 == 0]
+        for m in models
+        for i in range(n)
+    ]
 
 
 def receipt_rows(n: int) -> tuple[list[str], list[list[Any]]]:
-    columns = ["run_id", "lane", "provider", "status", "completed_at", "duration_ms", "cost_usd", "tokens", "validation"]
+    columns = [
+        "run_id",
+        "lane",
+        "provider",
+        "status",
+        "completed_at",
+        "duration_ms",
+        "cost_usd",
+        "tokens",
+        "validation",
+    ]
     rows = [
-        [f"r{i}", 4200, f"m{i % 3}", "SUCCESS", f"2025-0{i % 9 + 1}-11T0{i % 10}:00:00Z", 1000 + i, f"0.{i + 1:04d}", i, "passed"]
+        [
+            f"r{i}",
+            4200,
+            f"m{i % 3}",
+            "SUCCESS",
+            f"2025-0{i % 9 + 1}-11T0{i % 10}:00:00Z",
+            1000 + i,
+            f"0.{i + 1:04d}",
+            i,
+            "passed",
+        ]
         for i in range(n)
     ]
     return columns, rows
@@ -89,7 +113,12 @@ class Importer:
         maps, sets = options.pop("renames", {}), options.pop("constants", {})
         prepared = prepare(path, SOURCES[source], renames=maps, constants=sets)
         return import_file(
-            registry or self.registry, prepared, settings=self.settings, clock=self.clock, actor=Actor("tester"), **options
+            registry or self.registry,
+            prepared,
+            settings=self.settings,
+            clock=self.clock,
+            actor=Actor("tester"),
+            **options,
         )
 
 

@@ -208,7 +208,13 @@ def test_any_bad_cell_is_refused_and_names_itself(data: st.DataObject) -> None:
 TEXT = st.text(max_size=40)
 
 
-@given(st.lists(st.fixed_dictionaries({name: st.one_of(st.just(cell), TEXT) for name, cell in GOOD.items()}), min_size=1, max_size=8))
+@given(
+    st.lists(
+        st.fixed_dictionaries({name: st.one_of(st.just(cell), TEXT) for name, cell in GOOD.items()}),
+        min_size=1,
+        max_size=8,
+    )
+)
 def test_every_row_is_either_a_receipt_or_refused(rows: list[dict[str, str]]) -> None:
     """If this fails rows vanish without anybody being told."""
     result = checked(rows)

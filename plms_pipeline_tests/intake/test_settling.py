@@ -63,9 +63,7 @@ def test_a_conflict_without_a_visible_difference_is_still_one() -> None:
 
 
 def test_the_last_attempt_decides_and_spans_cover_all() -> None:
-    rows = receipts(
-        {"attempt": "2", "completed_at": "2025-07-20T14:00:00Z"}, {"attempt": "1", "status": "FAIL"}
-    )
+    rows = receipts({"attempt": "2", "completed_at": "2025-07-20T14:00:00Z"}, {"attempt": "1", "status": "FAIL"})
     assert last_attempts(rows)["r1", "r1"].status == "SUCCESS"
     span = spans(rows, "run_id")["r1"]
     assert (span.started_at.hour, span.completed_at.hour) == (11, 14)

@@ -102,7 +102,9 @@ def test_the_metr_sample_lands_whole(sqlite_importer: Importer, samples: object)
     with sqlite_importer.registry.engine.connect() as connection:
         stored = pd.read_sql("SELECT * FROM task_receipts", connection).set_index("natural_key").loc[frame.index]
     assert (stored["duration_ms"] == frame["completed_at"] - frame["started_at"]).all()
-    assert (pd.to_datetime(stored["completed_at"]).astype("datetime64[ms]").astype("int64") == frame["completed_at"]).all()
+    assert (
+        pd.to_datetime(stored["completed_at"]).astype("datetime64[ms]").astype("int64") == frame["completed_at"]
+    ).all()
     assert ((stored["status"] == "FAIL") == frame["fatal_error_from"].notna()).all()
     assert stored["cost_usd"].isna().all()
 
@@ -138,7 +140,11 @@ def span(operation: str, **attributes: object) -> dict[str, object]:
 
 def test_otlp_lines_become_receipts_and_agent_spans_do_not(sqlite_importer: Importer, tmp_path: Path) -> None:
     """An agent span repeats the usage of the calls below it: counted too, every token would count twice."""
-    usage = {"gen_ai.usage.input_tokens": 100, "gen_ai.usage.output_tokens": 40, "gen_ai.usage.cache_read.input_tokens": 60}
+    usage = {
+        "gen_ai.usage.input_tokens": 100,
+        "gen_ai.usage.output_tokens": 40,
+        "gen_ai.usage.cache_read.input_tokens": 60,
+    }
     chat = span("chat", **{"gen_ai.response.model": "m-1", **usage})
     line = {
         "resourceSpans": [
@@ -160,7 +166,9 @@ def test_otlp_lines_become_receipts_and_agent_spans_do_not(sqlite_importer: Impo
     assert (receipt.duration_ms, receipt.status, receipt.lane_id, receipt.cost_usd) == (1500, "FAIL", 4200, None)
 
 
-@pytest.mark.parametrize("line", [{}, {"resourceSpans": None}, {"resourceSpans": [1, {"scopeSpans": [{"spans": "x"}]}]}])
+@pytest.mark.parametrize(
+    "line", [{}, {"resourceSpans": None}, {"resourceSpans": [1, {"scopeSpans": [{"spans": "x"}]}]}]
+)
 def test_odd_otlp_lines_hold_no_rows(line: dict[str, object]) -> None:
     assert expand(line) == []
 

@@ -165,7 +165,7 @@ def _kind(head: bytes, path: Path, expected: Sequence[str], *, gzipped: bool) ->
             raise BadInput(f"{path} is a gzipped Parquet file; unpack it first, Parquet is compressed by itself.")
         return "parquet"
     what = next((name for magic, name in _MAGIC if head.startswith(magic)), None)
-    if what is None and b"\x00" in head:
+    if what is None and b"\x00" in head.partition(b"\n")[0]:
         what = "binary data"
     if what is not None:
         raise BadInput(f"{path} is {what}, not a table. {remedy(expected)}", code="not_a_table")

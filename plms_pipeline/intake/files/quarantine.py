@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import IO
@@ -77,5 +77,8 @@ class QuarantineFile:
                 self._replacing.__exit__(None, None, None)
             else:
                 self._replacing.__exit__(Abandoned, Abandoned(), None)
+                with suppress(OSError):
+                    # Only when it is empty: a refused file leaves no trace.
+                    self.path.parent.rmdir()
         elif error is None:
             self.path.unlink(missing_ok=True)

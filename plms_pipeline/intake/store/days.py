@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any, Final, cast
 
-from sqlalchemy import CursorResult, select
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from plms_pipeline.intake.daycolumns import NAMES
@@ -93,4 +93,5 @@ def mark_written(
     }  # fmt: skip
     statement = insert_into(session, ReceiptDay).values(day=day, changed_seq=seq, summarised_seq=0, **facts)
     statement = statement.on_conflict_do_update(index_elements=["day"], set_=facts, where=ReceiptDay.written_seq <= seq)
-    return cast("CursorResult[Any]", session.execute(statement)).rowcount == 1
+    # RETURNING, because a driver's row count for INSERT is not the same on both databases.
+    return session.execute(statement.returning(ReceiptDay.day)).first() is not None
