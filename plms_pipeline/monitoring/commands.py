@@ -120,9 +120,13 @@ def list_reports(as_json: AsJson = False) -> None:
 @report_app.command("open", epilog="Example: plms report open 2026-03-01")
 def open_report(
     date: Annotated[str | None, typer.Argument(help="YYYY-MM-DD; the newest when left out.")] = None,
+    as_json: AsJson = False,
 ) -> None:
-    """Open a report in the browser (where there is one) and print its path."""
+    """Open a report in the browser (where there is one) and print its path; with --json only say where it lies."""
     report = files.find_report(load_settings().reports_dir, date)
+    if as_json:
+        typer.echo(json.dumps({"date": report.night.isoformat(), "page": str(report.page)}))
+        return
     if sys.stdout.isatty():
         webbrowser.open(report.page.as_uri())
     typer.echo(str(report.page))
