@@ -28,6 +28,15 @@ def found(checked: int, offenders: Sequence[str]) -> Found:
     return Found(checked, len(offenders), tuple(offenders[:CAP]))
 
 
+def merged(parts: Iterable[Found]) -> Found:
+    """The findings of all chunks as one; the first `CAP` offenders stay named."""
+    checked, total, named = 0, 0, list[str]()
+    for part in parts:
+        checked, total = checked + part.checked, total + part.total
+        named += part.offenders[: CAP - len(named)]
+    return Found(checked, total, tuple(named))
+
+
 def sha256_text(text: str) -> str:
     """SHA-256 of a text's UTF-8 bytes, in hex."""
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
@@ -40,6 +49,24 @@ def formula_problem(text: str) -> str | None:
     except PlmsError as error:
         return error.message
     return None
+
+
+def invalid_formulas(rows: Sequence[Sequence[Any]]) -> Found:
+    """Planned tasks whose formula could not be judged; rows (id, lane, text)."""
+    problems = {text: formula_problem(text) for text in {row[2] for row in rows}}
+    return found(
+        len(rows), [f"task_estimates id={row[0]}: {problems[row[2]]}" for row in rows if problems[row[2]] is not None]
+    )
+
+
+def loosening_formulas(rows: Sequence[Sequence[Any]], gates: Mapping[int, Mapping[str, Sequence[Condition]]]) -> Found:
+    """Planned tasks whose formula asks less than their lane; rows (id, lane, text), gates by lane and KPI."""
+    pairs = {(row[1], row[2]) for row in rows}
+    told = {(lane, text): "; ".join(looser(text, gates.get(lane, {}))) for lane, text in pairs}
+    return found(
+        len(rows),
+        [f"task_estimates id={row[0]} lane {row[1]}: {told[row[1], row[2]]}" for row in rows if told[row[1], row[2]]],
+    )
 
 
 def lane_gates(rows: Iterable[Sequence[Any]]) -> dict[int, dict[str, list[Condition]]]:

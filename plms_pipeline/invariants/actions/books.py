@@ -19,30 +19,21 @@ OVERRIDES: Final = "lane_overrides"
 
 def formulas_are_valid(proof: Proof) -> Found:
     """Every formula of a planned task can be judged."""
-    rows = books.formulas(proof.session, above=proof.above("task_estimates"))
-    problems = {text: book.formula_problem(text) for text in {row[2] for row in rows}}
-    return book.found(
-        len(rows), [f"task_estimates id={row[0]}: {problems[row[2]]}" for row in rows if problems[row[2]] is not None]
-    )
+    chunks = books.formulas(proof.session, above=proof.above("task_estimates"))
+    return book.merged(book.invalid_formulas(chunk) for chunk in chunks)
 
 
 def formulas_never_loosen(proof: Proof) -> Found:
     """No formula of a planned task asks less than its lane."""
-    rows = books.formulas(proof.session, above=proof.above("task_estimates"))
     gates = book.lane_gates(books.active_gates(proof.session))
-    told = {
-        (lane, text): "; ".join(book.looser(text, gates.get(lane, {})))
-        for lane, text in {(row[1], row[2]) for row in rows}
-    }
-    return book.found(
-        len(rows),
-        [f"task_estimates id={row[0]} lane {row[1]}: {told[row[1], row[2]]}" for row in rows if told[row[1], row[2]]],
-    )
+    chunks = books.formulas(proof.session, above=proof.above("task_estimates"))
+    return book.merged(book.loosening_formulas(chunk, gates) for chunk in chunks)
 
 
 def verdicts_agree(proof: Proof) -> Found:
     """`pass` of every KPI receipt is what its value says."""
-    return book.disagreeing(books.verdicts(proof.session, above=proof.above("kpi_receipts")))
+    chunks = books.verdicts(proof.session, above=proof.above("kpi_receipts"))
+    return book.merged(book.disagreeing(chunk) for chunk in chunks)
 
 
 def passed_runs_have_no_failed_gate(proof: Proof) -> Found:
@@ -58,12 +49,14 @@ def passed_runs_have_no_failed_gate(proof: Proof) -> Found:
 
 def passports_match(proof: Proof) -> Found:
     """Every run of ours has the passport whose hash it carries."""
-    return book.broken_passports(books.passports(proof.session, above=proof.above("project_runs")))
+    chunks = books.passports(proof.session, above=proof.above("project_runs"))
+    return book.merged(book.broken_passports(chunk) for chunk in chunks)
 
 
 def priors_match_their_hash(proof: Proof) -> Found:
     """Every prior's numbers are those that were hashed."""
-    return book.unhashed_priors(books.prior_hashes(proof.session, above=proof.above("estimate_versions")))
+    chunks = books.prior_hashes(proof.session, above=proof.above("estimate_versions"))
+    return book.merged(book.unhashed_priors(chunk) for chunk in chunks)
 
 
 def day_files_match(proof: Proof) -> Found:
@@ -91,7 +84,8 @@ def receipt_days_are_known(proof: Proof) -> Found:
 
 def receipts_stand_with_their_run(proof: Proof) -> Found:
     """Receipts carry the project of their run and the lane of their task."""
-    return book.found(proof.in_window("task_receipts"), books.strays(proof.session, above=proof.above("task_receipts")))
+    total, named = books.strays(proof.session, above=proof.above("task_receipts"))
+    return Found(proof.in_window("task_receipts"), total, tuple(named))
 
 
 def lane_overrides_name_known_lanes(proof: Proof) -> Found:

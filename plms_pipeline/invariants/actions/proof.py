@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import date
 from typing import Final
 
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from plms_pipeline.invariants.store import books, rows
 from plms_pipeline.invariants.window import Day, days_to_prove, first_unproven
 from plms_pipeline.registry.base import Base
 from plms_pipeline.registry.engine import Registry
+from plms_pipeline.registry.violations import VIOLATIONS
 from plms_pipeline.settings import Settings
 
 _TABLE: Final = "table:"
@@ -21,16 +23,31 @@ _DAY: Final = "day:"
 
 @dataclass(slots=True)
 class Proof:
-    """One proof: an open session, its window, and counts that are asked for once."""
+    """One proof: an open session, what is to be proven (`names`), its window, and counts that are asked for once."""
 
     session: Session
     registry: Registry
     settings: Settings
+    names: Collection[str]
     full: bool
     marks: Mapping[str, tuple[int, int]]
     _counts: dict[str, int] = field(default_factory=dict)
     _newest: dict[str, int] = field(default_factory=dict)
     _days: list[Day] | None = None
+    _tally: dict[str, int] | None = None
+
+    def is_clean(self, name: str) -> bool:
+        """Whether the index of a row invariant is known to be empty; a full proof does not ask the indexes."""
+        if self.full:
+            return False
+        if self._tally is None:
+            try:
+                self._tally = rows.tally(self.session, [each for each in self.names if each in VIOLATIONS])
+            except SQLAlchemyError:
+                # One question that cannot be asked must not silence the others: each is then asked on its own.
+                self.session.rollback()
+                self._tally = {}
+        return self._tally.get(name) == 0
 
     def above(self, table: str) -> int:
         """The id above which the rows of a table are in the window."""
@@ -87,6 +104,6 @@ class Proof:
         }
 
 
-def begin(session: Session, registry: Registry, settings: Settings, *, full: bool) -> Proof:
-    """A proof on an open session."""
-    return Proof(session, registry, settings, full, rows.marks(session))
+def begin(session: Session, registry: Registry, settings: Settings, *, names: Collection[str], full: bool) -> Proof:
+    """A proof of some invariants on an open session."""
+    return Proof(session, registry, settings, names, full, rows.marks(session))

@@ -1,15 +1,19 @@
-"""What do the book invariants compare? Rows of the window, as plain values."""
+"""What do the book invariants compare? Rows of the window, as plain values.
+
+What grows with the registry comes in chunks: a weekly proof of ten million rows must not need them in memory at once.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import func, literal_column, select, text
 from sqlalchemy.orm import Session
 
+from plms_pipeline.invariants.report import CAP
 from plms_pipeline.invariants.window import Day
 from plms_pipeline.registry.tables import (
     EstimateVersion,
@@ -23,6 +27,9 @@ from plms_pipeline.registry.tables import (
     TaskEstimate,
     TaskReceipt,
 )
+
+CHUNK_ROWS: Final = 20_000
+Chunks = Iterator[Sequence[Any]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,11 +52,15 @@ def has_rows(session: Session) -> bool:
     return any(session.scalar(select(literal_column("1")).select_from(book).limit(1)) for book in books)
 
 
-def formulas(session: Session, *, above: int) -> Sequence[Any]:
+def _chunks(session: Session, query: Any) -> Chunks:
+    yield from session.execute(query.execution_options(yield_per=CHUNK_ROWS)).partitions(CHUNK_ROWS)
+
+
+def formulas(session: Session, *, above: int) -> Chunks:
     """(id, lane or None, formula text) of planned tasks with a formula of their own."""
     query = select(TaskEstimate.id, TaskEstimate.tmd_lane, TaskEstimate.kpi_formula)
     query = query.where(TaskEstimate.id > above, TaskEstimate.kpi_formula.is_not(None))
-    return session.execute(query.order_by(TaskEstimate.id)).all()
+    return _chunks(session, query.order_by(TaskEstimate.id))
 
 
 def active_gates(session: Session) -> Sequence[Any]:
@@ -58,13 +69,13 @@ def active_gates(session: Session) -> Sequence[Any]:
     return session.execute(query.where(LaneGate.active).order_by(LaneGate.lane_id, LaneGate.kpi_name)).all()
 
 
-def verdicts(session: Session, *, above: int) -> Sequence[Any]:
+def verdicts(session: Session, *, above: int) -> Chunks:
     """(id, evaluation, KPI, value or None, threshold text or None, pass) of KPI receipts."""
     query: Any = select(
         KpiReceipt.id, KpiReceipt.evaluation_id, KpiReceipt.kpi_name, KpiReceipt.kpi_value,
         literal_column("kpi_threshold"), KpiReceipt.pass_,
     )  # fmt: skip
-    return session.execute(query.where(KpiReceipt.id > above).order_by(KpiReceipt.id)).all()
+    return _chunks(session, query.where(KpiReceipt.id > above).order_by(KpiReceipt.id))
 
 
 def failed_gates_of_passed_runs(session: Session) -> Sequence[Any]:
@@ -93,21 +104,21 @@ def evaluated_runs(session: Session) -> int:
     return int(session.scalar(query) or 0)
 
 
-def passports(session: Session, *, above: int) -> Sequence[Any]:
+def passports(session: Session, *, above: int) -> Chunks:
     """(run, SHA-256 in the run, passport text or None, SHA-256 in the passport or None) of runs of ours."""
     query = select(ProjectRun.run_id, ProjectRun.passport_sha256, RunPassport.passport_json, RunPassport.sha256)
     query = query.outerjoin(RunPassport, RunPassport.run_id == ProjectRun.run_id)
     query = query.where(ProjectRun.id > above, (ProjectRun.source == "plms") | RunPassport.run_id.is_not(None))
-    return session.execute(query.order_by(ProjectRun.id)).all()
+    return _chunks(session, query.order_by(ProjectRun.id))
 
 
-def prior_hashes(session: Session, *, above: int) -> Sequence[Any]:
+def prior_hashes(session: Session, *, above: int) -> Chunks:
     """(id, lane, provider, basis, version, JSON text, hash) of priors."""
     query = select(
         EstimateVersion.id, EstimateVersion.lane_id, EstimateVersion.provider_name, EstimateVersion.basis,
         EstimateVersion.version, EstimateVersion.priors_json, EstimateVersion.priors_hash,
     )  # fmt: skip
-    return session.execute(query.where(EstimateVersion.id > above).order_by(EstimateVersion.id)).all()
+    return _chunks(session, query.where(EstimateVersion.id > above).order_by(EstimateVersion.id))
 
 
 def days(session: Session) -> list[Day]:
@@ -148,16 +159,16 @@ def unknown_days(session: Session) -> list[str]:
     return [f"task_receipts completed_on={day}" for day in session.scalars(statement)]
 
 
-def strays(session: Session, *, above: int) -> list[str]:
-    """Receipts whose project is not their run's, or whose lane is not their task's."""
-    query = select(TaskReceipt.run_id, TaskReceipt.task_id, TaskReceipt.project_id, TaskReceipt.lane_id)
+def strays(session: Session, *, above: int) -> tuple[int, list[str]]:
+    """Receipts whose project is not their run's, or whose lane is not their task's: the total, and the first by name."""
+    total: Any = func.count().over()
+    query = select(total, TaskReceipt.run_id, TaskReceipt.task_id, TaskReceipt.project_id, TaskReceipt.lane_id)
     query = query.join(ProjectRun, ProjectRun.run_id == TaskReceipt.run_id)
     query = query.outerjoin(RunTask, (RunTask.run_id == TaskReceipt.run_id) & (RunTask.task_id == TaskReceipt.task_id))
     query = query.where(
         TaskReceipt.id > above,
         (ProjectRun.project_id != TaskReceipt.project_id) | (RunTask.lane_id != TaskReceipt.lane_id),
     )
-    return [
-        f"task_receipts run_id={run} task_id={task} project_id={project} lane_id={lane}"
-        for run, task, project, lane in session.execute(query.order_by(TaskReceipt.id))
-    ]
+    rows = session.execute(query.order_by(TaskReceipt.id).limit(CAP)).all()
+    named = [f"task_receipts run_id={row[1]} task_id={row[2]} project_id={row[3]} lane_id={row[4]}" for row in rows]
+    return (int(rows[0][0]) if rows else 0), named

@@ -1,12 +1,13 @@
 """Which rows offend against a row invariant, and how many rows are there?
 
-One statement per invariant. It reads the partial index that holds the offenders; with `trust_index=False` it reads the table
-itself, because an index may be damaged or missing, and the weekly proof must not stand on what it proves.
+Each question reads the partial index that holds the offenders. All are asked at once first, because a round trip costs more
+than an empty index; only what offends is asked again, for names. With `trust_index=False` a question reads the table itself:
+an index may be damaged or missing, and the weekly proof must not stand on what it proves.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -25,6 +26,17 @@ from plms_pipeline.registry.violations import VIOLATIONS, Violation
 def dialect_of(session: Session) -> str:
     """`sqlite` or `postgresql`."""
     return session.get_bind().dialect.name
+
+
+def tally(session: Session, names: Sequence[str]) -> dict[str, int]:
+    """Row invariant → number of offenders, for all `names` in one statement."""
+    # COUNT, not EXISTS: a planner that expects offenders would begin to read the table for the first of them. Sub-selects, not
+    # UNION ALL: PostgreSQL starts parallel workers for that, which costs ten times as much as the answer.
+    counts = ", ".join(
+        f"(SELECT COUNT(*) FROM {VIOLATIONS[name].table} WHERE {VIOLATIONS[name].on(dialect_of(session))})"  # noqa: S608 - our names
+        for name in names
+    )
+    return dict(zip(names, session.execute(text(f"SELECT {counts}")).one(), strict=True)) if names else {}
 
 
 def offenders(session: Session, invariant: Invariant, *, checked: int, trust_index: bool = True) -> Found:
