@@ -8,6 +8,10 @@ import dagster as dg
 from plms_pipeline.kpis.vocabulary import VALIDATORS_VERSION
 from plms_pipeline.resources import DOCUMENTS, Plms, no_retry_for_permanent_errors
 
+# Without it Dagster takes a MaterializeResult for the promise of no value.
+_DOCUMENT = dg.PythonObjectDagsterType(
+    dict, name="KpiDocument", description="A JSON object for the report of the night."
+)
 _FRESH = dg.FreshnessPolicy.time_window(fail_window=timedelta(hours=30), warn_window=timedelta(hours=26))
 _EVALUATED = "every_artifact_was_evaluated"
 _PASSES = "every_artifact_passes_its_gates"
@@ -20,6 +24,7 @@ def _columns(*columns: tuple[str, str, str]) -> dict[str, Any]:
 
 @dg.asset(
     io_manager_key=DOCUMENTS,
+    dagster_type=_DOCUMENT,
     group_name="kpis",
     owners=["team:plms"],
     kinds={"pytest", "ruff", "json"},
@@ -102,6 +107,7 @@ def _check(name: str, offenders: list[str]) -> dg.AssetCheckResult:
 @dg.asset(
     deps=[kpi_evaluations],
     io_manager_key=DOCUMENTS,
+    dagster_type=_DOCUMENT,
     group_name="kpis",
     owners=["team:plms"],
     kinds={"sqlalchemy", "json"},

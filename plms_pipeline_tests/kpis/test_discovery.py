@@ -113,5 +113,6 @@ def test_files_are_found_by_pytests_own_names(path: str, is_one: bool) -> None:
 
 def test_collected_output_is_counted_per_function() -> None:
     """Parameters may hold any character, also those that separate names."""
-    output = "tests/test_a.py::test_x[1]\ntests/test_a.py::test_x[a::b]\ntests/sub/test_b.py::TestC::test_y\n\n3 tests collected\n"
+    lines = ["tests/test_a.py::test_x[1]", "tests/test_a.py::test_x[a::b]", "tests/sub/test_b.py::TestC::test_y"]
+    output = "\n".join([*lines, "", "3 tests collected"])
     assert parse_collected(output) == Counter({"tests.test_a::test_x": 2, "tests.sub.test_b.TestC::test_y": 1})

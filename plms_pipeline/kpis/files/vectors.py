@@ -33,12 +33,12 @@ def load_vectors(path: Path) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
             if any(info.file_size > MAX_UNPACKED for info in infos):
                 raise BadInput(f"{path.name} unpacks to more than {MAX_UNPACKED} bytes", code="bad_artifact_input")
         with np.load(path, allow_pickle=False, max_header_size=10_000) as arrays:
-            source, echo = arrays["source"], arrays["echo"]
-        # What does not begin like an array comes back as plain bytes.
-        if not isinstance(source, np.ndarray) or not isinstance(echo, np.ndarray):
-            raise ValueError("a member is no array")  # noqa: TRY004  becomes the reason below
-        return source, echo
+            found = arrays["source"], arrays["echo"]
     except (OSError, ValueError, EOFError, zipfile.BadZipFile, NotImplementedError, RuntimeError, MemoryError) as error:
         raise BadInput(
             f"{path.name} is not an .npz file of two plain arrays ({error})", code="bad_artifact_input"
         ) from None
+    # What does not begin like an array comes back as plain bytes.
+    if not all(isinstance(each, np.ndarray) for each in found):
+        raise BadInput(f"{path.name} holds something else than arrays", code="bad_artifact_input")
+    return found

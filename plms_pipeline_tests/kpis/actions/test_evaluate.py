@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -277,11 +276,11 @@ def test_a_database_that_is_away_fails_the_gate_and_says_so(world: World, artifa
 
 
 @pytest.fixture
-def graph_lane(world: World) -> Iterator[World]:
+def graph_lane(world: World) -> World:
     with world.registry.writing() as session:
         session.add(LaneGate(lane_id=6100, kpi_name="graph_edge_count_delta", operator="<=", threshold=0.1))
         session.add(LaneGate(lane_id=6101, kpi_name="bleu_score", operator=">=", threshold=0.4))
-    yield world
+    return world
 
 
 def edges(cypher: str, count: int) -> dict[str, str]:

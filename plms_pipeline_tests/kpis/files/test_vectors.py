@@ -67,8 +67,16 @@ def test_a_header_that_promises_terabytes_is_refused(tmp_path: Path) -> None:
         load_vectors(archive(tmp_path / "v.npz", {"source.npy": header + b"\0" * 64, "echo.npy": npy(np.ones(2))}))
 
 
-@pytest.mark.parametrize("members", [{}, {"source.npy": b""}, {"a.npy": b"", "echo.npy": b""}, {"source.npy": b"x", "echo.npy": b"y"},
-                                     {"source.npy": b"", "echo.npy": b"", "extra.npy": b""}])  # fmt: skip
+@pytest.mark.parametrize(
+    "members",
+    [
+        {},
+        {"source.npy": b""},
+        {"a.npy": b"", "echo.npy": b""},
+        {"source.npy": b"x", "echo.npy": b"y"},
+        {"source.npy": b"", "echo.npy": b"", "extra.npy": b""},
+    ],
+)
 def test_other_contents_are_refused(tmp_path: Path, members: dict[str, bytes]) -> None:
     """Exactly two arrays of these names."""
     with pytest.raises(BadInput):

@@ -53,7 +53,7 @@ def test_no_variable_of_ours_reaches_a_child(namespaces: bool, monkeypatch: pyte
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "s3cret")
     found = run("import os; print(sorted(os.environ))", namespaces=namespaces)
     assert "s3cret" not in found.output
-    names = eval(found.output)  # noqa: S307 - printed by the line above
+    names = eval(found.output)
     assert set(names) - {"PLMS_KPI_CHILD"} == set(environment_names())
 
 
@@ -186,7 +186,10 @@ def test_the_children_of_a_cage_are_nobody_when_we_are_root() -> None:
 
 def test_a_cage_is_removed_with_whatever_is_in_it() -> None:
     """Folders without rights and links to elsewhere included."""
-    code = "import os\nos.makedirs('a/b/c')\nopen('a/b/c/f', 'w').close()\nos.symlink('/etc', 'a/link')\nos.chmod('a/b', 0)\nos.chmod('a', 0)"
+    code = (
+        "import os\nos.makedirs('a/b/c')\nopen('a/b/c/f', 'w').close()\nos.symlink('/etc', 'a/link')\n"
+        "os.chmod('a/b', 0)\nos.chmod('a', 0)"
+    )
     with cage() as place:
         environment = environment_of(place.work)
         place.hand_over()

@@ -32,10 +32,32 @@ HONEST = {
     "tests/__init__.py": "",
     "tests/conftest.py": "import pytest\n\n\n@pytest.fixture\ndef rate():\n    return 0.2\n",
     "tests/helper.py": "NET = 10\n",
-    "tests/test_price.py": "import pytest\nfrom shop.price import gross\nfrom tests.helper import NET\n\n\n"
-    "@pytest.mark.parametrize('net', [1, 2, 3])\ndef test_gross(net, rate):\n    assert gross(net, rate) == round(net * 1.2, 2)\n\n\n"
-    "def test_writes(tmp_path):\n    (tmp_path / 'x').write_text('1')\n\n\ndef test_helper():\n    assert NET == 10\n",
-    "tests/deep/test_more.py": "import unittest\n\n\nclass Case(unittest.TestCase):\n    def test_it(self):\n        self.assertTrue(True)\n",
+    "tests/test_price.py": """
+import pytest
+from shop.price import gross
+from tests.helper import NET
+
+
+@pytest.mark.parametrize("net", [1, 2, 3])
+def test_gross(net, rate):
+    assert gross(net, rate) == round(net * 1.2, 2)
+
+
+def test_writes(tmp_path):
+    (tmp_path / "x").write_text("1")
+
+
+def test_helper():
+    assert NET == 10
+""",
+    "tests/deep/test_more.py": """
+import unittest
+
+
+class Case(unittest.TestCase):
+    def test_it(self):
+        self.assertTrue(True)
+""",
 }
 
 
@@ -67,62 +89,122 @@ def test_skipped_and_expected_failures_show_nothing(artifact: Builder) -> None:
     """To skip what fails would be the cheapest way to pass."""
     source = (
         "import pytest\n\n\ndef test_ok():\n    pass\n\n\n@pytest.mark.skip\ndef test_s():\n    pass\n\n\n"
-        "@pytest.mark.xfail\ndef test_x():\n    assert False\n\n\n@pytest.mark.skipif(True, reason='no')\ndef test_i():\n    pass\n"
+        "@pytest.mark.xfail\ndef test_x():\n    assert False\n\n\n"
+        "@pytest.mark.skipif(True, reason='no')\ndef test_i():\n    pass\n"
     )
     assert rate(artifact("a", {"tests/test_a.py": source})).value == 0.25
 
 
-GREEN = "import pytest\n\n\n@pytest.hookimpl(hookwrapper=True)\ndef pytest_runtest_makereport(item, call):\n    out = yield\n    out.get_result().outcome = 'passed'\n    out.get_result().longrepr = None\n"
-FAKE = "<testsuites><testsuite tests='9' failures='0'><testcase classname='tests.test_a' name='test_one'/></testsuite></testsuites>"
-FIND_REPORT = "import sys\npath = next(a.partition('=')[2] for a in sys.argv if a.startswith('--junitxml'))\n"
-REWRITE = (
-    "import atexit, re, sys\n"
-    "def green():\n"
-    "    for a in sys.argv:\n"
-    "        if a.startswith('--junitxml'):\n"
-    "            p = a.partition('=')[2]\n"
-    "            t = open(p).read()\n"
-    "            open(p, 'w').write(re.sub(r'<failure.*?</failure>', '', t, flags=re.S))\n"
-    "atexit.register(green)\n"
-)
+GREEN = """
+import pytest
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item, call):
+    out = yield
+    out.get_result().outcome = "passed"
+    out.get_result().longrepr = None
+"""
+FAKE = """
+import os, sys
+path = next(a.partition("=")[2] for a in sys.argv if a.startswith("--junitxml"))
+case = "<testcase classname='tests.test_a' name='test_one'/>"
+report = f"<testsuites><testsuite tests='1' failures='0'>{case}</testsuite></testsuites>"
+"""
+REWRITE = """
+import atexit, re, sys
+
+
+def green():
+    for a in sys.argv:
+        if a.startswith("--junitxml"):
+            p = a.partition("=")[2]
+            t = open(p).read()
+            open(p, "w").write(re.sub(r"<failure.*?</failure>", "", t, flags=re.S))
+
+
+atexit.register(green)
+"""
+GHOSTS = """
+import pytest
+
+
+def pytest_collection_modifyitems(items):
+    one = items[0]
+    for n in range(50):
+        items.append(pytest.Function.from_parent(one.parent, name=f"test_ghost_{n}", callobj=lambda: None))
+"""
+ONLY_GOOD = """
+def pytest_collection_modifyitems(items):
+    items[:] = [i for i in items if i.name != "test_one" and "bad" not in i.name]
+"""
+CASES = """
+import pytest
+
+
+@pytest.mark.parametrize("x", ["good", "bad"])
+def test_x(x):
+    assert x == "good"
+"""
+EXIT_EARLY = """
+import pytest
+
+
+def test_one():
+    pytest.exit("done", returncode=0)
+
+
+def test_two():
+    assert False
+"""
+DELETER = "import os\nos.remove(os.path.join(os.path.dirname(__file__), 'test_a.py'))\n"
+QUIET = "import builtins\nbuiltins.AssertionError = type('Quiet', (BaseException,), {})\n"
+PATCH = "import _pytest.python\n_pytest.python.Function.runtest = lambda self: None\n"
+
+
+def hostile(conftest: str | None = None, tests: str = FAILING, **more: str) -> dict[str, str]:
+    """`tests/test_a.py` with failing tests (or `tests`), a `conftest.py`, and files named by path."""
+    files = {"tests/test_a.py": tests, **more}
+    return files if conftest is None else {**files, "tests/conftest.py": conftest}
+
+
+def inside(body: str) -> str:
+    return f"import ctypes, os, signal\n\n\ndef test_one():\n    {body}\n"
+
+
+GOOD_B = {"tests/test_b.py": "def test_b():\n    pass\n"}
 HOSTILE: dict[str, dict[str, str]] = {
-    "every outcome turned green by a hook": {"tests/conftest.py": GREEN, "tests/test_a.py": FAILING},
-    "green only in a subfolder": {"tests/sub/conftest.py": GREEN, "tests/sub/test_a.py": FAILING, "tests/test_b.py": "def test_b():\n    pass\n"},
-    "failing tests deselected": {
-        "tests/conftest.py": "def pytest_collection_modifyitems(items):\n    items[:] = [i for i in items if i.name != 'test_one']\n",
-        "tests/test_a.py": FAILING,
-    },
-    "failing parameters deselected": {
-        "tests/conftest.py": "def pytest_collection_modifyitems(items):\n    items[:] = [i for i in items if 'bad' not in i.name]\n",
-        "tests/test_a.py": "import pytest\n\n\n@pytest.mark.parametrize('x', ['good', 'bad'])\ndef test_x(x):\n    assert x == 'good'\n",
-    },
-    "files ignored": {"tests/conftest.py": "collect_ignore = ['test_a.py']\n", "tests/test_a.py": FAILING, "tests/test_b.py": "def test_b():\n    pass\n"},
-    "test files deleted before collection": {
-        "tests/conftest.py": "import os\nos.remove(os.path.join(os.path.dirname(__file__), 'test_a.py'))\n",
-        "tests/test_a.py": FAILING, "tests/test_b.py": "def test_b():\n    pass\n",
-    },
-    "configuration that selects": {"pytest.ini": "[pytest]\naddopts = -k test_two\n", "pyproject.toml": "[tool.pytest.ini_options]\naddopts = '-k test_two'\n", "tests/test_a.py": FAILING},
-    "exit at once with success": {"tests/test_a.py": "import os\nos._exit(0)\n" + FAILING},
-    "exit in a test with success": {"tests/test_a.py": "import os\n\n\ndef test_one():\n    os._exit(0)\n"},
-    "pytest.exit with success": {"tests/test_a.py": "import pytest\n\n\ndef test_one():\n    pytest.exit('done', returncode=0)\n\n\ndef test_two():\n    assert False\n"},
-    "a report printed": {"tests/test_a.py": f"print({FAKE!r})\nimport os\nos._exit(0)\n\n\ndef test_one():\n    pass\n"},
-    "a report written beforehand": {"tests/conftest.py": f"{FIND_REPORT}open(path, 'w').write({FAKE!r})\nimport os\nos._exit(0)\n", "tests/test_a.py": FAILING},
-    "a report written with the right exit code": {"tests/conftest.py": f"{FIND_REPORT}open(path, 'w').write({FAKE!r})\nimport os\nos._exit(1)\n", "tests/test_a.py": FAILING},
-    "a report rewritten at exit": {"tests/conftest.py": REWRITE, "tests/test_a.py": FAILING},
-    "a report that is a link": {"tests/conftest.py": f"{FIND_REPORT}import os\nos.symlink('/etc/passwd', path)\nos._exit(1)\n", "tests/test_a.py": FAILING},
-    "a pytest of its own": {"pytest.py": "import sys\nprint('all passed')\ndef main(*a):\n    sys.exit(1)\n", "sitecustomize.py": "import os\nos._exit(1)\n", "tests/test_a.py": FAILING},
-    "invented tests": {
-        "tests/conftest.py": "import pytest\n\n\ndef pytest_collection_modifyitems(items):\n    one = items[0]\n    for n in range(50):\n"
-        "        items.append(pytest.Function.from_parent(one.parent, name=f'test_ghost_{n}', callobj=lambda: None))\n",
-        "tests/test_a.py": FAILING,
-    },
-    "assertions switched off": {"tests/conftest.py": "import builtins\nbuiltins.AssertionError = type('Quiet', (BaseException,), {})\n", "tests/test_a.py": "def test_one():\n    raise ValueError\n"},
-    "a runner patched while collecting": {"tests/test_a.py": "import _pytest.python\n_pytest.python.Function.runtest = lambda self: None\n" + FAILING},
-    "no tests at all": {"tests/test_a.py": "X = 1\n"},
-    "an interrupt": {"tests/test_a.py": "def test_one():\n    raise KeyboardInterrupt\n"},
-    "killed from inside": {"tests/test_a.py": "import os, signal\n\n\ndef test_one():\n    os.kill(os.getpid(), signal.SIGKILL)\n"},
-    "stack overflow": {"tests/test_a.py": "import ctypes\n\n\ndef test_one():\n    ctypes.string_at(0)\n"},
-}  # fmt: skip
+    "every outcome turned green by a hook": hostile(GREEN),
+    "green only in a subfolder": {"tests/sub/conftest.py": GREEN, "tests/sub/test_a.py": FAILING, **GOOD_B},
+    "failing tests deselected": hostile(ONLY_GOOD),
+    "failing parameters deselected": hostile(ONLY_GOOD, CASES),
+    "files ignored": hostile("collect_ignore = ['test_a.py']\n", **GOOD_B),
+    "test files deleted before collection": hostile(DELETER, **GOOD_B),
+    "configuration that selects": hostile(
+        **{
+            "pytest.ini": "[pytest]\naddopts = -k test_two\n",
+            "pyproject.toml": "[tool.pytest.ini_options]\naddopts = '-k test_two'\n",
+        }
+    ),
+    "exit at once with success": hostile(tests="import os\nos._exit(0)\n" + FAILING),
+    "exit in a test with success": hostile(tests=inside("os._exit(0)")),
+    "pytest.exit with success": hostile(tests=EXIT_EARLY),
+    "a report printed": hostile(tests=FAKE + "print(report)\nos._exit(0)\n" + FAILING),
+    "a report written beforehand": hostile(FAKE + "open(path, 'w').write(report)\nos._exit(0)\n"),
+    "a report written with the right exit code": hostile(FAKE + "open(path, 'w').write(report)\nos._exit(1)\n"),
+    "a report rewritten at exit": hostile(REWRITE),
+    "a report that is a link": hostile(FAKE + "os.symlink('/etc/passwd', path)\nos._exit(1)\n"),
+    "a pytest of its own": hostile(
+        **{"pytest.py": "import sys\ndef main(*a):\n    sys.exit(1)\n", "sitecustomize.py": "import os\nos._exit(1)\n"}
+    ),
+    "invented tests": hostile(GHOSTS),
+    "assertions switched off": hostile(QUIET, inside("raise ValueError")),
+    "a runner patched while collecting": hostile(tests=PATCH + FAILING),
+    "no tests at all": hostile(tests="X = 1\n"),
+    "an interrupt": hostile(tests=inside("raise KeyboardInterrupt")),
+    "killed from inside": hostile(tests=inside("os.kill(os.getpid(), signal.SIGKILL)")),
+    "a crash of the interpreter": hostile(tests=inside("ctypes.string_at(0)")),
+}
 
 
 @pytest.mark.parametrize("name", sorted(HOSTILE))

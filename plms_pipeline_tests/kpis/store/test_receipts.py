@@ -9,7 +9,6 @@ import pytest
 from sqlalchemy import select
 
 from plms_pipeline.errors import BadInput
-from plms_pipeline.kpis.gates import Gate
 from plms_pipeline.kpis.store import receipts
 from plms_pipeline.registry.engine import Registry
 from plms_pipeline.registry.tables import KpiReceipt, LaneGate, LaneOverride, Project, ProjectRun, RunTask, TaskEstimate

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -22,12 +21,12 @@ EXPECTED = {
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     if request.param == "sqlite":
-        found = f"sqlite:///{tmp_path / 'with space?.db'}"
+        found = f"sqlite:///{tmp_path / 'with space #1.db'}"
     else:
         found = str(request.getfixturevalue("empty_postgres_url"))
-    engine = create_engine(found if request.param == "postgresql" else f"sqlite:///{tmp_path / 'plain.db'}")
+    engine = create_engine(found)
     with engine.begin() as connection:
         connection.execute(text(TABLE))
         connection.execute(text("CREATE VIEW names AS SELECT name FROM runs"))
@@ -37,9 +36,7 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
             connection.execute(text("CREATE SCHEMA other"))
             connection.execute(text("CREATE TABLE other.runs (id INTEGER)"))
     engine.dispose()
-    if request.param == "sqlite":
-        found = f"sqlite:///{tmp_path / 'plain.db'}"
-    yield found
+    return found
 
 
 def test_columns_are_those_of_the_database(url: str) -> None:
