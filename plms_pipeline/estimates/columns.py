@@ -1,0 +1,116 @@
+"""How does a partition of receipts become summaries, at the speed at which it can be read?
+
+One pass over columns, newest receipt first: weights then start at one and only shrink, so nothing overflows, and what has
+faded below the last bit of a double is not touched again. Groups are codes, not keys; a missing value is NaN. The
+kernel holds no interpreter lock, so partitions are summarised side by side by whoever calls.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from plms_pipeline.estimates.compiling import compiled
+from plms_pipeline.estimates.method import METHOD
+from plms_pipeline.estimates.sketch import GRIDS, bucket_of
+from plms_pipeline.estimates.summary import MOMENTS, Summary
+from plms_pipeline.measures import Measure
+
+Floats = NDArray[np.float64]
+Codes = NDArray[np.int32]
+
+# Below this no double that started at one feels the next addition.
+FADED: Final = 1e-18
+
+_PIVOT, _SUM, _SQUARES, _LAST, _NEXT, _NEXT_WEIGHT, _WEIGHT, _EWMA_WEIGHT, _EWMA, _M = range(10)
+
+
+@compiled
+def _scan(
+    groups: Codes, values: Floats, alpha: float, forgetting: float, first: int, size: int, counts: NDArray[np.int64],
+    state: Floats, sketches: Floats,
+) -> None:  # fmt: skip
+    """Fill `counts` (groups, 2: positive, zero), `state` (groups, 9 + 7) and `sketches` (groups, size), newest row first."""
+    for row in range(values.size - 1, -1, -1):
+        value = values[row]
+        if not value >= 0.0:  # unknown
+            continue
+        group = groups[row]
+        if state[group, _EWMA_WEIGHT] > FADED:
+            state[group, _EWMA] += state[group, _EWMA_WEIGHT] * value
+            state[group, _EWMA_WEIGHT] *= 1.0 - alpha
+        if value == 0.0:
+            counts[group, 1] += 1
+            continue
+        log_value = math.log(value)
+        weight = state[group, _WEIGHT]
+        if counts[group, 0] == 0:
+            state[group, _PIVOT] = log_value
+            state[group, _LAST] = log_value
+        elif state[group, _NEXT_WEIGHT] > FADED:
+            later, pair = state[group, _NEXT], state[group, _NEXT_WEIGHT]
+            state[group, _M + 3] += pair
+            state[group, _M + 4] += pair * later
+            state[group, _M + 5] += pair * log_value
+            state[group, _M + 6] += pair * later * log_value
+        counts[group, 0] += 1
+        off = log_value - state[group, _PIVOT]
+        state[group, _SUM] += off
+        state[group, _SQUARES] += off * off
+        state[group, _NEXT] = log_value
+        state[group, _NEXT_WEIGHT] = weight
+        if weight > FADED:
+            state[group, _M] += weight
+            state[group, _M + 1] += weight * log_value
+            state[group, _M + 2] += weight * log_value * log_value
+            sketches[group, bucket_of(log_value, first, size)] += weight
+            state[group, _WEIGHT] = weight * forgetting
+
+
+def summarise(
+    groups: Codes,
+    n_groups: int,
+    values: Floats,
+    measure: Measure,
+    *,
+    alpha: float,
+    forgetting: float = METHOD.forgetting,
+) -> dict[int, Summary]:
+    """Summaries of one partition by group code; groups without a known value are left out.
+
+    Args:
+        groups: (rows,) codes in [0, n_groups), rows in canonical order.
+        values: (rows,) the measure in its unit; NaN where it is unknown.
+        alpha: weight of the newest receipt in the exponentially weighted mean.
+    """
+    grid = GRIDS[measure]
+    counts = np.zeros((n_groups, 2), dtype=np.int64)
+    state = np.zeros((n_groups, _M + MOMENTS))
+    state[:, _WEIGHT] = 1.0
+    state[:, _EWMA_WEIGHT] = alpha
+    sketches = np.zeros((n_groups, grid.size))
+    _scan(groups, values, alpha, forgetting, grid.first, grid.size, counts, state, sketches)
+    present = np.flatnonzero(counts.sum(axis=1))
+    return {int(g): _summary(counts[g], state[g], sketches[g], alpha) for g in present}
+
+
+def _summary(counts: NDArray[np.int64], state: Floats, sketch: Floats, alpha: float) -> Summary:
+    n, n_zero = int(counts[0]), int(counts[1])
+    mean_off = state[_SUM] / n if n else 0.0
+    positions = np.flatnonzero(sketch).astype(np.int32)
+    return Summary(
+        n=n,
+        n_zero=n_zero,
+        log_mean=float(state[_PIVOT] + mean_off),
+        log_m2=float(max(0.0, state[_SQUARES] - n * mean_off * mean_off)),
+        first=float(state[_NEXT]),
+        last=float(state[_LAST]),
+        ewma_a=float((1.0 - alpha) ** (n + n_zero)),
+        ewma_b=float(state[_EWMA]),
+        moments=state[_M:].copy(),
+        positions=positions,
+        weights=sketch[positions],
+    )

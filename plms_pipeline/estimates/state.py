@@ -1,0 +1,112 @@
+"""What is believed at a moment: the fold of day summaries as arrays that the kernels read.
+
+One row per (lane, provider) that has receipts. The live forecast fills the rows from the fold; the backtest adds one
+receipt at a time with `observe`. Both give the same rows, which a test holds to 1e-9: what is proven is what is served.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import date
+from typing import Final, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from plms_pipeline.estimates.compiling import compiled
+from plms_pipeline.estimates.method import METHOD
+from plms_pipeline.estimates.sketch import GRIDS
+from plms_pipeline.estimates.summary import MOMENTS, Summary, empty, merge
+from plms_pipeline.measures import Measure
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+Cell = tuple[int, str]
+
+UNSEEN: Final = -1
+
+
+class Rows(NamedTuple):
+    """The state as arrays over the (lane, provider) rows, for the kernels."""
+
+    lane: Ints  # (rows,) code of the lane
+    provider: Ints  # (rows,) code of the provider
+    counts: Ints  # (rows, 2) positive receipts, receipts that are 0
+    moments: Floats  # (rows, 7) fading sums of summary.MOMENTS
+    last: Floats  # (rows,) newest log value
+    sketches: Floats  # (rows, grid size) fading histograms
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """The state of one measure and basis: codes of lanes and providers, the kernels' rows, and the folded summaries."""
+
+    measure: Measure
+    lanes: Mapping[int, int]
+    providers: Mapping[str, int]
+    cells: Mapping[Cell, Summary]
+    rows: Rows
+
+    def lane_code(self, lane_id: int) -> int:
+        """The code of a lane, `UNSEEN` when it has no receipt."""
+        return self.lanes.get(lane_id, UNSEEN)
+
+    def provider_code(self, provider: str) -> int:
+        """The code of a provider, `UNSEEN` when it has no receipt."""
+        return self.providers.get(provider, UNSEEN)
+
+
+def fold(days: Iterable[tuple[date, Cell, Summary]], forgetting: float = METHOD.forgetting) -> dict[Cell, Summary]:
+    """The summaries of each (lane, provider) merged in day order, whatever order they come in."""
+    folded: dict[Cell, Summary] = {}
+    for _, cell, summary in sorted(days, key=lambda item: (item[1], item[0])):
+        folded[cell] = merge(folded.get(cell) or empty(), summary, forgetting)
+    return folded
+
+
+def state_of(measure: Measure, cells: Mapping[Cell, Summary]) -> State:
+    """The kernels' arrays of folded summaries; rows in order of (lane, provider)."""
+    keys = sorted(cells)
+    lanes = {lane: code for code, lane in enumerate(sorted({lane for lane, _ in keys}))}
+    providers = {name: code for code, name in enumerate(sorted({name for _, name in keys}))}
+    rows = empty_rows([lanes[lane] for lane, _ in keys], [providers[name] for _, name in keys], measure)
+    for row, key in enumerate(keys):
+        summary = cells[key]
+        rows.counts[row] = summary.n, summary.n_zero
+        rows.moments[row] = summary.moments
+        rows.last[row] = summary.last
+        rows.sketches[row, summary.positions] = summary.weights
+    return State(measure, lanes, providers, dict(cells), rows)
+
+
+def empty_rows(lanes: Iterable[int], providers: Iterable[int], measure: Measure) -> Rows:
+    """Rows that hold nothing yet, for the given lane and provider codes."""
+    lane_codes = np.fromiter(lanes, dtype=np.int64)
+    n = lane_codes.size
+    return Rows(
+        lane_codes, np.fromiter(providers, dtype=np.int64), np.zeros((n, 2), dtype=np.int64), np.zeros((n, MOMENTS)),
+        np.zeros(n), np.zeros((n, GRIDS[measure].size)),
+    )  # fmt: skip
+
+
+@compiled
+def observe(rows: Rows, row: int, log_value: float, position: int, forgetting: float) -> None:
+    """Add one positive receipt to a row: everything older fades by one step."""
+    moments, sketch = rows.moments[row], rows.sketches[row]
+    for place in range(sketch.size):
+        sketch[place] *= forgetting
+    sketch[position] += 1.0
+    for m in range(moments.size):
+        moments[m] *= forgetting
+    moments[0] += 1.0
+    moments[1] += log_value
+    moments[2] += log_value * log_value
+    if rows.counts[row, 0] > 0:
+        previous = rows.last[row]
+        moments[3] += 1.0
+        moments[4] += log_value
+        moments[5] += previous
+        moments[6] += log_value * previous
+    rows.counts[row, 0] += 1
+    rows.last[row] = log_value

@@ -1,0 +1,1 @@
+"""Which statements read receipts and keep what was learnt from them?"""
