@@ -81,6 +81,6 @@ def log_quantile(density: Floats, total: float, q: float, low: float) -> float:
     passed = 0.0
     for place in range(density.size):
         if passed + density[place] >= target and density[place] > 0.0:
-            return low + (place + (target - passed) / density[place]) * WIDTH
+            return float(low + (place + (target - passed) / density[place]) * WIDTH)
         passed += density[place]
     return low + density.size * WIDTH
