@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
 from uuid import uuid4
 
 from plms_pipeline.errors import BadInput
+from plms_pipeline.kpis.files.scratch import lives, remove
 from plms_pipeline.kpis.files.tree import content_sha256, copy_into, snapshot
 
 NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\- ]{0,99}")
@@ -63,7 +63,7 @@ def add(directory: Path, inbox: Path) -> Added:
         if existed:
             target.rename(old)
         fresh.rename(target)
-    _remove(old)
+    remove(old)
     return Added(name, "replaced" if existed else "added", taken.sha256)
 
 
@@ -79,22 +79,5 @@ def _sweep(inbox: Path) -> None:
     for path in inbox.glob(".*-*-*"):
         _, _, rest = path.name.partition("-")
         pid = rest.partition("-")[0]
-        if path.name.startswith((".new-", ".old-")) and pid.isdigit() and not _lives(int(pid)):
-            _remove(path)
-
-
-def _lives(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
-
-
-def _remove(path: Path) -> None:
-    if path.is_symlink() or path.is_file():
-        path.unlink(missing_ok=True)
-    else:
-        shutil.rmtree(path, ignore_errors=True)
+        if path.name.startswith((".new-", ".old-")) and pid.isdigit() and not lives(int(pid)):
+            remove(path)

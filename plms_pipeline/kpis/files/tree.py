@@ -14,13 +14,13 @@ import json
 import os
 import shutil
 import stat
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from plms_pipeline.errors import BadInput
+from plms_pipeline.kpis.files.scratch import scratch_folder
 
 RECEIPT: Final = "kpi_receipt.json"
 SKIPPED_FOLDERS: Final = frozenset({"__pycache__", ".git", ".pytest_cache", ".ruff_cache", ".mypy_cache"})
@@ -94,12 +94,9 @@ def snapshot(directory: Path) -> Iterator[Snapshot]:
     Raises:
         BadInput: no folder, too many files or bytes, too deep, or not readable (`bad_artifact`).
     """
-    target = Path(tempfile.mkdtemp(prefix="plms-artifact-")).resolve()
-    try:
+    with scratch_folder() as target:
         entries, notes = _scan(directory, target)
         yield Snapshot(target, entries, notes, _digest(entries))
-    finally:
-        shutil.rmtree(target, ignore_errors=True)
 
 
 def copy_into(taken: Snapshot, target: Path) -> None:

@@ -13,16 +13,16 @@ import itertools
 import json
 import os
 import selectors
-import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
+
+from plms_pipeline.kpis.files.scratch import scratch_folder
 
 LAUNCHER = Path(__file__).with_name("launcher.py")
 MARKER = "PLMS_KPI_CHILD"
@@ -63,7 +63,7 @@ class ChildResult:
     isolation: tuple[str, ...]
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Cage:
     """A temporary folder for one artifact and its children; only `work` is writable for them.
 
@@ -74,7 +74,6 @@ class Cage:
     work: Path
     user: int | None
     may_read: bool
-    _handles: dict[str, int] = field(default_factory=dict)
 
     def hand_over(self) -> None:
         """Give everything below `work` to the children's user (nothing to do when we are not root)."""
@@ -87,18 +86,14 @@ class Cage:
 
 
 @contextlib.contextmanager
-def cage(parent: Path | None = None) -> Iterator[Cage]:
+def cage() -> Iterator[Cage]:
     """A fresh cage, removed with everything in it at the end, whatever the children did to the modes of their files."""
-    folder = Path(tempfile.mkdtemp(prefix="plms-kpi-", dir=parent)).resolve()
-    work = folder / "work"
-    try:
+    with scratch_folder() as folder:
+        work = folder / "work"
         folder.chmod(0o711)
         work.mkdir(mode=0o700)
-        user = _own_user(work)
         paths = (Path(sys.executable).resolve(), Path(sys.prefix), Path(sys.base_prefix), work)
-        yield Cage(folder, work, user, may_read=not all(_open_to_others(path) for path in paths))
-    finally:
-        _remove(folder)
+        yield Cage(folder, work, _own_user(work), may_read=not all(_open_to_others(path) for path in paths))
 
 
 def _own_user(work: Path) -> int | None:
@@ -116,16 +111,6 @@ def _own_user(work: Path) -> int | None:
 def _open_to_others(path: Path) -> bool:
     """Whether a user without rights can reach `path`: every folder above it may be entered by anyone."""
     return all(parent.stat().st_mode & 0o001 for parent in path.parents)
-
-
-def _remove(folder: Path) -> None:
-    """Remove a tree, also when its owner took the rights away; a symbolic link is removed, never followed."""
-    shutil.rmtree(folder, ignore_errors=True)
-    if folder.exists():
-        for parent, _, _ in os.walk(folder):
-            with contextlib.suppress(OSError):
-                Path(parent).chmod(0o700)
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def environment_of(work: Path, *, python_path: Sequence[Path] = ()) -> dict[str, str]:

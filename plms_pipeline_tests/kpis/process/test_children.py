@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -219,3 +221,33 @@ def test_it_works_from_a_thread() -> None:
     with ThreadPoolExecutor(4) as pool:
         found = list(pool.map(lambda n: run(f"print({n})"), range(8)))
     assert [each.output for each in found] == [f"{n}\n" for n in range(8)]
+
+
+@BOTH
+def test_nothing_outlives_a_killed_evaluation(namespaces: bool, tmp_path: Path) -> None:
+    """kill -9 of the pipeline at any moment: its children, and theirs, go with it."""
+    marker = f"orphan{os.getpid()}{namespaces}"
+    code = f"""
+import subprocess
+import sys
+from plms_pipeline.kpis.process import Limits, cage, environment_of, run_in_cage
+with cage() as place:
+    environment = environment_of(place.work)
+    place.hand_over()
+    child = "'{marker}'; import time; print('up', flush=True); time.sleep(60)"
+    open({str(tmp_path / "started")!r}, "w").close()
+    run_in_cage([sys.executable, "-c", child], cage=place, cwd=place.work, environment=environment, limits=Limits(),
+                namespaces={namespaces})
+"""
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+    with subprocess.Popen([sys.executable, "-c", code], env=environment) as evaluation:
+        wait_for(lambda: any(pid != str(evaluation.pid) for pid in processes_with(marker)))
+        evaluation.kill()
+    wait_for(lambda: processes_with(marker) == [])
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < deadline, "it never came to be"
+        time.sleep(0.02)
