@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from plms_pipeline.errors import PlmsError
+from plms_pipeline.invariants.rebuild import column_problem
 from plms_pipeline.invariants.report import CAP, Found
 from plms_pipeline.kpis.gates import OPERATORS, Condition, condition, parse_formula
 
@@ -159,16 +160,16 @@ def _holds(threshold: str | None, values: NDArray[np.float64]) -> NDArray[np.boo
     return holds
 
 
-def unhashed_priors(rows: Sequence[Sequence[Any]]) -> Found:
-    """Priors whose hash is not the SHA-256 of their JSON text; rows (id, lane, provider, basis, version, text, hash)."""
-    return found(
-        len(rows),
-        [
-            f"estimate_versions id={row[0]} lane_id={row[1]} provider_name={row[2]} basis={row[3]} version={row[4]}"
-            for row in rows
-            if row[6] != sha256_text(row[5] or "")
-        ],
-    )
+def unhashed_priors(rows: Sequence[Any]) -> Found:
+    """Priors whose hash is not the SHA-256 of their JSON text, or whose columns say something else than that text."""
+    wrong = []
+    for row in rows:
+        problem = "its JSON is not what was hashed" if row.priors_hash != sha256_text(row.priors_json or "") else ""
+        problem = problem or column_problem(row.priors_json, row._mapping)
+        if problem:
+            key = f"id={row.id} lane_id={row.lane_id} provider_name={row.provider_name} basis={row.basis} version={row.version}"
+            wrong.append(f"estimate_versions {key}: {problem}")
+    return found(len(rows), wrong)
 
 
 def broken_passports(rows: Sequence[Sequence[Any]]) -> Found:

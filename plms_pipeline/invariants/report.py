@@ -18,11 +18,15 @@ CAP: Final = 20
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What one check saw: how many rows it `checked`, how many of them offend, and the first `CAP` of those by name."""
+    """What one check saw: how many rows it `checked`, how many of them offend, and the first `CAP` of those by name.
+
+    `note` says why nothing was due where that needs saying.
+    """
 
     checked: int
     total: int = 0
     offenders: tuple[str, ...] = ()
+    note: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +92,7 @@ def line(result: Result) -> str:
     if result.error is not None:
         return f"✗ {name}: could not be checked: {result.error}"
     mark = "✓" if result.holds else "✗" if result.invariant.severity is Severity.ERROR else "!"
-    return f"{mark} {name}: {found.checked - found.total}/{found.checked}"
+    return f"{mark} {name}: {found.checked - found.total}/{found.checked}" + (f" ({found.note})" if found.note else "")
 
 
 def told(report: Report) -> list[str]:
@@ -143,6 +147,7 @@ def _check_json(result: Result) -> dict[str, Any]:
         "checked": result.found.checked,
         "violations": result.violations,
         "errors": list(result.errors),
+        "note": result.found.note,
         "offence": invariant.offence,
         "remedy": invariant.remedy,
         "duration_ms": round(result.duration_ms, 3),

@@ -72,9 +72,8 @@ def _formula(formula: str, invariant: str = "kpi_formulas_are_valid") -> Corrupt
 
 RUNS = (
     _run("passport_sha256 = NULL", "every_run_has_a_passport", kind="baseline"),
-    _run("run_kind = 'INVALID_KIND'", "every_run_kind_is_known", forbidden=True),
-    _run("status = 'DONE'", "every_run_state_is_known", forbidden=True),
-    _run("validation = 'good'", "every_run_state_is_known", forbidden=True),
+    _run("status = 'DONE'", "every_run_state_is_known", kind="baseline", forbidden=True),
+    _run("validation = 'good'", "every_run_state_is_known", kind="rehearsal", forbidden=True),
     _run("write_sandbox = TRUE", "no_baseline_runs_in_the_sandbox", kind="baseline", forbidden=True),
     _run("completed_at = '2020-01-01 00:00:00.000000'", "no_run_ends_before_it_starts", forbidden=True),
     _run("completed_at = NULL", "a_run_has_an_end_exactly_when_it_ended", forbidden=True),
@@ -87,12 +86,12 @@ RUNS = (
     _run("provider_matrix_json = '{}'", "every_real_run_has_a_provider_snapshot"),
     _run("strata_coverage = 0.5", "every_rehearsal_covers_its_strata", kind="rehearsal"),
     _run("rehearsal_pct = 5", "run_shares_lie_between_0_and_1", kind="rehearsal", forbidden=True),
+    _run("run_kind = 'INVALID_KIND'", "every_run_kind_is_known", kind="rehearsal", forbidden=True),
     Corruption(
         "UPDATE project_runs SET source_file_sha256 = NULL "
         "WHERE id = (SELECT MIN(id) FROM project_runs WHERE source = 'swebench')",
         "every_run_has_a_passport", "source=swebench",
     ),
-    Corruption("UPDATE project_runs SET run_id = '' WHERE run_id = 'own-hotfix'", "every_run_has_an_id", "project_runs id="),
     Corruption(
         "UPDATE run_passports SET passport_json = '{}' WHERE run_id = 'own-hotfix'", "every_passport_matches_its_hash",
         f"{RUN}hotfix",
@@ -158,7 +157,12 @@ KPIS = (
     _kpi(1, "pass = FALSE, kpi_value = 0.1", "passed_runs_have_no_failed_gate", f"{RUN}hotfix"),
 )
 
-ALL = (*RUNS, *RECEIPTS, *PRIORS, *PLANS, *KPIS)
+NAMELESS = Corruption(
+    "UPDATE project_runs SET run_id = '' WHERE run_id = 'own-hotfix'", "every_run_has_an_id", "project_runs id="
+)
+
+# In this order all can be planted into one database, one after the other: none hides what a later one needs.
+ALL = (*RUNS, *RECEIPTS, *PRIORS, *PLANS, *KPIS, NAMELESS)
 
 
 def plant(registry: Registry, url: str, corruption: Corruption) -> None:

@@ -13,10 +13,13 @@ from sqlalchemy.orm import Session
 
 from plms_pipeline.access.actors import Actor
 from plms_pipeline.clock import FrozenClock
+from plms_pipeline.estimates.actions.believing import summarise_stale_days
+from plms_pipeline.estimates.actions.calibration import write_priors
 from plms_pipeline.intake.actions.days import stale_days, write_receipt_days
 from plms_pipeline.intake.actions.importing import import_file, prepare
 from plms_pipeline.intake.files.days import DayFiles
 from plms_pipeline.intake.sources import SOURCES
+from plms_pipeline.intake.store.importing import mark_changed
 from plms_pipeline.registry.engine import Registry
 from plms_pipeline.registry.tables import (
     KpiReceipt,
@@ -26,6 +29,7 @@ from plms_pipeline.registry.tables import (
     RunPassport,
     RunTask,
     TaskEstimate,
+    TaskReceipt,
 )
 from plms_pipeline.registry.types import canonical_json
 from plms_pipeline.settings import Settings, load_settings
@@ -53,6 +57,8 @@ def fill(registry: Registry, settings: Settings) -> None:
         own_runs(session)
     files = DayFiles(settings.data_dir)
     list(write_receipt_days(registry, files, stale_days(registry, files), clock=CLOCK))
+    list(summarise_stale_days(registry, alpha=settings.alpha))
+    write_priors(registry, as_of=NOW, alpha=settings.alpha, clock=CLOCK)
 
 
 def _sample(source: str) -> str:
@@ -107,6 +113,16 @@ def own_run(session: Session, project_id: int, run_id: str, kind: str, at: datet
     )  # fmt: skip
     session.add(RunTask(run_id=run_id, task_id="t1", lane_id=4200, provider="m", status="SUCCESS", validation="passed"))
     session.flush()
+    ended = at + timedelta(minutes=5)
+    session.add(
+        TaskReceipt(
+            run_id=run_id, task_id="t1", project_id=project_id, lane_id=4200, provider="m", tokens=3000, tokens_input=2000,
+            tokens_output=900, duration_ms=300_000, cost_usd=Decimal("0.18"), status="SUCCESS", started_at=at,
+            completed_at=ended, completed_on=ended.date(), natural_key=run_id, source="plms", row_sha256="0" * 64,
+            recorded_at=ended,
+        )
+    )  # fmt: skip
+    mark_changed(session, [ended.date()])
     for attempt, value in enumerate((0.5, 0.96)):
         session.add(
             KpiReceipt(

@@ -9,6 +9,7 @@ from plms_pipeline.intake.dayfile import ROWS_KEY, day_table
 from plms_pipeline.intake.store import days as intake_days
 from plms_pipeline.invariants import book, files
 from plms_pipeline.invariants.actions.proof import Proof
+from plms_pipeline.invariants.actions.rebuilding import day_summaries_equal_their_receipts, priors_equal_their_rebuild
 from plms_pipeline.invariants.report import CAP, Found
 from plms_pipeline.invariants.store import books, schema
 from plms_pipeline.registry import migrate
@@ -55,7 +56,7 @@ def passports_match(proof: Proof) -> Found:
 
 def priors_match_their_hash(proof: Proof) -> Found:
     """Every prior's numbers are those that were hashed."""
-    chunks = books.prior_hashes(proof.session, above=proof.above("estimate_versions"))
+    chunks = books.priors(proof.session, above=proof.above("estimate_versions"))
     return book.merged(book.unhashed_priors(chunk) for chunk in chunks)
 
 
@@ -140,6 +141,8 @@ CHECKS: Final[dict[str, Callable[[Proof], Found]]] = {
     "passed_runs_have_no_failed_gate": passed_runs_have_no_failed_gate,
     "every_passport_matches_its_hash": passports_match,
     "every_prior_matches_its_hash": priors_match_their_hash,
+    "priors_equal_their_rebuild": priors_equal_their_rebuild,
+    "day_summaries_equal_their_receipts": day_summaries_equal_their_receipts,
     "day_files_match_the_book": day_files_match,
     "every_receipt_day_is_known": receipt_days_are_known,
     "receipts_stand_with_their_run": receipts_stand_with_their_run,

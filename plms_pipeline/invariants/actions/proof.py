@@ -35,6 +35,8 @@ class Proof:
     _newest: dict[str, int] = field(default_factory=dict)
     _days: list[Day] | None = None
     _tally: dict[str, int] | None = None
+    # What the receipts of the window give: two checks need it, and it is the longest part of a proof.
+    rebuild: object = None
 
     def is_clean(self, name: str) -> bool:
         """Whether the index of a row invariant is known to be empty; a full proof does not ask the indexes."""
@@ -83,9 +85,10 @@ class Proof:
             for subject, (mark, _) in self.marks.items()
             if subject.startswith(_DAY)
         }
-        return days_to_prove(self._every_day(), marks, full=self.full)
+        return days_to_prove(self.every_day(), marks, full=self.full)
 
-    def _every_day(self) -> list[Day]:
+    def every_day(self) -> list[Day]:
+        """Every day of the book."""
         if self._days is None:
             self._days = books.days(self.session)
         return self._days
@@ -98,7 +101,7 @@ class Proof:
             **{_TABLE + name: (self.newest(name), self.rows_of(name)) for name in tables},
             **{
                 _DAY + each.day.isoformat(): (each.changed_seq, each.n)
-                for each in self._every_day()
+                for each in self.every_day()
                 if each.day in chosen
             },
         }

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
 from typing import Any, Final
 
 from sqlalchemy import func, literal_column, select, text
@@ -15,6 +15,7 @@ from sqlalchemy.orm import Session
 
 from plms_pipeline.invariants.report import CAP
 from plms_pipeline.invariants.window import Day
+from plms_pipeline.measures import MEASURES
 from plms_pipeline.registry.tables import (
     EstimateVersion,
     KpiReceipt,
@@ -29,6 +30,7 @@ from plms_pipeline.registry.tables import (
 )
 
 CHUNK_ROWS: Final = 20_000
+PRIOR_COLUMNS: Final = tuple(f"{measure}_{name}" for measure in MEASURES for name in ("mean", "stddev"))
 Chunks = Iterator[Sequence[Any]]
 
 
@@ -112,13 +114,28 @@ def passports(session: Session, *, above: int) -> Chunks:
     return _chunks(session, query.order_by(ProjectRun.id))
 
 
-def prior_hashes(session: Session, *, above: int) -> Chunks:
-    """(id, lane, provider, basis, version, JSON text, hash) of priors."""
-    query = select(
-        EstimateVersion.id, EstimateVersion.lane_id, EstimateVersion.provider_name, EstimateVersion.basis,
-        EstimateVersion.version, EstimateVersion.priors_json, EstimateVersion.priors_hash,
-    )  # fmt: skip
+def priors(session: Session, *, above: int) -> Chunks:
+    """Priors as rows with their key, JSON text, hash and the sources' columns by name."""
+    names = ("id", "lane_id", "provider_name", "basis", "version", "priors_json", "priors_hash", *PRIOR_COLUMNS)
+    query: Any = select(*(getattr(EstimateVersion, name) for name in names))
     return _chunks(session, query.where(EstimateVersion.id > above).order_by(EstimateVersion.id))
+
+
+def newest_priors(session: Session) -> tuple[datetime | None, dict[tuple[int | None, str, str], str]]:
+    """The latest instant that a prior holds for, and (lane, provider, basis) → JSON text of its newest version."""
+    newest = (
+        select(func.max(EstimateVersion.id).label("id"))
+        .where(EstimateVersion.project_id.is_(None))
+        .group_by(EstimateVersion.lane_id, EstimateVersion.provider_name, EstimateVersion.basis)
+        .subquery()
+    )
+    rows = session.execute(
+        select(
+            EstimateVersion.lane_id, EstimateVersion.provider_name, EstimateVersion.basis, EstimateVersion.priors_json,
+            EstimateVersion.as_of,
+        ).join(newest, newest.c.id == EstimateVersion.id)
+    ).all()  # fmt: skip
+    return max((row[4] for row in rows), default=None), {(row[0], row[1], row[2]): row[3] for row in rows}
 
 
 def days(session: Session) -> list[Day]:
