@@ -85,9 +85,12 @@ def _run(as_of: datetime, console: Console) -> None:
 
 
 def _print(summary: dict[str, Any], page: object) -> None:
-    console = Console()
+    # Piped into a file or a log there is no terminal to ask for its width; 80 columns would cut every name.
+    console = Console() if sys.stdout.isatty() else Console(width=140)
     for title, columns, rows in tables.all_tables(summary):
-        table = Table(*columns, title=title, title_justify="left")
+        table = Table(title=title, title_justify="left")
+        for column in columns:
+            table.add_column(column, overflow="fold")
         for row in rows:
             table.add_row(*row)
         console.print(table)

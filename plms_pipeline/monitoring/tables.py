@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -62,7 +63,7 @@ def _kpis(summary: Mapping[str, Any]) -> TableText:
         (
             item["artifact"], str(item["lane_id"]), kpi["name"],
             (kpi.get("reason") or "not measured") if kpi["value"] is None else f"{kpi['value']:.4g}",
-            f"{kpi['operator']} {kpi['threshold']}", "pass" if kpi["pass"] else "FAIL",
+            f"{kpi['operator']} {json.dumps(kpi['threshold'])}", "pass" if kpi["pass"] else "FAIL",
         )
         for item in summary["kpis"].get("artifacts", [])
         for kpi in item["kpis"]
