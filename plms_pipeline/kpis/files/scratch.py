@@ -10,7 +10,6 @@ import contextlib
 import os
 import shutil
 import tempfile
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -22,9 +21,10 @@ LEFT_AFTER_S: Final = 3600.0
 @contextlib.contextmanager
 def scratch_folder() -> Iterator[Path]:
     """A fresh folder of ours below the system's temporary folder, removed at the end whatever lies in it."""
-    sweep(Path(tempfile.gettempdir()), now=time.time())
     folder = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-")).resolve()
     try:
+        # The file system's own clock: what is compared with it was stamped by it.
+        sweep(folder.parent, now=folder.stat().st_mtime)
         yield folder
     finally:
         remove(folder)
