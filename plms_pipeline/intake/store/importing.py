@@ -7,12 +7,13 @@ random in it, and sorted inserts touch each index page once per batch instead of
 from __future__ import annotations
 
 import json
+import typing
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import date, datetime
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Text, any_, bindparam, case, func, select, text
+from sqlalchemy import ColumnElement, CursorResult, Text, any_, bindparam, case, cast, column, func, select, text
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import InstrumentedAttribute, Session
 from sqlalchemy.types import TypeEngine
@@ -101,10 +102,12 @@ def upsert_projects(
 
 
 class Bulk:
-    """Inserts thousands of rows at once, as tuples in the order of `columns`.
+    """Inserts thousands of rows at once, given as tuples in the order of `columns`.
 
-    SQLAlchemy would convert every value of every row through its own machinery, half of the time of an import. Here each column
-    type converts a distinct value once per batch, by the same public `bind_processor`, and the driver gets finished rows.
+    SQLAlchemy's own executemany converts every value of every row through its machinery, half of the time of an import,
+    and the PostgreSQL driver sends row by row. So on SQLite each column type converts a distinct value once per batch, by
+    the same public `bind_processor`, and the driver gets finished rows; on PostgreSQL the batch is one statement over
+    one JSON document, which its driver passes on as it is (an array of moments it would write one by one, in Python).
     """
 
     def __init__(self, session: Session) -> None:
@@ -114,34 +117,53 @@ class Bulk:
 
     def upsert_runs(self, columns: Sequence[str], rows: Sequence[Row]) -> None:
         """Make runs, or widen their span; a known run's status and verdict stay."""
-        statement = insert_into(self._session, ProjectRun)
-        wider = _widened(ProjectRun, statement.excluded)
-        self._execute(ProjectRun, statement.on_conflict_do_update(index_elements=["run_id"], set_=wider), columns, rows)
+
+        def widen(statement: Any) -> Any:
+            wider = _widened(ProjectRun, statement.excluded)
+            return statement.on_conflict_do_update(index_elements=["run_id"], set_=wider)
+
+        self._execute(ProjectRun, columns, rows, widen)
 
     def insert_tasks(self, columns: Sequence[str], rows: Sequence[Row]) -> None:
         """Make tasks; known ones stay as they are."""
-        statement = insert_into(self._session, RunTask).on_conflict_do_nothing(index_elements=["run_id", "task_id"])
-        self._execute(RunTask, statement, columns, rows)
+        key = ["run_id", "task_id"]
+        self._execute(RunTask, columns, rows, lambda new: new.on_conflict_do_nothing(index_elements=key))
 
     def insert_receipts(self, columns: Sequence[str], rows: Sequence[Row]) -> int:
         """Append receipts; returns how many were new (fewer than `rows` when somebody else was faster)."""
         key = ["run_id", "task_id", "attempt"]
-        statement = insert_into(self._session, TaskReceipt).on_conflict_do_nothing(index_elements=key)
-        return self._execute(TaskReceipt, statement, columns, rows)
+        return self._execute(TaskReceipt, columns, rows, lambda new: new.on_conflict_do_nothing(index_elements=key))
 
-    def _execute(self, table: type[Any], statement: Any, columns: Sequence[str], rows: Sequence[Row]) -> int:
-        """One driver-level executemany; returns the number of rows that were inserted or updated."""
-        compiled = statement.compile(dialect=self._dialect, column_keys=list(columns))
-        cells = dict(zip(columns, zip(*rows, strict=True), strict=True))
-        # `compiled.params` also names the columns that have a default in Python; it is the same in every row.
-        names = list(compiled.positiontup or compiled.params)
-        ready = []
-        for name in names:
-            column = table.__table__.c[name]
-            ready.append(self._convert(column.type, cells.get(name) or (column.default.arg,) * len(rows)))
+    def _execute(
+        self, table: type[Any], columns: Sequence[str], rows: Sequence[Row], finish: Callable[[Any], Any]
+    ) -> int:
+        """Returns the number of rows that were inserted or updated."""
+        cells: dict[str, Sequence[Any]] = dict(zip(columns, zip(*rows, strict=True), strict=True))
+        for place in table.__table__.c:
+            if place.name not in cells and place.default is not None:
+                cells[place.name] = (place.default.arg,) * len(rows)
+        statement = insert_into(self._session, table)
+        if self._dialect.name == "sqlite":
+            return self._by_driver(table, cells, finish(statement))
+        return self._by_document(table, cells, statement, finish)
+
+    def _by_document(
+        self, table: type[Any], cells: Mapping[str, Sequence[Any]], statement: Any, finish: Callable[[Any], Any]
+    ) -> int:
+        document = [dict(zip(cells, row, strict=True)) for row in zip(*cells.values(), strict=True)]
+        columns = [column(name, table.__table__.c[name].type) for name in cells]
+        text_of = bindparam(None, json.dumps(document, default=str), Text)
+        source = func.json_to_recordset(cast(text_of, postgresql.JSON)).table_valued(*columns)
+        filled = statement.from_select(
+            list(cells), select(*source.render_derived(with_types=True).c), include_defaults=False
+        )
+        result = self._session.execute(finish(filled), execution_options={"preserve_rowcount": True})
+        return typing.cast("CursorResult[Any]", result).rowcount
+
+    def _by_driver(self, table: type[Any], cells: Mapping[str, Sequence[Any]], statement: Any) -> int:
+        compiled = statement.compile(dialect=self._dialect, column_keys=list(cells))
+        ready = (self._convert(table.__table__.c[name].type, cells[name]) for name in compiled.positiontup)
         parameters: list[Any] = list(zip(*ready, strict=True))
-        if not self._dialect.positional:
-            parameters = [dict(zip(names, row, strict=True)) for row in parameters]
         return self._session.connection().exec_driver_sql(str(compiled), parameters).rowcount
 
     def _convert(self, kind: TypeEngine[Any], values: Sequence[Any]) -> Sequence[Any]:
