@@ -58,10 +58,12 @@ def evaluate_artifact(
         BadInput: no artifact, no or an unregistered lane, lane or task that contradict manifest or books, unknown run, a
             gate or formula that cannot be judged. What is wrong with a single KPI's input is a failed gate instead.
     """
-    with snapshot(directory) as taken:
+    # Whoever names a link means what it leads to; links inside an artifact are never followed.
+    place = directory.resolve()
+    with snapshot(place) as taken:
         manifest = manifest_of(taken)
-        asked = ask(world, directory.resolve().name, manifest, lane=lane, task_id=task_id, run_id=run_id)
-        return evaluate_snapshot(taken, manifest, asked, name=directory.resolve().name, world=world)
+        asked = ask(world, place.name, manifest, lane=lane, task_id=task_id, run_id=run_id)
+        return evaluate_snapshot(taken, manifest, asked, name=place.name, world=world)
 
 
 def manifest_of(taken: Snapshot) -> Manifest:

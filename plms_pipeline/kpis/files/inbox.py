@@ -43,7 +43,8 @@ def add(directory: Path, inbox: Path) -> Added:
         BadInput: the folder cannot be read as an artifact, or its name has other characters than letters, digits, space,
             dot, dash and underscore.
     """
-    name = directory.resolve().name
+    place = directory.resolve()
+    name = place.name
     if not NAME.fullmatch(name):
         raise BadInput(
             f"{name[:80]!r} cannot be an artifact's name; use letters, digits, space, dot, dash and underscore.",
@@ -52,7 +53,7 @@ def add(directory: Path, inbox: Path) -> Added:
     target = inbox / name
     inbox.mkdir(parents=True, exist_ok=True)
     _sweep(inbox)
-    with snapshot(directory) as taken:
+    with snapshot(place) as taken:
         if not target.is_symlink() and target.is_dir() and _same(target, taken.sha256):
             return Added(name, "unchanged", taken.sha256)
         # A dot in front: not evaluated; the process id tells whose it is.

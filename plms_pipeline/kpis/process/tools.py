@@ -2,7 +2,9 @@
 
 Each runs as a child in a cage of its own, on a fresh copy: what the tests do to their copy, the linter does not see.
 pytest is imported before the artifact's folder comes to the search path (a file `pytest.py` or `sitecustomize.py` of the
-artifact would otherwise take its place), reads a configuration of ours, and loads no plugins but its own.
+artifact would otherwise take its place), reads a configuration of ours, and loads no plugins but its own. A `conftest.py`
+of the artifact is honoured, because fixtures live there; one whose hooks or automatic fixtures change the outcome of tests
+that it does not know changes that of our control tests too, and then the report is not believed.
 """
 
 from __future__ import annotations

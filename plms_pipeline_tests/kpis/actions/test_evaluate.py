@@ -331,3 +331,9 @@ def test_evaluations_side_by_side_do_not_disturb_each_other(world: World, artifa
     with ThreadPoolExecutor(4) as pool:
         found = list(pool.map(lambda root: evaluate_artifact(root, world=world).verdict, roots))
     assert found == ["failed", "passed", "failed", "passed"]
+
+
+def test_a_link_to_an_artifact_is_the_artifact(world: World, artifact: Builder, tmp_path: Path) -> None:
+    """A person may point at `latest`; only links inside the work are suspicious."""
+    (tmp_path / "latest").symlink_to(artifact("4202-a", {"generated_docs.md": EASY}))
+    assert evaluate_artifact(tmp_path / "latest", world=world).artifact == "4202-a"
