@@ -145,3 +145,8 @@ def lane_words(session: Session) -> dict[str, int]:
 def providers(session: Session) -> list[str]:
     """Every provider that has a receipt, in order."""
     return sorted(session.scalars(select(TaskReceipt.provider).distinct()))
+
+
+def run_exists(session: Session, run_id: str) -> bool:
+    """Whether the books know a run."""
+    return session.scalar(select(ProjectRun.id).where(ProjectRun.run_id == run_id)) is not None

@@ -98,3 +98,14 @@ def corrections(session: Session, *, on: date) -> dict[tuple[int, str, str], Cor
         .order_by(IntervalCorrection.day)
     )  # fmt: skip
     return {(row[0], row[1], row[2]): Correction(row[3], row[4]) for row in rows}
+
+
+def newest_priors(session: Session) -> Sequence[EstimateVersion]:
+    """The newest version of every prior, in order of basis, lane and provider."""
+    newest = (
+        select(func.max(EstimateVersion.id))
+        .where(EstimateVersion.project_id.is_(None))
+        .group_by(EstimateVersion.lane_id, EstimateVersion.provider_name, EstimateVersion.basis)
+    )
+    found = session.scalars(select(EstimateVersion).where(EstimateVersion.id.in_(newest)))
+    return sorted(found, key=lambda row: (row.basis, row.lane_id is None, row.lane_id or 0, row.provider_name))
