@@ -72,7 +72,9 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     _plms(data_dir, "kpi", "warehouse", "load", str(samples / "artifacts" / "warehouse.sql"))
     for artifact in ("4201-delimited-text", "4202-operator-guide"):
         _plms(data_dir, "kpi", "inbox", "add", str(samples / "artifacts" / artifact))
+    # Whether the books of so small a sample balance is not the question here; that there is a report is.
     _plms(data_dir, "nightly", allowed=(0, 1))
+    assert list((data_dir / "reports" / "nightly").glob("*/summary.json"))
     return data_dir
 
 

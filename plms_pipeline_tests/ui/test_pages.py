@@ -23,7 +23,13 @@ def test_the_asset_graph_shows_our_groups(ui: Ui, page: Any, screenshots: Path) 
     page.goto(f"{ui.url}/asset-groups")
     for group in GROUPS:
         page.get_by_text(group, exact=True).first.wait_for()
-    page.screenshot(path=str(screenshots / "asset-graph.png"))
+    page.screenshot(path=str(screenshots / "asset-groups.png"))
+    for group, asset in (("estimates", "priors"), ("kpis", "kpi_evaluations")):
+        page.goto(f"{ui.url}/locations/{LOCATION}/asset-groups/{group}/lineage")
+        page.get_by_text(asset, exact=True).first.wait_for()
+        # The states of the nodes are fetched in batches after their names.
+        page.wait_for_timeout(1500)
+        page.screenshot(path=str(screenshots / f"asset-graph-{group}.png"))
 
 
 def test_an_asset_shows_what_it_wrote(ui: Ui, page: Any, screenshots: Path) -> None:
@@ -40,6 +46,8 @@ def test_an_asset_shows_what_it_wrote(ui: Ui, page: Any, screenshots: Path) -> N
     page.get_by_text("Metadata", exact=True).first.wait_for()
     for label in labels:
         page.get_by_text(label, exact=True).first.wait_for()
+    page.screenshot(path=str(screenshots / "asset-overview.png"))
+    page.get_by_text(labels[-1], exact=True).first.scroll_into_view_if_needed()
     page.screenshot(path=str(screenshots / "asset-metadata.png"))
 
 
@@ -68,4 +76,5 @@ def test_the_night_has_a_schedule_that_runs(ui: Ui, page: Any, screenshots: Path
     ]
     page.goto(f"{ui.url}/automation")
     page.get_by_text(schedules[0]["name"], exact=True).first.wait_for()
+    page.get_by_text("At 02:00 AM").first.wait_for()
     page.screenshot(path=str(screenshots / "automation.png"))
