@@ -22,7 +22,9 @@ def instance(tmp_path: Path, migrated_sqlite: Path) -> Path:
     (folder / "data" / "receipts").mkdir(parents=True)
     (folder / "reports" / "nightly" / "2026-03-01").mkdir(parents=True)
     (folder / "data" / "receipts" / "day.parquet").write_bytes(b"rows")
-    (folder / "reports" / "nightly" / "2026-03-01" / "summary.json").write_text("{}")
+    (folder / "reports" / "nightly" / "2026-03-01" / "summary.json").write_text(
+        '{"verdict": "ok", "receipt_days": {"stale": 3}}'
+    )
     shutil.copyfile(migrated_sqlite, folder / "data" / "registry.db")
     with closing(sqlite3.connect(folder / "data" / "registry.db")) as connection, connection:
         connection.execute(
@@ -58,6 +60,10 @@ SPOILED: dict[str, tuple[Callable[[Path], object], str]] = {
         lambda folder: (folder / "data/receipts/x.parquet").write_bytes(b""),
         "x.parquet is too many",
     ),
+    "another verdict": (
+        lambda folder: (folder / "reports/nightly/2026-03-01/summary.json").write_text('{"verdict": "broken"}'),
+        "summary.json differs",
+    ),
     "half a file": (lambda folder: (folder / "data/receipts/.x.part").write_bytes(b""), "left behind"),
 }
 
@@ -74,9 +80,11 @@ def test_every_kind_of_damage_is_told(instance: Path, spoil: Callable[[Path], ob
 
 
 def test_ids_and_times_of_writing_are_free(instance: Path) -> None:
-    """A disturbed instance writes later and in other batches; that is no difference in the books."""
+    """A disturbed instance writes later and in other portions; that is no difference in the books."""
     other = instance.with_name("other")
     shutil.copytree(instance, other)
+    summary = other / "reports" / "nightly" / "2026-03-01" / "summary.json"
+    summary.write_text('{"verdict": "ok", "receipt_days": {"stale": 0}}')
     sql("UPDATE projects SET id = 77, created_at = '2026-04-01'")(other)
     assert differences(instance, other) == []
     assert duplicates(other) == []
