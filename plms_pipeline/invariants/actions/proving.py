@@ -11,7 +11,6 @@ from collections.abc import Collection
 from datetime import datetime
 from typing import Final
 
-from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
@@ -143,7 +142,7 @@ def _told(proof: Proof, problem: Exception) -> str:
 def _answers(session: Session) -> bool:
     try:
         session.rollback()
-        session.execute(select(1))
+        rows.ping(session)
     except SQLAlchemyError:
         return False
     return True

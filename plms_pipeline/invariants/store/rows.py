@@ -23,6 +23,11 @@ from plms_pipeline.registry.types import Usd
 from plms_pipeline.registry.violations import VIOLATIONS, Violation
 
 
+def ping(session: Session) -> None:
+    """Ask the database for nothing, to see whether it answers."""
+    session.execute(select(1))
+
+
 def dialect_of(session: Session) -> str:
     """`sqlite` or `postgresql`."""
     return session.get_bind().dialect.name

@@ -104,7 +104,7 @@ def _prepare(place: Cage, taken: Snapshot) -> Path:
     return copy
 
 
-def _pytest(place: Cage, copy: Path, arguments: list[str], limits: Limits, namespaces: bool) -> ChildResult:  # noqa: FBT001
+def _pytest(place: Cage, copy: Path, arguments: list[str], limits: Limits, namespaces: bool) -> ChildResult:  # noqa: FBT001 - passed on as it came
     search = [copy, copy / "src"] if (copy / "src").is_dir() else [copy]
     environment = environment_of(place.work, python_path=search)
     place.hand_over()
