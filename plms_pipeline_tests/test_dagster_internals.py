@@ -32,11 +32,11 @@ from plms_pipeline.dagster_internals import (
     PlmsInstance,
     code_server_arguments,
     daemon_arguments,
-    os_user,
     workspace_text,
 )
 from plms_pipeline.instance.actors import ACTOR_TAG, LAUNCHED_FROM_TAG
 from plms_pipeline.instance.config import checkout_yaml, instance_yaml
+from plms_pipeline.instance.process import os_user
 from plms_pipeline.settings import project_root
 
 
@@ -114,7 +114,7 @@ def test_an_account_without_a_name_is_a_number(monkeypatch: pytest.MonkeyPatch) 
     def nameless() -> str:
         raise OSError("No username set in the environment")
 
-    monkeypatch.setattr(dagster_internals.getpass, "getuser", nameless)
+    monkeypatch.setattr("getpass.getuser", nameless)
     assert os_user() == f"uid{os.getuid()}"
 
 

@@ -8,6 +8,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from plms_pipeline.instance.actors import local_actor as local_name
+from plms_pipeline.instance.process import os_user
+
 
 @dataclass(frozen=True, slots=True)
 class Actor:
@@ -20,6 +23,6 @@ class Actor:
 SCHEDULE = Actor("schedule", is_verified=True)
 
 
-def local_actor(os_user: str) -> Actor:
-    """The actor of a command typed on this machine."""
-    return Actor(f"local:{os_user or 'unknown'}")
+def local_actor() -> Actor:
+    """The actor of a command typed on this machine: the account it runs under, which nobody vouched for."""
+    return Actor(local_name(os_user()))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import json
 import sys
 from collections import Counter
@@ -134,7 +133,7 @@ def _run(
             with _progress(one, is_shown=not as_json and sys.stderr.isatty()) as advance:
                 results.append(
                     import_file(
-                        registry, one, settings=settings, clock=SystemClock(), actor=local_actor(_os_user()),
+                        registry, one, settings=settings, clock=SystemClock(), actor=local_actor(),
                         dry_run=dry_run, progress=advance,
                     )
                 )  # fmt: skip
@@ -146,13 +145,6 @@ def _run(
         _print(results, dry_run=dry_run)
     if strict and any(result.n_quarantined for result in results):
         raise typer.Exit(1)
-
-
-def _os_user() -> str:
-    try:
-        return getpass.getuser()
-    except (OSError, KeyError):
-        return ""
 
 
 @contextmanager

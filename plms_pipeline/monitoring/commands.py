@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import json
 import sys
 import webbrowser
@@ -81,7 +80,7 @@ def _run(as_of: datetime, console: Console) -> None:
                 mark = "[green]✓[/green]" if state == "done" else "[red]✗[/red]"
                 console.print(f"{mark} {step} {seconds or 0:.1f} s", highlight=False)
 
-        run_night(as_of=as_of, actor=local_actor(getpass.getuser()).name, progress=progress)
+        run_night(as_of=as_of, actor=local_actor().name, progress=progress)
 
 
 def _print(summary: dict[str, Any], page: object) -> None:

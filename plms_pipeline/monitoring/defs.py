@@ -25,7 +25,7 @@ class NightLease(dg.ConfigurableResource[Any]):
     _holder: str = PrivateAttr(default="")
 
     @contextmanager
-    def yield_for_execution(self, context: dg.InitResourceContext) -> Iterator[Self]:  # noqa: ARG002
+    def yield_for_execution(self, context: dg.InitResourceContext) -> Iterator[Self]:  # noqa: ARG002 - Dagster's signature
         """Hold the lease for as long as the run lasts.
 
         Raises:
@@ -94,7 +94,8 @@ nightly = dg.define_asset_job(
     # `receipts` is rewritten by `receipt_days`, day by day; its checks belong to the night all the same.
     selection=dg.AssetSelection.assets(*NIGHTLY_ASSETS) | dg.AssetSelection.checks_for_assets("receipts"),
     description="The night: rewrite changed days, recalibrate, evaluate artifacts, prove the books, write the report.",
-    tags={"dagster/max_runtime": str(MAX_RUNTIME_S)},
+    # One at a time in the queue as well: dagster.yaml limits each value of plms/exclusive to one run.
+    tags={"dagster/max_runtime": str(MAX_RUNTIME_S), "plms/exclusive": "nightly"},
     op_retry_policy=dg.RetryPolicy(max_retries=2, delay=5, backoff=dg.Backoff.EXPONENTIAL, jitter=dg.Jitter.PLUS_MINUS),
 )
 

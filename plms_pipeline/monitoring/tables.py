@@ -61,7 +61,7 @@ def _calibration(tree: Mapping[str, Any], basis: str) -> TableText:
 def _kpis(summary: Mapping[str, Any]) -> TableText:
     rows = [
         (
-            item["artifact"], str(item["lane_id"]), kpi["name"],
+            item["artifact"], _known(item["lane_id"]), kpi["name"],
             (kpi.get("reason") or "not measured") if kpi["value"] is None else f"{kpi['value']:.4g}",
             f"{kpi['operator']} {json.dumps(kpi['threshold'])}", "pass" if kpi["pass"] else "FAIL",
         )
@@ -69,6 +69,10 @@ def _kpis(summary: Mapping[str, Any]) -> TableText:
         for kpi in item["kpis"]
     ]  # fmt: skip
     return "KPI gates", ("artifact", "lane", "KPI", "value", "gate", "verdict"), rows
+
+
+def _known(value: object) -> str:
+    return "–" if value is None else str(value)
 
 
 def _invariants(summary: Mapping[str, Any]) -> TableText:

@@ -23,8 +23,8 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
 
+from plms_pipeline.access.actors import local_actor
 from plms_pipeline.errors import BadInput, Unavailable
-from plms_pipeline.instance.actors import local_actor
 from plms_pipeline.instance.files import DagsterHome, exclusive, prepare_instance
 from plms_pipeline.web.guard import FrontDoor
 from plms_pipeline.web.origins import Authority, parse_allowed
@@ -201,11 +201,11 @@ def _serve(
         # The slow import runs while the code server starts.
         import uvicorn
 
-        from plms_pipeline.dagster_internals import open_webserver, os_user
+        from plms_pipeline.dagster_internals import open_webserver
 
         _wait_for_socket(folder / "code.sock", keeper, log_dir)
         with open_webserver(str(folder / "workspace.yaml")) as webserver:
-            door = FrontDoor(webserver.app, allowed, local_actor(os_user()))
+            door = FrontDoor(webserver.app, allowed, local_actor().name)
             server = uvicorn.Server(
                 uvicorn.Config(
                     door,

@@ -16,7 +16,7 @@ from plms_pipeline.registry.tables import AuditEntry
 def test_an_entry_is_kept_with_the_write_that_it_tells_of(registry: Registry, clock: Clock) -> None:
     """An audit row that survives a rolled-back write tells of something that never happened."""
     with registry.writing() as session:
-        record(session, at=clock.now(), actor=local_actor("root"), action="import", subject="f.csv", outcome="ok")
+        record(session, at=clock.now(), actor=Actor("local:root"), action="import", subject="f.csv", outcome="ok")
     with pytest.raises(RuntimeError), registry.writing() as session:
         record(session, at=clock.now(), actor=Actor("x"), action="import", subject="g.csv", outcome="ok")
         raise RuntimeError
@@ -29,6 +29,6 @@ def test_an_entry_is_kept_with_the_write_that_it_tells_of(registry: Registry, cl
 def test_the_database_refuses_to_rewrite_the_log(registry: Registry, clock: Clock, statement: str) -> None:
     """A log that can be edited proves nothing to an auditor."""
     with registry.writing() as session:
-        record(session, at=clock.now(), actor=local_actor(""), action="a", subject="s", outcome="ok")
+        record(session, at=clock.now(), actor=local_actor(), action="a", subject="s", outcome="ok")
     with pytest.raises(DBAPIError, match="append-only"), registry.writing() as session:
         session.execute(text(statement))

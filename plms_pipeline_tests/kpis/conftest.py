@@ -12,7 +12,6 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-import hypothesis
 import pytest
 
 from plms_pipeline.clock import Clock
@@ -20,10 +19,6 @@ from plms_pipeline.kpis.actions.world import World, world_of
 from plms_pipeline.kpis.process import Limits
 from plms_pipeline.registry.engine import Registry
 from plms_pipeline.settings import Settings
-
-# A first example imports libraries, and the machine is shared: time per example says nothing here.
-hypothesis.settings.register_profile("unhurried", deadline=None)
-hypothesis.settings.load_profile("unhurried")
 
 QUICK = Limits(wall_s=20.0, cpu_s=20)
 Builder = Callable[..., Path]

@@ -8,7 +8,8 @@ from urllib.parse import urlencode
 
 import pytest
 
-from plms_pipeline.dagster_internals import Webserver, os_user
+from plms_pipeline.dagster_internals import Webserver
+from plms_pipeline.instance.process import os_user
 from plms_pipeline.web.guard import FrontDoor
 from plms_pipeline.web.origins import parse_allowed
 from plms_pipeline_tests.web.asgi import Answer, ask, talk, text

@@ -17,11 +17,11 @@ from uuid import uuid4
 import dagster as dg
 
 from plms_pipeline.errors import PlmsError
+from plms_pipeline.instance.actors import Launch, LaunchedFrom
 from plms_pipeline.resources import AS_OF_TAG
 
 DEFINITIONS = "plms_pipeline.definitions"
 JOB = "nightly"
-ACTOR_TAG = "plms/actor"
 
 Progress = Callable[[str, str, float | None], None]
 
@@ -55,7 +55,7 @@ def run_night(*, as_of: datetime, actor: str, progress: Progress) -> NightRun:
         result = definitions.resolve_job_def(JOB).execute_in_process(
             instance=instance,
             run_id=run_id,
-            tags={AS_OF_TAG: as_of.isoformat(), ACTOR_TAG: actor},
+            tags={AS_OF_TAG: as_of.isoformat(), **Launch(actor, LaunchedFrom.TERMINAL).tags()},
             run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
             raise_on_error=False,
         )

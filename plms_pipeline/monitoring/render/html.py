@@ -25,7 +25,7 @@ def page(summary: Mapping[str, Any], lane_names: Mapping[int, str]) -> str:
         loader=PackageLoader("plms_pipeline.monitoring.render"), autoescape=select_autoescape(["html", "j2"]),
         undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
-    environment.filters.update(pct=_percent, num=_number, usd=_usd, minutes=_minutes)
+    environment.filters.update(pct=_percent, num=_number, amount=_amount)
     priors = [row for row in summary["priors"] if row.get("basis") == "effort"]
     return environment.get_template("nightly.html.j2").render(
         summary=summary,
@@ -100,9 +100,10 @@ def _number(value: float | None) -> str:
     return "unknown" if value is None else f"{value:,.4g}" if abs(value) < 10_000 else f"{value:,.0f}"
 
 
-def _usd(value: float | str | None) -> str:
-    return "" if value is None else f"${float(value):,.4g}" if float(value) < 1 else f"${float(value):,.2f}"
-
-
-def _minutes(value: float | None) -> str:
-    return "" if value is None else f"{float(value) / 60_000:,.1f} min"
+def _amount(value: float | None, measure: str) -> str:
+    """A value of a measure in the unit that people think in."""
+    if value is None:
+        return "unknown"
+    if measure == "duration_ms":
+        return f"{value / 60_000:,.3g} min" if value < 6e7 else f"{value / 60_000:,.0f} min"
+    return f"${value:,.4g}" if measure == "cost_usd" else f"{value:,.0f}"
