@@ -60,10 +60,14 @@ def _kpi(place: int, change: str, invariant: str, names: str = "") -> Corruption
     return _plan(sql, invariant, names or f"evaluation_id={evaluation}")
 
 
-def _prior(change: str, invariant: str, where: str = AN_EFFORT_PRIOR) -> Corruption:
-    return Corruption(
-        f"UPDATE estimate_versions SET {change} WHERE {where}", invariant, "estimate_versions id=", forbidden=True
-    )
+def _prior(change: str, invariant: str, names: str = "estimate_versions id=") -> Corruption:
+    sql = f"UPDATE estimate_versions SET {change} WHERE {AN_EFFORT_PRIOR}"
+    return Corruption(sql, invariant, names, forbidden=True)
+
+
+def _summary(change: str, invariant: str, *, forbidden: bool = False) -> Corruption:
+    where = "day = (SELECT MAX(day) FROM day_summaries) AND measure = 'cost_usd' AND basis = 'spend'"
+    return Corruption(f"UPDATE day_summaries SET {change} WHERE {where}", invariant, "day_summaries day=", forbidden)
 
 
 def _formula(formula: str, invariant: str = "kpi_formulas_are_valid") -> Corruption:
@@ -133,7 +137,11 @@ PRIORS = (
     _prior("write_sandbox = TRUE", "priors_learn_only_from_real_passed_runs"),
     _prior("n_observations = 0", "every_prior_rests_on_receipts"),
     _prior("cost_usd_mean = -1", "no_prior_is_negative"),
+    _prior("cost_usd_stddev = 7", "every_prior_matches_its_hash"),
     _prior("priors_json = '{}'", "every_prior_matches_its_hash"),
+    _prior("provider_name = 'ghost'", "priors_equal_their_rebuild", names="provider_name=ghost"),
+    _summary("n = -1", "no_summary_counts_below_zero", forbidden=True),
+    _summary("n = 99", "day_summaries_equal_their_receipts"),
 )
 
 PLANS = (
@@ -162,7 +170,7 @@ NAMELESS = Corruption(
 )
 
 # In this order all can be planted into one database, one after the other: none hides what a later one needs.
-ALL = (*RUNS, *RECEIPTS, *PRIORS, *PLANS, *KPIS, NAMELESS)
+ALL = (*PRIORS, *RUNS, *RECEIPTS, *PLANS, *KPIS, NAMELESS)
 
 
 def plant(registry: Registry, url: str, corruption: Corruption) -> None:
@@ -195,4 +203,4 @@ def _plant_postgres(registry: Registry, sql: str) -> None:
         ).all()
         for name in checks:
             connection.execute(text(f"ALTER TABLE {table} DROP CONSTRAINT {name}"))
-        assert connection.execute(text(sql.replace("%", "%%"))).rowcount >= 1  # type: ignore[attr-defined]
+        assert connection.exec_driver_sql(sql).rowcount >= 1

@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import operator
-from typing import Any
+from decimal import Decimal
+from typing import Any, NamedTuple
 
 import pytest
 from hypothesis import example, given
@@ -126,14 +127,56 @@ def test_several_bars_of_one_operator_all_count() -> None:
     assert [found.total, "evaluation_id=e " in found.offenders[0]] == [1, True]
 
 
-def test_a_prior_whose_numbers_are_not_those_hashed_is_named() -> None:
-    """Whoever edits a prior by hand edits what every plan costs."""
-    text = '{"cost_usd":{"n":1}}'
-    digest = hashlib.sha256(text.encode()).hexdigest()
-    good, bad = (1, 4200, "p", "effort", 1, text, digest), (2, None, "*", "spend", 3, text + " ", digest)
-    found = book.unhashed_priors([good, bad])
-    assert (found.checked, found.total) == (2, 1)
-    assert "id=2 lane_id=None provider_name=* basis=spend version=3" in found.offenders[0]
+class PriorRow(NamedTuple):
+    """A row of `estimate_versions` as the statement gives it."""
+
+    id: int
+    lane_id: int | None
+    provider_name: str
+    basis: str
+    version: int
+    priors_json: str
+    priors_hash: str
+    tokens_mean: float | None = None
+    tokens_stddev: float | None = None
+    duration_ms_mean: float | None = None
+    duration_ms_stddev: float | None = None
+    cost_usd_mean: Decimal | None = None
+    cost_usd_stddev: Decimal | None = None
+
+    @property
+    def _mapping(self) -> dict[str, Any]:
+        return self._asdict()
+
+
+def prior_row(text: str, hashed: str, **columns: Any) -> PriorRow:
+    return PriorRow(2, None, "*", "spend", 3, text, hashlib.sha256(hashed.encode()).hexdigest(), **columns)
+
+
+PRIOR = '{"cost_usd":{"n":1,"mean":0.1800001,"stddev":0.05}}'
+COLUMNS = {"cost_usd_mean": Decimal("0.18"), "cost_usd_stddev": Decimal("0.05")}
+
+
+@pytest.mark.parametrize(
+    ("row", "why"),
+    [
+        (prior_row(PRIOR, PRIOR, **COLUMNS), ""),
+        (prior_row(PRIOR + " ", PRIOR, **COLUMNS), "not what was hashed"),
+        (prior_row(PRIOR, PRIOR, **{**COLUMNS, "cost_usd_mean": Decimal("0.10")}), "cost_usd_mean is 0.10"),
+        (prior_row(PRIOR, PRIOR, **COLUMNS, tokens_mean=3000.0), "tokens_mean is 3000.0"),
+        (prior_row(PRIOR, PRIOR), "cost_usd_mean is None"),
+        (prior_row("[]", "[]"), "no object"),
+        (prior_row("x", "x"), "no object"),
+        (prior_row('{"cost_usd":7}', '{"cost_usd":7}'), "no object"),
+    ],
+)
+def test_a_prior_whose_numbers_are_not_those_hashed_is_named(row: PriorRow, why: str) -> None:
+    """Whoever edits a prior by hand edits what every plan costs; the guides read the columns, not the JSON."""
+    found = book.unhashed_priors([row])
+    assert (found.checked, found.total) == (1, 1 if why else 0)
+    if why:
+        assert "id=2 lane_id=None provider_name=* basis=spend version=3" in found.offenders[0]
+        assert why in found.offenders[0]
 
 
 def test_a_passport_must_be_there_and_be_the_one_that_was_hashed() -> None:
@@ -149,6 +192,15 @@ def test_a_passport_must_be_there_and_be_the_one_that_was_hashed() -> None:
     )
     assert found.total == 3
     assert [text.split("run_id=")[1].split(":")[0] for text in found.offenders] == ["none", "edited", "other"]
+
+
+def test_chunks_add_up_and_name_the_first_offenders_only() -> None:
+    """A proof in chunks must say what a proof at once says."""
+    parts = [book.found(10, [f"row {i}" for i in range(start, start + 15)]) for start in (0, 15, 30)]
+    whole = book.merged(iter(parts))
+    assert (whole.checked, whole.total) == (30, 45)
+    assert whole.offenders == tuple(f"row {i}" for i in range(CAP))
+    assert book.merged([]) == book.found(0, [])
 
 
 def test_all_offenders_are_counted_and_only_the_first_are_named() -> None:

@@ -24,7 +24,7 @@ labels = [each.label for each in ALL]
 
 
 # One of each kind goes through the command itself; the others through the same proof, which costs a third.
-BY_COMMAND = [*{each.invariant: each for each in ALL}.values()][::2]
+BY_COMMAND = [*{each.invariant: each for each in ALL}.values()][::4]
 
 
 @pytest.mark.parametrize("corruption", BY_COMMAND, ids=[each.invariant for each in BY_COMMAND])
@@ -92,8 +92,7 @@ def test_postgresql_refuses_what_must_never_be(postgres_books: Books) -> None:
 
 def test_every_row_invariant_was_seen_to_fail() -> None:
     """A new sentence needs a row that breaks it."""
-    untested = set(VIOLATIONS) - {each.invariant for each in ALL}
-    assert untested <= {"no_summary_counts_below_zero"}
+    assert set(VIOLATIONS) <= {each.invariant for each in ALL}
 
 
 @pytest.mark.parametrize(
