@@ -1,4 +1,4 @@
-"""What the intake tests share: small files of each kind, rules for one batch, and an importer that is called like the command."""
+"""What the intake tests share: small files of each kind, the rules for one batch, and an importer like the command."""
 
 from __future__ import annotations
 

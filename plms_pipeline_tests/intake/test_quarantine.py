@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 from plms_pipeline.errors import Unavailable
 from plms_pipeline.intake.files.quarantine import QuarantineFile, quarantine_path
 from plms_pipeline.intake.quarantine import VALUE_CHARACTERS, safe, write_header, write_rows
-from plms_pipeline.intake.reasons import Reason, rejected
+from plms_pipeline.intake.reasons import Reason, Rejected, rejected
 
 
 @given(st.text(max_size=300))
@@ -62,13 +63,18 @@ def test_a_list_appears_only_when_the_import_ends(tmp_path: Path) -> None:
     assert [entry.name for entry in path.parent.iterdir()] == [path.name]
 
 
+def _add_and_die(quarantine: QuarantineFile, rows: Iterator[Rejected]) -> None:
+    quarantine.add(rows)
+    raise RuntimeError
+
+
 def test_an_import_that_fails_leaves_the_old_list(tmp_path: Path) -> None:
     path = quarantine_path(tmp_path, "metr", "00" * 32)
     path.parent.mkdir()
     path.write_text("old")
+    broken = iter([rejected(2, "", "", Reason.EMPTY)])
     with pytest.raises(RuntimeError), QuarantineFile(path, "f") as quarantine:
-        quarantine.add([rejected(2, "", "", Reason.EMPTY)])
-        raise RuntimeError
+        _add_and_die(quarantine, broken)
     assert path.read_text() == "old"
     assert [entry.name for entry in path.parent.iterdir()] == [path.name]
 

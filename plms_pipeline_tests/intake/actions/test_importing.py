@@ -156,7 +156,7 @@ def test_a_file_without_a_valid_row_leaves_no_trace(importer: Importer, tmp_path
 
 def test_the_sp500_sample_is_no_agent_run_file(sqlite_importer: Importer) -> None:
     path = Path(__file__).resolve().parents[3] / "data" / "samples" / "sp500_daily.csv.gz"
-    with pytest.raises(BadInput, match="columns .* are missing"):
+    with pytest.raises(BadInput, match=r"columns .* are missing"):
         sqlite_importer("metr", path)
 
 
