@@ -16,13 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from plms_pipeline.estimates.adaptive import Correction, corrections_of_forecasts, distance
-from plms_pipeline.estimates.compiling import compiled
+from plms_pipeline.estimates.kernels import walk
 from plms_pipeline.estimates.method import METHOD, QUANTILES, Method, log_centre
-from plms_pipeline.estimates.predictive import density_of, quantile_of
 from plms_pipeline.estimates.prototype import prototype_intervals
 from plms_pipeline.estimates.scores import covered, crps_of_quantiles, pit_histogram, winkler
-from plms_pipeline.estimates.sketch import GRIDS, WIDTH, bucket_of
-from plms_pipeline.estimates.state import Cell, Rows, observe, state_of
+from plms_pipeline.estimates.sketch import GRIDS
+from plms_pipeline.estimates.state import Cell, state_of
 from plms_pipeline.estimates.summary import Summary, empty
 from plms_pipeline.measures import Measure
 
@@ -94,34 +93,6 @@ class Backtest:
         return self.quantiles[:, _HIGH]
 
 
-@compiled
-def _walk(
-    rows: Rows, row_of: Ints, values: Floats, visible: Ints, order: Ints, n_lanes: int, n_providers: int, first: int,
-    factory: float, levels: Floats, method: Method,
-) -> Floats:  # fmt: skip
-    """(n, levels) quantiles of each forecast, uncorrected; `rows` is advanced to the last forecast's knowledge."""
-    out = np.empty((values.size, levels.size))
-    size = rows.sketches.shape[1]
-    low = first * WIDTH
-    known = 0
-    for i in order:
-        while known < visible[i]:
-            if values[known] > 0.0:
-                log_value = np.log(values[known])
-                observe(rows, row_of[known], log_value, bucket_of(log_value, first, size), method.forgetting)
-            else:
-                rows.counts[row_of[known], 1] += 1
-            known += 1
-        row = row_of[i]
-        density, zero, _ = density_of(
-            rows, rows.lane[row], rows.provider[row], n_lanes, n_providers, first, factory, method
-        )
-        total = density.sum()
-        for level in range(levels.size):
-            out[i, level] = quantile_of(density, total, zero, levels[level], low)
-    return out
-
-
 def raw_quantiles(
     outcomes: Outcomes, measure: Measure, before: Mapping[Cell, Summary] | None = None, method: Method = METHOD
 ) -> Floats:
@@ -135,7 +106,7 @@ def raw_quantiles(
     state = state_of(measure, known | {key: known.get(key) or empty() for key in set(keys)})
     row_of = {cell: row for row, cell in enumerate(sorted(state.cells))}
     visible = outcomes.visible()
-    return _walk(
+    return walk(
         state.rows, np.asarray([row_of[key] for key in keys], dtype=np.int64), outcomes.value, visible,
         np.argsort(visible, kind="stable"), len(state.lanes), len(state.providers), GRIDS[measure].first,
         log_centre(measure), _LEVELS, method,

@@ -14,8 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from plms_pipeline.estimates.compiling import compiled
+from plms_pipeline.estimates.kernels import WIDTH
 from plms_pipeline.estimates.method import METHOD
-from plms_pipeline.estimates.sketch import GRIDS, bucket_of
+from plms_pipeline.estimates.sketch import GRIDS
 from plms_pipeline.estimates.summary import MOMENTS, Summary
 from plms_pipeline.measures import Measure
 
@@ -30,8 +31,8 @@ _PIVOT, _SUM, _SQUARES, _LAST, _NEXT, _NEXT_WEIGHT, _WEIGHT, _EWMA_WEIGHT, _EWMA
 
 @compiled
 def _scan(
-    groups: Codes, values: Floats, alpha: float, forgetting: float, first: int, size: int, counts: NDArray[np.int64],
-    state: Floats, sketches: Floats,
+    groups: Codes, values: Floats, alpha: float, forgetting: float, width: float, first: int, size: int,
+    counts: NDArray[np.int64], state: Floats, sketches: Floats,
 ) -> None:  # fmt: skip
     """Fill `counts` (groups, 2: positive, zero), `state` (groups, 9 + 7) and `sketches` (groups, size), newest row first."""
     for row in range(values.size - 1, -1, -1):
@@ -66,7 +67,8 @@ def _scan(
             state[group, _M] += weight
             state[group, _M + 1] += weight * log_value
             state[group, _M + 2] += weight * log_value * log_value
-            sketches[group, bucket_of(log_value, first, size)] += weight
+            place = min(max(math.floor(log_value / width) - first, 0), size - 1)
+            sketches[group, place] += weight
             state[group, _WEIGHT] = weight * forgetting
 
 
@@ -92,7 +94,7 @@ def summarise(
     state[:, _WEIGHT] = 1.0
     state[:, _EWMA_WEIGHT] = alpha
     sketches = np.zeros((n_groups, grid.size))
-    _scan(groups, values, alpha, forgetting, grid.first, grid.size, counts, state, sketches)
+    _scan(groups, values, alpha, forgetting, WIDTH, grid.first, grid.size, counts, state, sketches)
     present = np.flatnonzero(counts.sum(axis=1))
     return {int(g): _summary(counts[g], state[g], sketches[g], alpha) for g in present}
 

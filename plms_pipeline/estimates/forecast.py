@@ -22,8 +22,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from plms_pipeline.estimates.beliefs import Tally
+from plms_pipeline.estimates.kernels import WIDTH
 from plms_pipeline.estimates.predictive import HIGH, LOW, Predictive
-from plms_pipeline.estimates.sketch import WIDTH
 
 Floats = NDArray[np.float64]
 

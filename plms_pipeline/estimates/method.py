@@ -34,7 +34,7 @@ class Method(NamedTuple):
     lane_strength: float = 1.0
     lane_shrinkage: float = 10.0  # receipts until a lane's own offset weighs as much as none
     cell_spread: float = 0.2  # of a (lane, provider) around what its lane and its provider say
-    evidence_limit: float = 50.0  # a centre is never held to be known better than from so many receipts
+    evidence_limit: float = 200.0  # a centre is never held to be known better than from so many receipts
     borrowed_limit: float = (
         30.0  # at most so many receipts of shape come from other lanes of a provider, and from the rest
     )

@@ -13,12 +13,8 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from plms_pipeline.estimates.compiling import compiled
+from plms_pipeline.estimates.kernels import GAMMA, WIDTH
 from plms_pipeline.measures import Measure
-
-RELATIVE_ERROR: Final = 0.01
-GAMMA: Final = (1 + RELATIVE_ERROR) / (1 - RELATIVE_ERROR)
-WIDTH: Final = math.log(GAMMA)
 
 Floats = NDArray[np.float64]
 
@@ -48,13 +44,6 @@ GRIDS: Final[dict[Measure, Grid]] = {
 }
 
 
-@compiled
-def bucket_of(log_value: float, first: int, size: int) -> int:
-    """Position of a log value on the grid; what lies beyond an end belongs to the last bucket there."""
-    place = math.floor(log_value / WIDTH) - first
-    return min(max(place, 0), size - 1)
-
-
 def representative(position: int, grid: Grid) -> float:
     """The value a bucket stands for: off by at most `RELATIVE_ERROR` from anything inside it."""
     return float(2.0 * math.exp((grid.first + position + 1) * WIDTH) / (GAMMA + 1.0))
@@ -72,15 +61,3 @@ def sketch_quantile(weights: Floats, q: float, grid: Grid) -> float:
     target = q * cumulative[-1] * (1 - 1e-12)
     position = int(np.searchsorted(cumulative, target, side="left"))
     return representative(min(max(position, int(np.argmax(weights > 0))), grid.size - 1), grid)
-
-
-@compiled
-def log_quantile(density: Floats, total: float, q: float, low: float) -> float:
-    """The q-quantile of a histogram over the grid as a natural logarithm, linear inside a bucket."""
-    target = q * total
-    passed = 0.0
-    for place in range(density.size):
-        if passed + density[place] >= target and density[place] > 0.0:
-            return float(low + (place + (target - passed) / density[place]) * WIDTH)
-        passed += density[place]
-    return low + density.size * WIDTH

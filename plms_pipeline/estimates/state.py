@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date
-from typing import Final, NamedTuple
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from plms_pipeline.estimates.compiling import compiled
+from plms_pipeline.estimates.kernels import Rows
 from plms_pipeline.estimates.method import METHOD
 from plms_pipeline.estimates.sketch import GRIDS
 from plms_pipeline.estimates.summary import MOMENTS, Summary, empty, merge
@@ -25,17 +25,6 @@ Ints = NDArray[np.int64]
 Cell = tuple[int, str]
 
 UNSEEN: Final = -1
-
-
-class Rows(NamedTuple):
-    """The state as arrays over the (lane, provider) rows, for the kernels."""
-
-    lane: Ints  # (rows,) code of the lane
-    provider: Ints  # (rows,) code of the provider
-    counts: Ints  # (rows, 2) positive receipts, receipts that are 0
-    moments: Floats  # (rows, 7) fading sums of summary.MOMENTS
-    last: Floats  # (rows,) newest log value
-    sketches: Floats  # (rows, grid size) fading histograms
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,25 +77,3 @@ def empty_rows(lanes: Iterable[int], providers: Iterable[int], measure: Measure)
         lane_codes, np.fromiter(providers, dtype=np.int64), np.zeros((n, 2), dtype=np.int64), np.zeros((n, MOMENTS)),
         np.zeros(n), np.zeros((n, GRIDS[measure].size)),
     )  # fmt: skip
-
-
-@compiled
-def observe(rows: Rows, row: int, log_value: float, position: int, forgetting: float) -> None:
-    """Add one positive receipt to a row: everything older fades by one step."""
-    moments, sketch = rows.moments[row], rows.sketches[row]
-    for place in range(sketch.size):
-        sketch[place] *= forgetting
-    sketch[position] += 1.0
-    for m in range(moments.size):
-        moments[m] *= forgetting
-    moments[0] += 1.0
-    moments[1] += log_value
-    moments[2] += log_value * log_value
-    if rows.counts[row, 0] > 0:
-        previous = rows.last[row]
-        moments[3] += 1.0
-        moments[4] += log_value
-        moments[5] += previous
-        moments[6] += log_value * previous
-    rows.counts[row, 0] += 1
-    rows.last[row] = log_value

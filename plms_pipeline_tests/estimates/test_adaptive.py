@@ -1,0 +1,62 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from plms_pipeline.estimates.adaptive import NARROWEST, WIDEST, Scan, corrections_of_forecasts, distance
+
+RIGHT = np.abs(np.random.default_rng(1).standard_normal(4000)) / 1.6448536
+
+
+@pytest.mark.parametrize("truth", [1.0, 1.25, 1.6])
+def test_the_factor_finds_how_much_too_narrow_the_intervals_are(truth: float) -> None:
+    """Outcomes that scatter wider than forecast must widen the next night's intervals by as much."""
+    scan = Scan.start(1)
+    scan.add_day(np.zeros(RIGHT.size, np.int64), RIGHT * truth)
+    assert scan.current()[0].value == pytest.approx(truth, rel=0.06)
+
+
+def test_a_lane_without_history_takes_the_factor_of_all_lanes() -> None:
+    """A new lane must not start from the assumption that all is well while every other lane has been too narrow."""
+    scan = Scan.start(2)
+    scan.add_day(np.zeros(RIGHT.size, np.int64), RIGHT * 1.5)
+    assert scan.current()[1].value == pytest.approx(1.5, rel=0.06)
+    assert scan.current()[1].n == 0
+
+
+@settings(max_examples=30)
+@given(st.lists(st.floats(0, 50), max_size=50))
+def test_no_history_can_push_the_factor_beyond_its_limits(found: list[float]) -> None:
+    """One absurd day may double an interval and never make it vanish."""
+    scan = Scan.start(1)
+    scan.add_day(np.zeros(len(found), np.int64), np.minimum(np.array(found), 6.0))
+    assert NARROWEST <= scan.current()[0].value <= WIDEST
+
+
+def test_a_forecast_is_corrected_by_earlier_days_only() -> None:
+    """A factor that knew the outcomes of its own day would make the backtest look better than the service."""
+    lanes = np.zeros(8000, np.int64)
+    made = np.repeat([1, 2], 4000)
+    distances = np.concatenate([RIGHT * 1.5, RIGHT * 1.5])
+    factors, held = corrections_of_forecasts(lanes, made, made, distances, n_lanes=1, today=2)
+    assert factors[:4000] == pytest.approx(1.0)
+    assert factors[4000] == pytest.approx(1.5, rel=0.06)
+    assert held[0].n == 4000
+
+
+def test_a_long_task_counts_on_the_day_it_ended() -> None:
+    """A task that runs for a week says nothing about the intervals of the days in between."""
+    factors, _ = corrections_of_forecasts(
+        np.zeros(2, np.int64), np.array([1, 3]), np.array([5, 3]), np.array([6.0, 0.1]), n_lanes=1, today=9
+    )
+    assert factors == pytest.approx(1.0)
+
+
+def test_distance_is_one_at_the_ends_and_zero_outcomes_are_placed() -> None:
+    """Zero costs are facts; taking their logarithm must not make the night fail or the factor explode."""
+    low, median, high = np.full(5, 1.0), np.full(5, 2.0), np.full(5, 8.0)
+    actual = np.array([1.0, 2.0, 8.0, 4.0, 0.0])
+    assert distance(low, median, high, actual).tolist() == pytest.approx([1.0, 0.0, 1.0, 0.5, 6.0])
+    assert distance(np.zeros(1), np.ones(1), np.ones(1) * 2, np.zeros(1)).tolist() == [0.0]
