@@ -12,8 +12,8 @@ from pathlib import Path
 
 # What may differ: surrogate ids, moments at which this instance wrote, and where it lies.
 FREE_COLUMNS = {"id", "project_id", "created_at", "recorded_at", "written_at", "path", "decided_at"}
-# `audit_log` tells of attempts, `leases` of processes: both are about the disturbance itself.
-FREE_TABLES = {"audit_log", "leases", "alembic_version"}
+# `audit_log` tells of attempts, `leases` of processes, `proof_marks` counts the rows of both: all are about the disturbance.
+FREE_TABLES = {"audit_log", "leases", "proof_marks", "alembic_version"}
 KEYS = {
     "projects": ("source", "external_key"),
     "project_runs": ("run_id",),

@@ -195,11 +195,10 @@ def moments(timing: Timing, random: Random) -> float:
 
 
 def live_disturbed(world: World, steps: list[Step], timings: dict[str, Timing], kills: int, seed: int) -> None:
-    """Kill `kills` times in all, at commands drawn by their duration, then let each command finish."""
+    """Kill `kills` times in all, at commands drawn with equal chance, then let each command finish."""
     random = Random(seed)
     world.finish(UPGRADE)
-    weights = [timings[step.name].duration for step in steps]
-    drawn = Counter(step.name for step in random.choices(steps, weights, k=kills))
+    drawn = Counter(step.name for step in random.choices(steps, k=kills))
     for step in steps:
         timing, missed = timings[step.name], 0
         while drawn[step.name] and missed < MAX_MISSES:
