@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
+from rich.text import Text
 
 from plms_pipeline.errors import BadInput
 
@@ -154,7 +156,9 @@ def _progress(prepared: Prepared, *, is_shown: bool) -> Iterator[Any]:
         return
     shown = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
     with Progress(*shown, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(prepared.inspected.thing, total=max(prepared.inspected.lines - 1, 1))
+        # Line ends tell how many rows to expect, of text only.
+        total = None if prepared.inspected.kind == "parquet" else max(prepared.inspected.lines - 1, 1)
+        task = bar.add_task(escape(prepared.inspected.thing), total=total)
         yield lambda rows: bar.advance(task, rows)
 
 
@@ -186,13 +190,13 @@ def _print(results: list[ImportResult], *, dry_run: bool) -> None:
     reasons: Counter[str] = Counter()
     for r in results:
         cells = (r.rows, r.inserted, r.unchanged, r.n_quarantined, len(r.days))
-        table.add_row(r.file, *(f"{cell:,}" for cell in cells))
+        table.add_row(Text(r.file, overflow="fold"), *(f"{cell:,}" for cell in cells))
         reasons.update(r.quarantined)
     console.print(table)
     for reason, count in sorted(reasons.items()):
         console.print(f"  {count:,} × {reason}", highlight=False)
     for r in results:
         if r.quarantine is not None and not dry_run:
-            console.print(f"Refused rows: {r.quarantine}", highlight=False, soft_wrap=True)
+            console.print(f"Refused rows: {r.quarantine}", highlight=False, soft_wrap=True, markup=False)
         if r.ignored_columns:
             console.print(f"Columns not read: {', '.join(r.ignored_columns)}", highlight=False, markup=False)

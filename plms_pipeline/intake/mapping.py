@@ -46,6 +46,8 @@ class Source:
     key: tuple[str, ...]
     keeps_run_id: bool = False
     constants: Mapping[str, str] = field(default_factory=dict)
+    # Columns of the source that are known and not read: a person need not be told.
+    unread: tuple[str, ...] = ()
     # JSON lines only: one parsed line → the flat rows in it (none when the line holds nothing of ours).
     expand: Callable[[Flat], list[Flat]] | None = None
 
@@ -147,7 +149,7 @@ def fit(
             missing.append(" or ".join(take.columns))
     if missing:
         raise BadInput(missing_columns(source, columns, missing, thing), code="missing_columns")
-    used = {column for take in present.values() for column in take.columns}
+    used = {column for take in present.values() for column in take.columns}.union(source.unread)
     return Plan(source, present, given, tuple(column for column in columns if column and column not in used))
 
 

@@ -131,3 +131,10 @@ def test_the_columns_of_a_receipt_file_are_printed(home: Settings, capsys: pytes
 def test_every_command_has_an_example(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["import", name, "--help"]) == 0
     assert f"plms import {name}" in capsys.readouterr().out
+
+
+def test_a_file_name_is_shown_as_it_is(home: Settings, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Square brackets are markup to the library that prints the table: a file of that name crashed it."""
+    path = str(write_csv(tmp_path / "[bold]x[red].csv", SWEBENCH, swebench_rows(1)))
+    assert cli.main(["import", "swebench", path]) == 0
+    assert "[bold]x[red].csv" in capsys.readouterr().out

@@ -10,6 +10,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import os
+import stat
 import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -57,8 +58,8 @@ class Inspected:
 
     @property
     def thing(self) -> str:
-        """The file as it is named in messages and in the quarantine."""
-        return self.path.name
+        """The file as it is named in messages, in the quarantine and in the audit log; undecodable bytes become `?`."""
+        return self.path.name.encode("utf-8", "replace").decode()
 
 
 def remedy(columns: Sequence[str]) -> str:
@@ -77,9 +78,10 @@ def inspect(path: Path, expected: Sequence[str], *, progress: Callable[[int], No
         BadInput: it is missing, no regular file, unreadable, empty, truncated, a bomb, or not a table.
     """
     try:
+        # Before it is opened: opening a pipe would wait for somebody to write into it.
+        if not stat.S_ISREG(path.stat().st_mode) and not path.is_dir():
+            raise BadInput(f"{path} is not a regular file. {remedy(expected)}", code="not_a_file")
         with path.open("rb") as handle:
-            if not path.is_file():
-                raise BadInput(f"{path} is not a regular file. {remedy(expected)}", code="not_a_file")
             digest, count = _digest(handle, progress)
             identity = _identity(handle)
             handle.seek(0)
@@ -120,8 +122,8 @@ def opened(inspected: Inspected) -> IO[bytes]:
 
 
 def _identity(handle: IO[bytes]) -> tuple[int, int, int]:
-    stat = os.fstat(handle.fileno())
-    return (stat.st_ino, stat.st_size, stat.st_mtime_ns)
+    found = os.fstat(handle.fileno())
+    return (found.st_ino, found.st_size, found.st_mtime_ns)
 
 
 def _digest(handle: IO[bytes], progress: Callable[[int], None] | None) -> tuple[str, int]:

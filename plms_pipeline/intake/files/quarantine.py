@@ -7,8 +7,8 @@ appears whole at the end of the import, or not at all; an import that refuses no
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable
-from contextlib import AbstractContextManager, suppress
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import IO
@@ -51,7 +51,7 @@ class QuarantineFile:
         rows = list(rejected)
         if not rows:
             return
-        try:
+        with self._outages():
             if self._text is None:
                 self._replacing = replacing(self.path)
                 self._text = io.TextIOWrapper(
@@ -59,26 +59,34 @@ class QuarantineFile:
                 )
                 write_header(self._text)
             write_rows(self._text, self.thing, rows)
+        self.count += len(rows)
+
+    @contextmanager
+    def _outages(self) -> Iterator[None]:
+        try:
+            yield
         except OSError as error:
             raise Unavailable(
                 f"The quarantine {self.path} cannot be written ({error.strerror}); make room or check the rights of its "
                 "folder. Rows imported so far are kept; import the file again.",
                 code="quarantine_unwritable",
             ) from error
-        self.count += len(rows)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._replacing is not None and self._text is not None:
+        if self._replacing is None or self._text is None:
             if error is None:
-                self._text.flush()
+                with self._outages():
+                    self.path.unlink(missing_ok=True)
+            return
+        if error is None:
+            with self._outages():
                 self._text.detach()
                 self._replacing.__exit__(None, None, None)
-            else:
-                self._replacing.__exit__(Abandoned, Abandoned(), None)
-                with suppress(OSError):
-                    # Only when it is empty: a refused file leaves no trace.
-                    self.path.parent.rmdir()
-        elif error is None:
-            self.path.unlink(missing_ok=True)
+            return
+        with suppress(OSError):
+            self._text.detach()
+            self._replacing.__exit__(Abandoned, Abandoned(), None)
+            # Only when it is empty: a refused file leaves no trace.
+            self.path.parent.rmdir()

@@ -56,4 +56,5 @@ SOURCE: Final = Source(
     },
     key=("run_id",),
     constants={"status": "SUCCESS"},
+    unread=("score", "human_minutes"),
 )

@@ -95,3 +95,16 @@ def test_json_lines_are_known_by_their_first_sign(tmp_path: Path) -> None:
     path = tmp_path / "spans.txt"
     path.write_bytes(b'\xef\xbb\xbf {"a": 1}\n')
     assert inspect(path, EXPECTED).kind == "jsonl"
+
+
+def test_a_pipe_is_refused_without_waiting_for_it(tmp_path: Path) -> None:
+    """If this fails `plms import receipts PIPE` hangs before it says a word."""
+    os.mkfifo(tmp_path / "pipe")
+    assert refused(tmp_path / "pipe").code == "not_a_file"
+
+
+def test_a_file_name_that_is_no_text_still_has_a_name(tmp_path: Path) -> None:
+    """The name goes into the audit log, and PostgreSQL refuses text that is not UTF-8, after the rows have landed."""
+    path = tmp_path / "runs\udcff.csv"
+    path.write_bytes(b"a,b\n")
+    assert inspect(path, EXPECTED).thing == "runs?.csv"
