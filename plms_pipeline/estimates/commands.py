@@ -201,7 +201,7 @@ def explain(run_id: Annotated[str, typer.Argument(help="The run.")], as_json: As
 
     settings = load_settings()
     with _opened(settings) as registry:
-        found = explain_run(registry, run_id, alpha=settings.alpha)
+        found = explain_run(registry, run_id, alpha=settings.alpha, at=SystemClock().now())
     if as_json:
         typer.echo(json.dumps(found.as_json(), ensure_ascii=False))
         return

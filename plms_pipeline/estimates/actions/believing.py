@@ -37,10 +37,12 @@ def beliefs_at(session: Session, as_of: datetime, *, alpha: float, before: date 
         as_of: aware.
         before: when given, only days before this one count.
     """
-    return beliefs_of(_facts(session, as_of.astimezone(UTC), alpha, before), forgetting=METHOD.forgetting)
+    return beliefs_of(facts_at(session, as_of, alpha=alpha, before=before), forgetting=METHOD.forgetting)
 
 
-def _facts(session: Session, as_of: datetime, alpha: float, before: date | None) -> Iterator[DayFact]:
+def facts_at(session: Session, as_of: datetime, *, alpha: float, before: date | None = None) -> Iterator[DayFact]:
+    """The day facts behind `beliefs_at`."""
+    as_of = as_of.astimezone(UTC)
     until = min(before, as_of.date()) if before else as_of.date()
     stored = kept.summaries(session, before=until)
     stale = set(stale_days(session, stored, alpha=alpha))

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from plms_pipeline.errors import BadInput, NoData
+from plms_pipeline.estimates.actions.believing import facts_at
 from plms_pipeline.estimates.beliefs import BasisBeliefs, Beliefs, beliefs_of
 from plms_pipeline.estimates.daily import EPOCH, MS_PER_DAY, day_facts
 from plms_pipeline.estimates.method import METHOD
@@ -18,7 +19,6 @@ from plms_pipeline.estimates.predictive import predict
 from plms_pipeline.estimates.priors import moments
 from plms_pipeline.estimates.receipts import Receipts
 from plms_pipeline.estimates.store import receipts as books
-from plms_pipeline.estimates.store import summaries as kept
 from plms_pipeline.measures import BASES, Basis, Measure
 from plms_pipeline.registry.engine import Registry
 
@@ -88,8 +88,8 @@ class Explanation:
         }  # fmt: skip
 
 
-def explain_run(registry: Registry, run_id: str, *, alpha: float) -> Explanation:
-    """Every rule with its value for each receipt of a run, and the priors without and with them.
+def explain_run(registry: Registry, run_id: str, *, alpha: float, at: datetime) -> Explanation:
+    """Every rule with its value for each receipt of a run, and the priors at an instant without and with them.
 
     Raises:
         BadInput: the run is unknown.
@@ -104,9 +104,8 @@ def explain_run(registry: Registry, run_id: str, *, alpha: float) -> Explanation
                 )
             raise NoData(f"The run {run_id} has no receipt yet, so it taught nothing.")
         days = sorted({EPOCH + timedelta(days=int(number)) for number in mine.completed_ms // MS_PER_DAY})
-        stored = kept.summaries(session, before=max(days) + timedelta(days=36_500))
-        on_days = [books.receipts_of_day(session, day) for day in days]
-    others = [fact for fact in stored if fact.day not in days]
+        others = [fact for fact in facts_at(session, at, alpha=alpha) if fact.day not in days]
+        on_days = [books.receipts_of_day(session, day, until=at) for day in days]
     facts = {"alpha": alpha, "forgetting": METHOD.forgetting}
     both = []
     for with_it in (False, True):
