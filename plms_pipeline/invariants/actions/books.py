@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Final
 
 from plms_pipeline.intake.dayfile import ROWS_KEY, day_table
@@ -63,10 +64,9 @@ def priors_match_their_hash(proof: Proof) -> Found:
 def day_files_match(proof: Proof) -> Found:
     """Each day's file is the one that was written, and holds what the book holds."""
     days = proof.days
-    if not days:
-        return Found(0)
+    every = books.day_files(proof.session, chosen=days) if days else []
+    expected = [each for each in every if each.is_written or each.path is not None]
     wrong = []
-    expected = books.day_files(proof.session, chosen=days)
     for each in expected:
         problem = files.day_file_problem(each, data_dir=proof.settings.data_dir)
         if problem is None and each.is_current and each.rows_sha256 is not None:
@@ -75,7 +75,9 @@ def day_files_match(proof: Proof) -> Found:
                 problem = f"the book holds {table.num_rows} other receipts than its file: somebody changed them unseen"
         if problem is not None:
             wrong.append(f"receipt_days day={each.day}: {problem}")
-    return book.found(len(expected), wrong)
+    waiting = sum(not each.is_current for each in every)
+    told = book.found(len(expected), wrong)
+    return replace(told, note=f"{waiting} changed days wait for the night" if waiting else "")
 
 
 def receipt_days_are_known(proof: Proof) -> Found:

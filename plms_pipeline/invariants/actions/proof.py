@@ -72,6 +72,10 @@ class Proof:
             self._counts[table] = n + rows.row_count(self.session, Base.metadata.tables[table], above=mark)
         return self._counts[table]
 
+    def saw_rows(self) -> bool:
+        """Whether runs or receipts were counted already."""
+        return any(self._counts.get(table) for table in ("project_runs", "task_receipts"))
+
     def in_window(self, table: str) -> int:
         """How many rows of a table are in the window."""
         above = self.above(table)

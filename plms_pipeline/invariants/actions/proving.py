@@ -93,7 +93,7 @@ def prove(
     with registry.reading() as session:
         proof = begin(session, registry, settings, names=[each.name for each in chosen], full=everything)
         results = tuple(_checked(proof, each, clock) for each in chosen)
-        is_empty = not books.has_rows(session)
+        is_empty = not (proof.saw_rows() or books.has_rows(session))
         found_marks = proof.new_marks() if keeps_marks and only is None else {}
     report = Report(
         instant, masked(registry.engine.url.render_as_string()), full=everything, results=results, is_empty=is_empty

@@ -6,6 +6,7 @@ Sundays and with `--full` the window is every day, and then the priors are compa
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, date, timedelta
 from typing import Final
 
@@ -62,8 +63,7 @@ def day_summaries_equal_their_receipts(proof: Proof) -> Found:
     wrong += [f"day_summaries day={day}: the book has no such day" for day in unknown]
     waiting = len(proof.days & rebuilt.stale)
     note = f"{waiting} changed days wait for the night" if waiting else ""
-    told = found(len(rebuilt.days) + len(unknown), wrong)
-    return Found(told.checked, told.total, told.offenders, note)
+    return replace(found(len(rebuilt.days) + len(unknown), wrong), note=note)
 
 
 def priors_equal_their_rebuild(proof: Proof) -> Found:

@@ -36,7 +36,10 @@ Chunks = Iterator[Sequence[Any]]
 
 @dataclass(frozen=True, slots=True)
 class DayFile:
-    """What the book says about the file of one day; `is_current`: the file holds every change of the day."""
+    """What the book says about the file of one day.
+
+    `is_written`: a file was written once; `is_current`: it holds every change of the day.
+    """
 
     day: date
     path: str | None
@@ -45,7 +48,6 @@ class DayFile:
     n_receipts: int | None
     is_current: bool
     is_written: bool
-    stored: int
 
 
 def has_rows(session: Session) -> bool:
@@ -145,17 +147,14 @@ def days(session: Session) -> list[Day]:
 
 
 def day_files(session: Session, *, chosen: frozenset[date]) -> list[DayFile]:
-    """What the book says about the files of the chosen days, and how many receipts each day has."""
-    first, last = min(chosen), max(chosen)
-    counted = select(TaskReceipt.completed_on, func.count()).where(TaskReceipt.completed_on.between(first, last))
-    stored = {day: n for day, n in session.execute(counted.group_by(TaskReceipt.completed_on)) if day in chosen}
-    rows = session.scalars(select(ReceiptDay).where(ReceiptDay.day.between(first, last)).order_by(ReceiptDay.day))
+    """What the book says about the files of the chosen days, in order."""
+    query = select(ReceiptDay).where(ReceiptDay.day.between(min(chosen), max(chosen))).order_by(ReceiptDay.day)
     return [
         DayFile(
             row.day, row.path, row.file_sha256, row.rows_sha256, row.n_receipts,
-            is_current=row.written_seq == row.changed_seq, is_written=row.written_seq > 0, stored=stored.get(row.day, 0),
+            is_current=row.written_seq == row.changed_seq, is_written=row.written_seq > 0,
         )
-        for row in rows
+        for row in session.scalars(query)
         if row.day in chosen
     ]  # fmt: skip
 
