@@ -94,6 +94,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run `plms` and return its exit code: 0 done and true, 1 the verdict is no, 2 bad use, 3 no data, 4 away, 130."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     as_json = "--json" in arguments
+    if not sys.stdout.isatty():
+        # Piped into a file or a log there is no terminal to ask for its width; 80 columns would cut every name.
+        os.environ.setdefault("COLUMNS", "140")
     level = os.environ.get("PLMS_LOG_LEVEL", "").strip()
     logging.basicConfig(
         # A wrong level is refused with all other settings, by the command itself.

@@ -84,8 +84,7 @@ def _run(as_of: datetime, console: Console) -> None:
 
 
 def _print(summary: dict[str, Any], page: object) -> None:
-    # Piped into a file or a log there is no terminal to ask for its width; 80 columns would cut every name.
-    console = Console() if sys.stdout.isatty() else Console(width=140)
+    console = Console()
     for title, columns, rows in tables.all_tables(summary):
         table = Table(title=title, title_justify="left")
         for column in columns:
