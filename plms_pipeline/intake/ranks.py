@@ -50,11 +50,13 @@ def _clean(text: str) -> str:
 
 @dataclass(slots=True)
 class RankBuilder:
-    """Collects the keys of a file's day-only rows, batch by batch, as compact Arrow columns."""
+    """Collects the keys of a file's day-only rows, batch by batch, as compactly as Arrow holds text."""
 
     key: Sequence[str]
     rows: int = 0
-    _chunks: list[pa.Table] = field(default_factory=list)
+    _providers: dict[str, int] = field(default_factory=dict)
+    _numbers: list[NDArray[np.int32]] = field(default_factory=list)
+    _keys: list[Any] = field(default_factory=list)
 
     def add(self, cells: Cells) -> None:
         """Take in one batch; batches come in file order."""
@@ -66,41 +68,38 @@ class RankBuilder:
         keyed = [i for i in picked if providers[i] and all(part[i] for part in parts)]
         if not keyed:
             return
-        columns: dict[str, Any] = {
-            "ordinal": pa.array([cells.first + i for i in keyed], pa.int32()),
-            "day": pa.array([days[i] for i in keyed], pa.string()),
-            "provider": pa.array([_clean(providers[i]) for i in keyed], pa.string()),
-            "key": pa.array([_clean(SEPARATOR.join(part[i] for part in parts)) for i in keyed], pa.string()),
-        }
-        self._chunks.append(pa.table(columns))
+        codes = (self._providers.setdefault(_clean(providers[i]), len(self._providers)) for i in keyed)
+        ordinals = (cells.first + i for i in keyed)
+        numbers = zip(ordinals, (date.fromisoformat(days[i]).toordinal() for i in keyed), codes, strict=True)
+        self._numbers.append(np.array(list(numbers), np.int32))
+        self._keys.append(pa.array([_clean(SEPARATOR.join(part[i] for part in parts)) for i in keyed], pa.string()))
 
     def ranks(self) -> Ranks:
         """Rank of each row of the file by ordinal, from 0; -1 for rows that give more than the day."""
         result = np.full(self.rows, -1, dtype=np.int32)
-        if self._chunks:
-            table = pa.concat_tables(self._chunks)
-            result[table["ordinal"].to_numpy()] = _dense_ranks(table)
+        if not self._keys:
+            return result
+        names = sorted(self._providers)
+        place = np.empty(len(names), np.int32)
+        place[[self._providers[name] for name in names]] = np.arange(len(names), dtype=np.int32)
+        ordinals, days, codes = np.concatenate(self._numbers).T
+        keys = pa.chunked_array(self._keys)
+        by_day = np.argsort(days, kind="stable")
+        # One day at a time: what is sorted at once stays small however long the file is.
+        for rows in np.split(by_day, np.flatnonzero(np.diff(days[by_day])) + 1):
+            result[ordinals[rows]] = _dense_ranks(place[codes[rows]], keys.take(pa.array(rows)))
         return result
 
 
-def _dense_ranks(table: pa.Table) -> Ranks:
-    """Per day, the number of distinct (provider, key) that sort before each row; equal keys share a rank."""
-    names = ("day", "provider", "key")
-    order = pc.sort_indices(table, sort_keys=[(name, "ascending") for name in names])
-    n = table.num_rows
-    new_day = np.ones(n, dtype=bool)
-    new_key = np.ones(n, dtype=bool)
-    for name in names:
-        column = table[name].combine_chunks().take(order)
-        differs = pc.not_equal(column[1:], column[:-1]).to_numpy(zero_copy_only=False)
-        if name == "day":
-            new_day[1:] = differs
-            new_key[1:] = differs
-        else:
-            new_key[1:] |= differs
-    running = np.cumsum(new_key) - 1
-    # The running count at which each row's day began: the last day start at or before the row.
-    starts = np.maximum.accumulate(np.where(new_day, running, 0))
-    ranks = np.empty(n, dtype=np.int32)
-    ranks[order.to_numpy()] = running - starts
+def _dense_ranks(providers: NDArray[np.int32], keys: pa.ChunkedArray) -> Ranks:
+    """The number of distinct (provider, key) that sort before each row; equal keys share a rank."""
+    table = pa.table({"provider": providers, "key": keys})
+    order = pc.sort_indices(table, sort_keys=[("provider", "ascending"), ("key", "ascending")])
+    ordered = table.take(order).combine_chunks()
+    differs = np.zeros(len(providers), dtype=bool)
+    for name in table.column_names:
+        column = ordered[name].combine_chunks()
+        differs[1:] |= pc.not_equal(column[1:], column[:-1]).to_numpy(zero_copy_only=False)
+    ranks = np.empty(len(providers), dtype=np.int32)
+    ranks[order.to_numpy()] = np.cumsum(differs)
     return ranks
