@@ -1,14 +1,29 @@
 """The proof in Dagster: the asset `invariants_report`, and every invariant as an asset check on what it speaks about."""
 
 from collections.abc import Iterator
+from datetime import timedelta
 from typing import Any
 
 import dagster as dg
 
 from plms_pipeline.invariants.rules import BOOK_INVARIANTS, INVARIANTS, REPORT, ROW_INVARIANTS, Invariant
-from plms_pipeline.resources import Plms, as_of, no_retry_for_permanent_errors
+from plms_pipeline.resources import DOCUMENTS, Plms, as_of, no_retry_for_permanent_errors
 
 _GROUP = "invariants"
+_FRESH = dg.FreshnessPolicy.time_window(fail_window=timedelta(hours=30), warn_window=timedelta(hours=26))
+_COLUMNS = dg.TableSchema(
+    columns=[
+        dg.TableColumn(name, kind, description=text)
+        for name, kind, text in (
+            ("name", "string", "the sentence that must be true"),
+            ("about", "string", "the asset that it speaks about"),
+            ("severity", "string", "ERROR: the books are wrong; WARN: they are right but weak"),
+            ("checked", "int", "rows looked at"),
+            ("violations", "int", "rows that offend; 1 when it could not be checked"),
+            ("errors", "list", "the first offenders by name, or why it could not be checked"),
+        )
+    ]
+)
 
 
 def _spec(invariant: Invariant, **options: Any) -> dg.AssetCheckSpec:
@@ -52,7 +67,9 @@ _OTHERS = [each for each in INVARIANTS.values() if each.about != REPORT]
     code_version="1",
     deps=["receipt_days", "day_summaries", "priors", "kpi_evaluations"],
     check_specs=[_spec(each) for each in _OWN],
-    io_manager_key="documents",
+    io_manager_key=DOCUMENTS,
+    freshness_policy=_FRESH,
+    metadata={"dagster/column_schema": _COLUMNS},
     description=(
         f"The proof of the books: {len(ROW_INVARIANTS)} row invariants over every row, {len(BOOK_INVARIANTS)} book invariants "
         "over what changed since the last clean night (everything on Sundays). A broken invariant fails its check, never the "
@@ -71,6 +88,7 @@ def invariants_report(context: dg.AssetExecutionContext, plms: Plms) -> Iterator
     yield dg.Output(
         document,
         metadata={
+            "dagster/row_count": document["summary"]["total_checks"],
             "invariants": document["summary"]["total_checks"],
             "failed": document["summary"]["failed_checks"],
             "violations": document["summary"]["total_violations"],
