@@ -1,7 +1,8 @@
 """Which valid rows are new, which are known, and which contradict the books?
 
-Pure: what the registry holds comes in, a decision per row goes out. A key that is known with the same digest is unchanged; with
-another digest it is a conflict and never an update. Rows of one run must agree about the run, because a run has one verdict.
+Pure: what the registry holds comes in, a decision per row goes out. A key that is known with the same digest is
+unchanged; with another digest it is a conflict and never an update. Rows of one run must agree about the run, because a run
+has one verdict, and attempts at one task about its lane, because a task has one.
 """
 
 from __future__ import annotations
@@ -24,6 +25,13 @@ COMPARED: Final = {
     "time_precision": "completed_at", "test_pass_rate": "test_pass_rate", "api_calls": "api_calls",
     "energy_kwh": "energy_kwh", "echo_cos": "echo_cos", "natural_key": "task_id",
 }  # fmt: skip
+
+
+class KnownRow(NamedTuple):
+    """A receipt as the registry holds it: the digest of its values and its lane."""
+
+    row_sha256: str
+    lane_id: int
 
 
 class RunFacts(NamedTuple):
@@ -52,21 +60,22 @@ def facts_of(source: str, receipt: Receipt) -> RunFacts:
 
 
 def settle(
-    source: str, receipts: Sequence[Receipt], known_runs: Mapping[str, RunFacts], known_rows: Mapping[Key, str]
+    source: str, receipts: Sequence[Receipt], known_runs: Mapping[str, RunFacts], known_rows: Mapping[Key, KnownRow]
 ) -> Settled:
     """Sort the valid rows of a batch, in file order.
 
     Args:
         known_runs: run id → what the registry says about the run.
-        known_rows: key → `row_sha256` in the registry.
+        known_rows: the receipts of those runs.
     """
     settled = Settled()
     runs = dict(known_runs)
+    lanes = {key[:2]: row.lane_id for key, row in known_rows.items()}
     here: dict[Key, Receipt] = {}
     for receipt in receipts:
         stored = known_rows.get(receipt.key)
         if stored is not None:
-            if stored == receipt.row_sha256:
+            if stored.row_sha256 == receipt.row_sha256:
                 settled.unchanged += 1
             else:
                 settled.clashes.append(receipt)
@@ -82,6 +91,11 @@ def settle(
         run = runs.setdefault(receipt.run_id, facts)
         if run != facts:
             settled.conflicts.append(_run_conflict(receipt, facts, run))
+            continue
+        lane = lanes.setdefault((receipt.run_id, receipt.task_id), receipt.lane_id)
+        if lane != receipt.lane_id:
+            text = f"another attempt at the task says lane {lane}"
+            settled.conflicts.append(rejected(receipt.line, "lane", str(receipt.lane_id), Reason.CONFLICT, text))
             continue
         here[receipt.key] = receipt
         settled.fresh.append(receipt)

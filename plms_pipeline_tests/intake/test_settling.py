@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from plms_pipeline.intake.canonical import Receipt
 from plms_pipeline.intake.reasons import Reason
 from plms_pipeline.intake.seen import Seen
-from plms_pipeline.intake.settling import RunFacts, conflict, facts_of, last_attempts, settle, spans
+from plms_pipeline.intake.settling import KnownRow, RunFacts, conflict, facts_of, last_attempts, settle, spans
 from plms_pipeline_tests.intake.conftest import GOOD, checked
 
 
@@ -35,8 +35,8 @@ def test_an_earlier_line_with_other_values_is_named() -> None:
 def test_a_known_row_is_compared_by_its_digest() -> None:
     (receipt,) = receipts({})
     known = {receipt.run_id: facts_of("receipts", receipt)}
-    same = settle("receipts", [receipt], known, {receipt.key: receipt.row_sha256})
-    other = settle("receipts", [receipt], known, {receipt.key: "0" * 64})
+    same = settle("receipts", [receipt], known, {receipt.key: KnownRow(receipt.row_sha256, 4200)})
+    other = settle("receipts", [receipt], known, {receipt.key: KnownRow("0" * 64, 4200)})
     assert (same.unchanged, other.clashes) == (1, [receipt])
 
 
@@ -84,3 +84,14 @@ def test_a_dry_run_over_batches_counts_as_one_batch_does(pairs: list[tuple[int, 
         unchanged += repeats.unchanged + settled.unchanged
         conflicts += len(repeats.conflicts) + len(settled.conflicts)
     assert (fresh, unchanged, conflicts) == (len(whole.fresh), whole.unchanged, len(whole.conflicts))
+
+
+def test_attempts_at_one_task_stay_in_its_lane() -> None:
+    """If this fails a receipt stands in another lane than its task, and the nightly proof of the books fails."""
+    rows = receipts({"attempt": "1"}, {"attempt": "2", "lane": "4201"}, {"attempt": "3"})
+    settled = settle("receipts", rows, {}, {})
+    assert [receipt.attempt for receipt in settled.fresh] == [1, 3]
+    assert (settled.conflicts[0].column, settled.conflicts[0].value) == ("lane", "4201")
+    known = {rows[0].run_id: facts_of("receipts", rows[0])}
+    later = settle("receipts", rows[1:2], known, {rows[0].key: KnownRow("0" * 64, 4200)})
+    assert later.conflicts[0].column == "lane"

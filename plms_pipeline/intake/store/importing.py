@@ -19,7 +19,7 @@ from sqlalchemy.orm import InstrumentedAttribute, Session
 from sqlalchemy.types import TypeEngine
 
 from plms_pipeline.intake.canonical import Receipt
-from plms_pipeline.intake.settling import Key, RunFacts, Span
+from plms_pipeline.intake.settling import Key, KnownRow, RunFacts, Span
 from plms_pipeline.registry.tables import Lane, LaneAlias, Project, ProjectRun, ReceiptDay, RunTask, TaskReceipt
 
 # Each batch dirties most pages of the indexes on random run ids. 128 MiB of page cache holds what one batch dirties at a
@@ -62,11 +62,13 @@ def known_runs(session: Session, run_ids: Iterable[str]) -> dict[str, RunFacts]:
     return {row[0]: RunFacts(row[1], row[2] or "", row[3], row[4], row[5]) for row in rows}
 
 
-def known_rows(session: Session, run_ids: Iterable[str]) -> dict[Key, str]:
-    """Key → row digest of every receipt of the runs."""
-    query = select(TaskReceipt.run_id, TaskReceipt.task_id, TaskReceipt.attempt, TaskReceipt.row_sha256)
+def known_rows(session: Session, run_ids: Iterable[str]) -> dict[Key, KnownRow]:
+    """Every receipt of the runs, by key."""
+    query = select(
+        TaskReceipt.run_id, TaskReceipt.task_id, TaskReceipt.attempt, TaskReceipt.row_sha256, TaskReceipt.lane_id
+    )
     rows = session.execute(query.where(_among(session, TaskReceipt.run_id, run_ids)))
-    return {(run_id, task_id, attempt): digest for run_id, task_id, attempt, digest in rows}
+    return {(row[0], row[1], row[2]): KnownRow(row[3], row[4]) for row in rows}
 
 
 def stored_receipts(session: Session, receipts: Sequence[Receipt]) -> dict[Key, dict[str, Any]]:

@@ -63,7 +63,7 @@ def messy_file(path: Path) -> Path:
     return write_csv(path, SWEBENCH, rows)
 
 
-@hypothesis_settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@hypothesis_settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(deaths=st.lists(st.tuples(st.integers(1, 8), st.booleans()), max_size=5))
 def test_an_import_that_dies_at_any_write_and_is_repeated_ends_as_one_that_does_not(
     sqlite_importer: Importer, tmp_path_factory: pytest.TempPathFactory, deaths: list[tuple[int, bool]]
@@ -160,7 +160,7 @@ def test_two_importers_of_the_same_file_at_once_count_each_row_once(
 
 def test_a_process_killed_at_random_moments_loses_nothing(sqlite_importer: Importer, tmp_path: Path) -> None:
     """The real thing: SIGKILL, then the same command again, which may be the next victim."""
-    path = big_file(tmp_path / "r.csv", 15_000)
+    path = big_file(tmp_path / "r.csv", 8_000)
     url = sqlite_importer.settings.database_url
     rng = random.Random(7)
     for _ in range(3):
@@ -173,5 +173,5 @@ def test_a_process_killed_at_random_moments_loses_nothing(sqlite_importer: Impor
     assert process.returncode == 0, (out, err)
     with sqlite_importer.registry.reading() as session:
         found = counts(session)
-    assert (found["task_receipts"], found["project_runs"], found["run_tasks"]) == (15_000, 15_000, 15_000)
+    assert (found["task_receipts"], found["project_runs"], found["run_tasks"]) == (8_000, 8_000, 8_000)
     assert not (sqlite_importer.settings.data_dir / "quarantine").exists()
