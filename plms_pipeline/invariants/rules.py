@@ -215,7 +215,8 @@ BOOK_INVARIANTS: Final = (
         "Set summarised_seq of the day to 0 and run `plms nightly`.",
     ),
     _book(
-        "day_files_match_the_book", "receipt_days", "a day whose file is missing, altered or of another length",
+        "day_files_match_the_book", "receipt_days",
+        "a day whose file is missing or altered, or does not hold what the book holds",
         "Set written_seq of the day to 0 and run `plms nightly`: files are written from the book.",
     ),
     _book(

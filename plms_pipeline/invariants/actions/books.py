@@ -72,7 +72,9 @@ def day_files_match(proof: Proof) -> Found:
         if problem is None and each.is_current and each.rows_sha256 is not None:
             table = day_table(intake_days.day_rows(proof.session, each.day), each.day)
             if table.schema.metadata[ROWS_KEY].decode() != each.rows_sha256:
-                problem = f"the book holds {table.num_rows} other receipts than its file: somebody changed them unseen"
+                problem = (
+                    f"its {table.num_rows} receipts or their verdicts were changed since its file was written, unseen"
+                )
         if problem is not None:
             wrong.append(f"receipt_days day={each.day}: {problem}")
     waiting = sum(not each.is_current for each in every)

@@ -98,7 +98,7 @@ def named(table: str, shows: tuple[str, ...], values: Any) -> str:
 
 
 def _short(value: object) -> str:
-    shown = str(value)
+    shown = " ".join(str(value).split())
     return shown if len(shown) <= 80 else shown[:77] + "…"
 
 
