@@ -94,31 +94,45 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run `plms` and return its exit code: 0 done and true, 1 the verdict is no, 2 bad use, 3 no data, 4 away, 130."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     as_json = "--json" in arguments
-    if not sys.stdout.isatty():
-        # Piped into a file or a log there is no terminal to ask for its width; 80 columns would cut every name.
-        os.environ.setdefault("COLUMNS", "140")
     level = os.environ.get("PLMS_LOG_LEVEL", "").strip()
     logging.basicConfig(
         # A wrong level is refused with all other settings, by the command itself.
         level=level if level in logging.getLevelNamesMapping() else logging.WARNING,
         format="%(asctime)s %(levelname)s %(name)s %(message)s",
     )
+    interrupts: list[int] = []
+
+    def interrupted(number: int, _frame: object) -> None:
+        interrupts.append(number)
+        raise KeyboardInterrupt
+
     # A shell starts background jobs with SIGINT ignored; `kill -INT` means it all the same.
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGINT, interrupted)
     try:
         return _run(arguments)
-    except PlmsError as error:
-        report_error(error, as_json=as_json)
-        return error.exit_code
-    except BrokenPipeError:
-        # The reader of our output went away (`plms … | head`): nothing more to say, and nothing went wrong.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
-    except OSError as error:
+    except BaseException as error:
+        told = _told(error, interrupted=bool(interrupts))
+        if told is None:
+            raise
+        report_error(told, as_json=as_json)
+        return told.exit_code
+
+
+def _told(error: BaseException, *, interrupted: bool) -> PlmsError | None:
+    """What to say about an error; None when it is a bug, whose traceback is wanted.
+
+    Whatever an interrupt breaks on its way (an import in the middle of a class, say) is told as the interrupt.
+    """
+    if interrupted or isinstance(error, KeyboardInterrupt | typer.Abort):
+        message = "Interrupted; what was finished is kept, run the same command again."
+        return PlmsError(message, code="interrupted", exit_code=INTERRUPTED)
+    if isinstance(error, PlmsError):
+        return error
+    if isinstance(error, OSError):
         where = f"{error.filename}: " if error.filename else ""
         detail = f"{where}{error.strerror or error}; check the disk, the path and its rights, then run the same again."
-        report_error(Unavailable(detail, code="os_error"), as_json=as_json)
-        return Unavailable.default_exit_code
+        return Unavailable(detail, code="os_error")
+    return None
 
 
 def _run(arguments: list[str]) -> int:
@@ -135,17 +149,20 @@ def _run(arguments: list[str]) -> int:
     except SystemExit as stop:
         # Typer answers a closed pipe with exit(1), which would read as "the verdict is no".
         if isinstance(stop.__context__, BrokenPipeError):
-            raise stop.__context__ from None
+            return _silenced()
         return stop.code if isinstance(stop.code, int) else int(bool(stop.code))
-    except (KeyboardInterrupt, typer.Abort):
-        code = INTERRUPTED
+    except BrokenPipeError:
+        return _silenced()
     if code == INTERRUPTED:
-        raise PlmsError(
-            "Interrupted; what was finished is kept, run the same command again.",
-            code="interrupted",
-            exit_code=INTERRUPTED,
-        )
+        # Typer answers KeyboardInterrupt with this code and without a word.
+        raise KeyboardInterrupt
     return code if isinstance(code, int) else 0
+
+
+def _silenced() -> int:
+    """The reader of our output went away (`plms … | head`): nothing more to say, and nothing went wrong."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 0
 
 
 def _usage_sentence(error: TyperException) -> str:

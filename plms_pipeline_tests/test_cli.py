@@ -43,6 +43,12 @@ def probe(how: str, as_json: bool = typer.Option(False, "--json")) -> None:
         "disk": OSError(28, "No space left on device", "/data/x.parquet"),
         "exit1": typer.Exit(1),
     }
+    if how == "half an import":
+        try:
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(5)
+        except KeyboardInterrupt as interrupt:
+            raise RuntimeError("Error calling __set_name__") from interrupt
     if how in failures:
         raise failures[how]
     typer.echo(json.dumps({"how": how}) if as_json else how)
@@ -133,7 +139,8 @@ def test_the_version_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.parametrize(
     ("how", "exit_code", "code"),
     [("no", 1, "verdict_no"), ("bad", 2, "thing_is_bad"), ("nothing", 3, "no_data"), ("away", 4, "unavailable"),
-     ("interrupt", 130, "interrupted"), ("abort", 130, "interrupted"), ("disk", 4, "os_error")],
+     ("interrupt", 130, "interrupted"), ("half an import", 130, "interrupted"), ("abort", 130, "interrupted"),
+     ("disk", 4, "os_error")],
 )  # fmt: skip
 @pytest.mark.usefixtures("probing")
 def test_errors_are_one_line_or_one_json_object(

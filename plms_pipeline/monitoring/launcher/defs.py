@@ -18,6 +18,7 @@ import dagster as dg
 
 from plms_pipeline.errors import PlmsError
 from plms_pipeline.instance.actors import Launch, LaunchedFrom
+from plms_pipeline.monitoring.process import watching_interrupts
 from plms_pipeline.resources import AS_OF_TAG
 
 DEFINITIONS = "plms_pipeline.definitions"
@@ -44,14 +45,15 @@ def run_night(*, as_of: datetime, actor: str, progress: Progress) -> NightRun:
 
     Raises:
         PlmsError: the run failed; the message names the step and its reason.
+        KeyboardInterrupt: SIGINT arrived while a step ran.
     """
     warnings.filterwarnings("ignore", category=dg.BetaWarning)
     warnings.filterwarnings("ignore", category=dg.PreviewWarning)
     definitions: dg.Definitions = importlib.import_module(DEFINITIONS).defs
     run_id = str(uuid4())
     reasons: list[str] = []
-    with dg.DagsterInstance.get() as instance:
-        instance.add_event_listener(run_id, _listener(progress, reasons))
+    with dg.DagsterInstance.get() as instance, watching_interrupts() as is_interrupted:
+        instance.add_event_listener(run_id, _listener(progress, reasons, is_interrupted))
         result = definitions.resolve_job_def(JOB).execute_in_process(
             instance=instance,
             run_id=run_id,
@@ -59,6 +61,9 @@ def run_night(*, as_of: datetime, actor: str, progress: Progress) -> NightRun:
             run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
             raise_on_error=False,
         )
+        if not result.success and is_interrupted():
+            # Dagster takes SIGINT for itself while steps run and tells of it as a failed step.
+            raise KeyboardInterrupt
     if not result.success:
         reason = reasons[0] if reasons else "no step said why"
         raise PlmsError(
@@ -70,10 +75,16 @@ def run_night(*, as_of: datetime, actor: str, progress: Progress) -> NightRun:
     return NightRun(run_id=run_id, succeeded=result.success)
 
 
-def _listener(progress: Progress, reasons: list[str]) -> Callable[[Any], None]:
+def _listener(progress: Progress, reasons: list[str], is_interrupted: Callable[[], bool]) -> Callable[[Any], None]:
     started: dict[str, float] = {}
+    stopping = False
 
     def told(entry: Any) -> None:
+        nonlocal stopping
+        if not stopping and is_interrupted():
+            # The exception of the signal itself may have been dropped or retried; this one ends the run.
+            stopping = True
+            raise KeyboardInterrupt
         event = entry.dagster_event
         if event is None:
             return
