@@ -31,7 +31,7 @@ _PIVOT, _SUM, _SQUARES, _LAST, _NEXT, _NEXT_WEIGHT, _WEIGHT, _EWMA_WEIGHT, _EWMA
 
 @compiled
 def _scan(
-    groups: Codes, values: Floats, alpha: float, forgetting: float, width: float, first: int, size: int,
+    groups: Codes, values: Floats, logs: Floats, alpha: float, forgetting: float, width: float, first: int, size: int,
     counts: NDArray[np.int64], state: Floats, sketches: Floats,
 ) -> None:  # fmt: skip
     """Fill `counts` (groups, 2: positive, zero), `state` (groups, 9 + 7) and `sketches` (groups, size), newest row first."""
@@ -46,7 +46,7 @@ def _scan(
         if value == 0.0:
             counts[group, 1] += 1
             continue
-        log_value = math.log(value)
+        log_value = logs[row]
         weight = state[group, _WEIGHT]
         if counts[group, 0] == 0:
             state[group, _PIVOT] = log_value
@@ -94,25 +94,36 @@ def summarise(
     state[:, _WEIGHT] = 1.0
     state[:, _EWMA_WEIGHT] = alpha
     sketches = np.zeros((n_groups, grid.size))
-    _scan(groups, values, alpha, forgetting, WIDTH, grid.first, grid.size, counts, state, sketches)
-    present = np.flatnonzero(counts.sum(axis=1))
-    return {int(g): _summary(counts[g], state[g], sketches[g], alpha) for g in present}
+    # numpy's logarithm uses the vector unit; one call per row inside the loop would be most of its time.
+    with np.errstate(divide="ignore", invalid="ignore"):
+        logs = np.log(values)
+    _scan(groups, values, logs, alpha, forgetting, WIDTH, grid.first, grid.size, counts, state, sketches)
+    # One search for all groups: thousands of partitions times groups would each pay for their own.
+    owners, buckets = np.nonzero(sketches)
+    weights = sketches[owners, buckets]
+    ends = np.searchsorted(owners, np.arange(n_groups + 1))
+    places: Codes = buckets.astype(np.int32)
+    found = {}
+    for group in np.flatnonzero(counts.sum(axis=1)).tolist():
+        mine = slice(ends[group], ends[group + 1])
+        n, n_zero = counts[group].tolist()
+        found[group] = _summary(n, n_zero, state[group], places[mine], weights[mine], alpha)
+    return found
 
 
-def _summary(counts: NDArray[np.int64], state: Floats, sketch: Floats, alpha: float) -> Summary:
-    n, n_zero = int(counts[0]), int(counts[1])
-    mean_off = state[_SUM] / n if n else 0.0
-    positions = np.flatnonzero(sketch).astype(np.int32)
+def _summary(n: int, n_zero: int, state: Floats, positions: Codes, weights: Floats, alpha: float) -> Summary:
+    pivot, total, squares, last, first, _, _, _, ewma = state[:_M].tolist()
+    mean_off = total / n if n else 0.0
     return Summary(
         n=n,
         n_zero=n_zero,
-        log_mean=float(state[_PIVOT] + mean_off),
-        log_m2=float(max(0.0, state[_SQUARES] - n * mean_off * mean_off)),
-        first=float(state[_NEXT]),
-        last=float(state[_LAST]),
-        ewma_a=float((1.0 - alpha) ** (n + n_zero)),
-        ewma_b=float(state[_EWMA]),
+        log_mean=pivot + mean_off,
+        log_m2=max(0.0, squares - n * mean_off * mean_off),
+        first=first,
+        last=last,
+        ewma_a=(1.0 - alpha) ** (n + n_zero),
+        ewma_b=ewma,
         moments=state[_M:].copy(),
-        positions=positions,
-        weights=sketch[positions],
+        positions=positions.copy(),
+        weights=weights.copy(),
     )

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date
+from operator import itemgetter
 from typing import Final
 
 import numpy as np
@@ -17,7 +18,7 @@ from numpy.typing import NDArray
 from plms_pipeline.estimates.kernels import Rows
 from plms_pipeline.estimates.method import METHOD
 from plms_pipeline.estimates.sketch import GRIDS
-from plms_pipeline.estimates.summary import MOMENTS, Summary, empty, merge
+from plms_pipeline.estimates.summary import MOMENTS, Summary, merge_all
 from plms_pipeline.measures import Measure
 
 Floats = NDArray[np.float64]
@@ -48,10 +49,13 @@ class State:
 
 def fold(days: Iterable[tuple[date, Cell, Summary]], forgetting: float = METHOD.forgetting) -> dict[Cell, Summary]:
     """The summaries of each (lane, provider) merged in day order, whatever order they come in."""
-    folded: dict[Cell, Summary] = {}
-    for _, cell, summary in sorted(days, key=lambda item: (item[1], item[0])):
-        folded[cell] = merge(folded.get(cell) or empty(), summary, forgetting)
-    return folded
+    by_cell: dict[Cell, list[tuple[date, Summary]]] = {}
+    for day, cell, summary in days:
+        by_cell.setdefault(cell, []).append((day, summary))
+    return {
+        cell: merge_all([summary for _, summary in sorted(found, key=itemgetter(0))], forgetting)
+        for cell, found in sorted(by_cell.items())
+    }
 
 
 def state_of(measure: Measure, cells: Mapping[Cell, Summary]) -> State:

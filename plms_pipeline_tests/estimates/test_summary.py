@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from plms_pipeline.estimates.columns import summarise
-from plms_pipeline.estimates.summary import Summary, decode, digest, empty, encode, is_current, merge
+from plms_pipeline.estimates.summary import Summary, decode, digest, empty, encode, is_current, merge, merge_all
 
 receipts = st.lists(st.one_of(st.floats(1e-4, 1e4), st.just(0.0), st.just(float("nan"))), max_size=40)
 
@@ -36,6 +36,13 @@ def test_merging_is_associative(a: list[float], b: list[float], c: list[float]) 
 def test_two_days_merged_are_the_two_days_read_as_one(a: list[float], b: list[float]) -> None:
     """What is folded by day must be what one pass over all receipts would have found."""
     assert_equal(merge(of(a), of(b)), of(a + b))
+
+
+@given(st.lists(receipts, max_size=7))
+def test_many_days_at_once_are_merged_as_if_one_by_one(days: list[list[float]]) -> None:
+    """The fold of a history takes the short way; it must arrive at the same state."""
+    parts = [of(day) for day in days]
+    assert_equal(merge_all(parts), functools.reduce(merge, parts, empty()))
 
 
 @given(receipts)
