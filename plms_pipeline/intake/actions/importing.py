@@ -8,8 +8,10 @@ first batch with a valid row; a file without any leaves no trace.
 
 from __future__ import annotations
 
+import gc
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import date
 from pathlib import Path
@@ -116,7 +118,7 @@ def import_file(
     result = ImportResult(inspected.thing, plan.source.name, inspected.sha256, dry_run, plan.ignored)
     target = quarantine_path(settings.data_dir, plan.source.name, inspected.sha256)
     seen = Seen() if dry_run else None
-    with QuarantineFile(target, inspected.thing) as quarantine:
+    with _collected_per_batch() as collect, QuarantineFile(target, inspected.thing) as quarantine:
         for n_rows, receipts, rejected in _checked(registry, prepared, settings, clock, batch_rows):
             result.rows += n_rows
             if seen is not None:
@@ -128,6 +130,7 @@ def import_file(
                 quarantine.add(sorted([*rejected, *landed.conflicts]))
             if progress is not None:
                 progress(n_rows)
+            collect()
         if not unchanged(inspected):
             raise BadInput(
                 f"{inspected.path} changed while it was read; what was read is kept, import it again when it is whole.",
@@ -139,6 +142,24 @@ def import_file(
         if not dry_run:
             _audit(registry, result, clock=clock, actor=actor)
     return result
+
+
+@contextmanager
+def _collected_per_batch() -> Iterator[Callable[[], object]]:
+    """Let the cyclic garbage collector run once per batch instead of a hundred times in it.
+
+    A batch is a hundred thousand tuples without a cycle, which reference counting frees; looking through all of them again
+    and again, and through every imported module, was a fifth of the time of an import.
+    """
+    was_enabled = gc.isenabled()
+    gc.disable()
+    gc.freeze()
+    try:
+        yield gc.collect
+    finally:
+        gc.unfreeze()
+        if was_enabled:
+            gc.enable()
 
 
 def _count(result: ImportResult, landed: Landed, rejected: Sequence[Rejected]) -> None:
