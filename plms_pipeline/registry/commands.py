@@ -66,7 +66,9 @@ def query(
     as_json: AsJson = False,
 ) -> None:
     """Read from the registry with SQL, on either database; what the statement changes is rolled back."""
-    registry = Registry.open(load_settings().database_url)
+    url = load_settings().database_url
+    migrate.require_made(url)
+    registry = Registry.open(url)
     try:
         with registry.reading() as session:
             result = cast("CursorResult[Any]", session.execute(text(statement)))

@@ -102,8 +102,11 @@ class Registry:
 
 
 def sqlite_file(url: str) -> Path | None:
-    """The file of a SQLite URL; None for any other database."""
-    parsed = make_url(url)
+    """The file of a SQLite URL; None for any other database, and for what is no URL at all."""
+    try:
+        parsed = make_url(url)
+    except (ArgumentError, ValueError):
+        return None
     return Path(parsed.database) if parsed.get_backend_name() == "sqlite" and parsed.database else None
 
 

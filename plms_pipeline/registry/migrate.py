@@ -27,7 +27,7 @@ from sqlalchemy.pool import NullPool
 from plms_pipeline.errors import BadInput, PlmsError, Unavailable
 from plms_pipeline.registry import tables  # noqa: F401 - fills the metadata
 from plms_pipeline.registry.base import Base
-from plms_pipeline.registry.engine import Registry, outage
+from plms_pipeline.registry.engine import Registry, outage, sqlite_file
 from plms_pipeline.settings import masked
 
 MIGRATIONS = Path(__file__).parent / "migrations"
@@ -69,6 +69,7 @@ def downgrade(url: str, revision: str = "-1") -> SchemaState:
         Unavailable: the database cannot be reached.
         PlmsError: a migration failed; the schema is as before.
     """
+    require_made(url)
     _migrate(url, lambda config: command.downgrade(config, revision), f"downgrade to {revision}")
     return check(url)
 
@@ -77,8 +78,9 @@ def check(url: str) -> SchemaState:
     """Compare the database at `url` with the models: revision, tables, columns, indexes, constraints.
 
     Raises:
-        Unavailable: the database cannot be reached.
+        Unavailable: the database cannot be reached, or its file was never made.
     """
+    require_made(url)
     head = ScriptDirectory.from_config(_config()).get_current_head()
     with _connection(url, write=False) as connection:
         context = MigrationContext.configure(connection, opts={"include_name": _is_ours})
@@ -90,12 +92,24 @@ def check(url: str) -> SchemaState:
     return SchemaState(current=current, head=str(head), differences=differences)
 
 
+def require_made(url: str) -> None:
+    """Refuse to read a SQLite file that is not there: opening it would make an empty one, which then looks like books.
+
+    Raises:
+        Unavailable: the file does not exist.
+    """
+    file = sqlite_file(url)
+    if file is not None and not file.exists():
+        raise Unavailable(f"There is no registry at {file}; `plms db upgrade` makes it.", code="registry_not_at_head")
+
+
 def require_head(registry: Registry) -> None:
     """Refuse to work on a registry that is not at the newest revision.
 
     Raises:
-        Unavailable: the database is older or newer than this program, or empty.
+        Unavailable: the database is older or newer than this program, empty, or was never made.
     """
+    require_made(registry.engine.url.render_as_string(hide_password=False))
     head = ScriptDirectory.from_config(_config()).get_current_head()
     with registry.reading() as session:
         current = MigrationContext.configure(session.connection()).get_current_revision()

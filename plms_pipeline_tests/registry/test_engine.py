@@ -49,7 +49,7 @@ def test_a_write_is_there_when_the_block_ends(registry: Registry, other: Registr
 @pytest.mark.parametrize("raised", [RuntimeError("a bug"), KeyboardInterrupt()])
 def test_an_exception_rolls_everything_back(registry: Registry, raised: BaseException) -> None:
     """Half a decision in the books is worse than none: nobody knows which half."""
-    with pytest.raises(type(raised)), registry.writing() as session:  # noqa: PT012 - what is rolled back
+    with pytest.raises(type(raised)), registry.writing() as session:
         session.add(Project(name="one", created_at=NOW))
         session.flush()
         session.add(Project(name="two", created_at=NOW))
@@ -212,7 +212,7 @@ def test_a_full_disk_says_so_and_keeps_what_was_there(sqlite_registry: Registry)
         pages = connection.execute("PRAGMA page_count").fetchone()[0]
         connection.execute(f"PRAGMA max_page_count = {pages + 2}")
 
-    with pytest.raises(Unavailable, match="free some space") as raised, sqlite_registry.writing() as session:  # noqa: PT012
+    with pytest.raises(Unavailable, match="free some space") as raised, sqlite_registry.writing() as session:
         for number in range(200):
             session.add(Project(name=f"{number} {'x' * 500}", created_at=NOW))
         session.flush()

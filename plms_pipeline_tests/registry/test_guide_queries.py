@@ -10,7 +10,7 @@ from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import select, text
 from sqlalchemy.exc import IntegrityError
 
 from plms_pipeline.clock import SystemClock
@@ -20,6 +20,7 @@ from plms_pipeline.registry.tables import (
     EstimateVersion,
     Project,
     ProjectRun,
+    ReceiptDay,
     RunTask,
     TaskEstimate,
     TaskReceipt,
@@ -139,6 +140,22 @@ def test_the_emergency_override_is_recorded(books: Registry) -> None:
     assert run.overridden_by == "eng-manager@company.com"
     assert run.overridden_at is not None
     assert timedelta(minutes=-1) < run.overridden_at - before < timedelta(minutes=1)
+
+
+def test_an_override_typed_as_sql_marks_the_days_of_its_receipts(books: Registry) -> None:
+    """Else what the override teaches would wait until some other receipt of that day arrives."""
+    with books.reading() as session:
+        day = session.scalars(select(TaskReceipt.completed_on).where(TaskReceipt.run_id == "abc-123").limit(1)).one()
+        other = day - timedelta(days=1)
+    with books.writing() as session:
+        session.merge(ReceiptDay(day=day, changed_seq=3, written_seq=3, summarised_seq=3))
+        session.merge(ReceiptDay(day=other, changed_seq=3, written_seq=3, summarised_seq=3))
+    with books.writing() as session:
+        session.execute(text(OVERRIDE))
+    with books.reading() as session:
+        seen = {row.day: row.changed_seq for row in session.scalars(select(ReceiptDay))}
+    assert seen[day] > 3
+    assert seen[other] == 3
 
 
 @pytest.mark.parametrize(
