@@ -228,8 +228,9 @@ print(json.dumps(guilty))
     assert json.loads(done.stdout) == {}
 
 
-def test_a_closed_pipe_is_no_error(environment: dict[str, str]) -> None:
+def test_a_closed_pipe_is_no_error(environment: dict[str, str], plms: Run) -> None:
     """`plms db query … | head` must print neither a traceback nor "the verdict is no"."""
+    plms("db", "upgrade")
     statement = "WITH RECURSIVE t(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM t WHERE i < 50000) SELECT i FROM t"
     done = subprocess.run(
         ["bash", "-c", 'set -o pipefail; "$0" -m plms_pipeline.cli db query --json "$1" | head -c 1',
@@ -277,9 +278,19 @@ def test_interrupting_exits_130_with_one_line(
     assert err.count("\n") == 1
 
 
+@pytest.mark.parametrize("arguments", [("check",), ("query", "SELECT 1"), ("downgrade",)])
+def test_asking_about_a_registry_that_was_never_made_makes_none(
+    plms: Run, arguments: tuple[str, ...], tmp_path: Path
+) -> None:
+    """SQLite makes an empty file of whatever it is asked to open, and the next reader takes it for the books."""
+    done = plms("db", *arguments)
+    assert done.returncode == 4
+    assert "`plms db upgrade` makes it" in done.stderr
+    assert not (tmp_path / "data" / "registry.db").exists()
+
+
 def test_the_registry_from_a_terminal(plms: Run) -> None:
     """The first two commands of the README."""
-    assert plms("db", "check").returncode in (1, 4)
     assert plms("db", "upgrade").returncode == 0
     state = json.loads(plms("db", "check", "--json").stdout)
     assert state["at_head"] is True
