@@ -1,7 +1,8 @@
 """What does one night say, in one document?
 
 `summary.json` is the contract: the page is drawn from it and nothing else, so that what people see and what programs read
-cannot differ. It holds no time of writing: the same books at the same instant give the same bytes.
+cannot differ. It holds no time of writing. A repeated night says the same about the books; only what the night itself had to
+do (`receipt_days`, the stale days of `calibration_dataset`) and how long its checks took may differ.
 """
 
 from __future__ import annotations
