@@ -3,8 +3,11 @@
 One factor per (lane, measure), found at night from one-step-ahead misses: it stretches distances from the median on the log
 scale so that nine in ten of the past outcomes would have been inside (conformal prediction: Vovk et al. 2005; weights that
 fade, for what drifts: Barber et al. 2023). A lane with little history leans on all lanes, and these on the assumption that the
-method is right. It is not part of the state, so that a prior stays a function of its receipts alone. It may double an
-interval but take only 10 % off one: too wide costs a little every day, too narrow costs a budget.
+method is right. It is not part of the state, so that a prior stays a function of its receipts alone.
+
+n outcomes hold the next one with probability 0.9 only at their quantile 0.9 (1 + 1/n); taking the plain one is too narrow.
+Outcomes that come in batches count as n over the design effect, so where work drifts the margin stays for long; where
+receipts are independent it is gone after a day.
 """
 
 from __future__ import annotations
@@ -22,9 +25,11 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 ASSUMED_STRENGTH: Final = 100.0  # misses until what was seen weighs as much as the assumption that all is well
-LANE_STRENGTH: Final = 50.0  # misses until a lane's own weigh as much as those of all lanes
+LANE_STRENGTH: Final = 20.0  # misses until a lane's own weigh as much as those of all lanes
 FADING: Final = 0.999
-NARROWEST, WIDEST = 0.9, 2.0
+NARROWEST, WIDEST = 0.8, 2.0
+# The margin never asks for more than this quantile: beyond it a handful of outcomes would decide.
+HIGHEST_LEVEL: Final = 0.95
 
 _STEPS_PER_UNIT: Final = 100
 _GRID: Final[Floats] = np.arange(601) / _STEPS_PER_UNIT
@@ -52,11 +57,19 @@ def distance(low: Floats, median: Floats, high: Floats, actual: Floats) -> Float
     return np.clip(np.where((actual <= 0) & (low > 0), _GRID[-1], found), 0.0, _GRID[-1])
 
 
-def correction_of(lane_counts: Floats, all_counts: Floats) -> float:
-    """The factor of a lane from fading histograms of distances, (601,) each, of the lane and of all lanes."""
-    shared = (np.cumsum(all_counts) + ASSUMED_STRENGTH * _ASSUMED) / (all_counts.sum() + ASSUMED_STRENGTH)
+def correction_of(lane_counts: Floats, all_counts: Floats, effect: float = 1.0) -> float:
+    """The factor of a lane from fading histograms of distances, (601,) each, of the lane and of all lanes.
+
+    Args:
+        effect: how many outcomes count as one independent outcome.
+    """
+    seen = all_counts.sum()
+    shared = (np.cumsum(all_counts) + ASSUMED_STRENGTH * _ASSUMED) / (seen + ASSUMED_STRENGTH)
     own = (np.cumsum(lane_counts) + LANE_STRENGTH * shared) / (lane_counts.sum() + LANE_STRENGTH)
-    return float(np.clip(np.interp(COVERAGE, own, _GRID), NARROWEST, WIDEST))
+    # Before the first outcome there is nothing to correct.
+    margin = effect / (seen + ASSUMED_STRENGTH) if seen else 0.0
+    level = min(HIGHEST_LEVEL, COVERAGE * (1.0 + margin))
+    return float(np.clip(np.interp(level, own, _GRID), NARROWEST, WIDEST))
 
 
 @dataclass(slots=True)
@@ -72,11 +85,12 @@ class Scan:
         """A scan that has seen nothing."""
         return cls(n_lanes, np.zeros((n_lanes, _GRID.size)), np.zeros(n_lanes, dtype=np.int64))
 
-    def current(self) -> list[Correction]:
-        """The factor of each lane from all days added so far."""
+    def current(self, effect: float = 1.0) -> list[Correction]:
+        """The factor of each lane from all days added so far; `effect` as in `correction_of`."""
         together = self.counts.sum(axis=0)
         return [
-            Correction(correction_of(self.counts[lane], together), int(self.seen[lane])) for lane in range(self.n_lanes)
+            Correction(correction_of(self.counts[lane], together, effect), int(self.seen[lane]))
+            for lane in range(self.n_lanes)
         ]
 
     def add_day(self, lanes: Ints, distances: Floats) -> None:
@@ -89,7 +103,7 @@ class Scan:
 
 
 def corrections_of_forecasts(
-    lanes: Ints, made_on: Ints, ended_on: Ints, distances: Floats, *, n_lanes: int, today: int
+    lanes: Ints, made_on: Ints, ended_on: Ints, distances: Floats, effects: Floats, *, n_lanes: int, today: int
 ) -> tuple[Floats, list[Correction]]:
     """The factor that held when each forecast was made, (n,), and the factors per lane that hold `today`.
 
@@ -97,6 +111,7 @@ def corrections_of_forecasts(
         lanes: (n,) codes.
         made_on, ended_on: (n,) day numbers of forecast and outcome; a factor knows outcomes of earlier days only.
         distances: (n,) from `distance`, before any correction.
+        effects: (n,) design effects as known when each forecast was made.
     """
     scan = Scan.start(n_lanes)
     factors = np.ones(lanes.size)
@@ -109,7 +124,8 @@ def corrections_of_forecasts(
             )
             scan.add_day(lanes[by_end[position:until]], distances[by_end[position:until]])
             position = until
-        current = scan.current()
+        earlier = np.flatnonzero(made_on < day)
+        current = scan.current(float(effects[earlier[-1]]) if earlier.size else 1.0)
         mine = np.flatnonzero(made_on == day)
         factors[mine] = [current[lane].value for lane in lanes[mine]]
         if day == today:

@@ -95,8 +95,8 @@ class Backtest:
 
 def raw_quantiles(
     outcomes: Outcomes, measure: Measure, before: Mapping[Cell, Summary] | None = None, method: Method = METHOD
-) -> Floats:
-    """The 39 quantiles of every one-step-ahead forecast before correction, (n, 39).
+) -> tuple[Floats, Floats]:
+    """The 39 quantiles of every one-step-ahead forecast before correction, (n, 39), and the design effects, (n,).
 
     Args:
         before: the fold of all days before the first outcome; none when `outcomes` is the whole history.
@@ -125,14 +125,15 @@ def backtest(
         since: the first day of `outcomes`, when there is a before. A forecast that was made earlier teaches and is not
             judged: what was known then is folded away.
     """
-    raw = raw_quantiles(outcomes, measure, before, method)
+    raw, effects = raw_quantiles(outcomes, measure, before, method)
     judged = outcomes.started_ms >= (_day_number(since) * MS_PER_DAY if since else np.iinfo(np.int64).min)
     baseline = _prototype(outcomes, measure)
-    outcomes, raw, baseline = outcomes.part(judged), raw[judged], (baseline[0][judged], baseline[1][judged])
+    outcomes, raw, effects = outcomes.part(judged), raw[judged], effects[judged]
+    baseline = baseline[0][judged], baseline[1][judged]
     lane, lanes, _, _ = outcomes.codes()
     distances = distance(raw[:, _LOW], raw[:, _MEDIAN], raw[:, _HIGH], outcomes.value)
     factors, held = corrections_of_forecasts(
-        lane, outcomes.started_ms // MS_PER_DAY, outcomes.completed_ms // MS_PER_DAY, distances, n_lanes=len(lanes),
+        lane, outcomes.started_ms // MS_PER_DAY, outcomes.completed_ms // MS_PER_DAY, distances, effects, n_lanes=len(lanes),
         today=_day_number(today),
     )  # fmt: skip
     median = raw[:, _MEDIAN : _MEDIAN + 1]

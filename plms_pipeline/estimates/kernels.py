@@ -343,9 +343,13 @@ def quantile_of(density: Floats, total: float, zero: float, q: float, low: float
 def walk(
     rows: Rows, row_of: Ints, values: Floats, visible: Ints, order: Ints, n_lanes: int, n_providers: int, first: int,
     factory: float, levels: Floats, method: Method,
-) -> Floats:  # fmt: skip
-    """(n, levels) quantiles of each forecast, uncorrected; `rows` is advanced to the last forecast's knowledge."""
+) -> tuple[Floats, Floats]:  # fmt: skip
+    """(n, levels) quantiles of each forecast, uncorrected, and (n,) design effects.
+
+    `rows` is advanced to what the last forecast knew.
+    """
     out = np.empty((values.size, levels.size))
+    effects = np.empty(values.size)
     size = rows.sketches.shape[1]
     low = first * WIDTH
     known = 0
@@ -358,10 +362,11 @@ def walk(
                 rows.counts[row_of[known], 1] += 1
             known += 1
         row = row_of[i]
-        density, zero, _ = density_of(
+        density, zero, centre = density_of(
             rows, rows.lane[row], rows.provider[row], n_lanes, n_providers, first, factory, method
         )
         total = density.sum()
+        effects[i] = centre.design_effect
         for level in range(levels.size):
             out[i, level] = quantile_of(density, total, zero, levels[level], low)
-    return out
+    return out, effects

@@ -40,7 +40,7 @@ def test_a_forecast_is_corrected_by_earlier_days_only() -> None:
     lanes = np.zeros(8000, np.int64)
     made = np.repeat([1, 2], 4000)
     distances = np.concatenate([RIGHT * 1.5, RIGHT * 1.5])
-    factors, held = corrections_of_forecasts(lanes, made, made, distances, n_lanes=1, today=2)
+    factors, held = corrections_of_forecasts(lanes, made, made, distances, np.ones(8000), n_lanes=1, today=2)
     assert factors[:4000] == pytest.approx(1.0)
     assert factors[4000] == pytest.approx(1.5, rel=0.06)
     assert held[0].n == 4000
@@ -49,7 +49,7 @@ def test_a_forecast_is_corrected_by_earlier_days_only() -> None:
 def test_a_long_task_counts_on_the_day_it_ended() -> None:
     """A task that runs for a week says nothing about the intervals of the days in between."""
     factors, _ = corrections_of_forecasts(
-        np.zeros(2, np.int64), np.array([1, 3]), np.array([5, 3]), np.array([6.0, 0.1]), n_lanes=1, today=9
+        np.zeros(2, np.int64), np.array([1, 3]), np.array([5, 3]), np.array([6.0, 0.1]), np.ones(2), n_lanes=1, today=9
     )
     assert factors == pytest.approx(1.0)
 
@@ -60,3 +60,33 @@ def test_distance_is_one_at_the_ends_and_zero_outcomes_are_placed() -> None:
     actual = np.array([1.0, 2.0, 8.0, 4.0, 0.0])
     assert distance(low, median, high, actual).tolist() == pytest.approx([1.0, 0.0, 1.0, 0.5, 6.0])
     assert distance(np.zeros(1), np.ones(1), np.ones(1) * 2, np.zeros(1)).tolist() == [0.0]
+
+
+def test_few_or_dependent_outcomes_leave_a_margin() -> None:
+    """Forty outcomes of five batches say little about the next one: the plain quantile would be too narrow."""
+    scan = Scan.start(1)
+    assert scan.current(6.0)[0].value == pytest.approx(1.0)
+    scan.add_day(np.zeros(40, np.int64), RIGHT[:40])
+    few, dependent = scan.current(1.0)[0].value, scan.current(6.0)[0].value
+    assert dependent > few * 1.1
+    scan.add_day(np.zeros(3000, np.int64), RIGHT[40:3040])
+    assert scan.current(6.0)[0].value == pytest.approx(scan.current(1.0)[0].value, rel=0.03)
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(1, 60), st.integers(0, 10_000))
+def test_a_scan_in_one_go_is_the_scan_day_by_day(days: int, seed: int) -> None:
+    """Tonight's factors must be those that tomorrow's longer scan finds for today."""
+    rng = np.random.default_rng(seed)
+    n = 4 * days
+    ended = np.sort(rng.integers(0, days + 1, n))
+    made = ended - rng.integers(0, 3, n)
+    lanes, distances = rng.integers(0, 2, n), np.abs(rng.standard_normal(n))
+    today = int(rng.integers(0, days + 2))
+    known = ended < today
+    whole, _ = corrections_of_forecasts(lanes, made, ended, distances, np.ones(n), n_lanes=2, today=days + 5)
+    _, held = corrections_of_forecasts(
+        lanes[known], made[known], ended[known], distances[known], np.ones(known.sum()), n_lanes=2, today=today
+    )
+    for i in np.flatnonzero(made == today):
+        assert whole[i] == pytest.approx(held[lanes[i]].value, rel=1e-12)

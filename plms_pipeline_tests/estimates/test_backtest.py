@@ -74,7 +74,7 @@ def some_outcomes(n: int = 60) -> Outcomes:
 def test_a_forecast_in_the_backtest_is_the_live_forecast_of_that_moment() -> None:
     """What is proven must be what is served: the same quantiles from the fold of what was completed by then."""
     found = some_outcomes()
-    raw = raw_quantiles(found, "cost_usd")
+    raw, _ = raw_quantiles(found, "cost_usd")
     keys = list(zip(found.lane_id.tolist(), found.provider.tolist(), strict=True))
     for i in range(0, 60, 7):
         visible = [j for j in range(i) if found.completed_ms[j] <= found.started_ms[i]]
@@ -114,11 +114,11 @@ def test_a_scan_that_starts_later_gives_the_same_forecasts() -> None:
     late = found.completed_ms >= 2 * MS_PER_DAY
     keys = list(zip(found.lane_id.tolist(), found.provider.tolist(), strict=True))
     before = {key: of(found.value[[j for j in np.flatnonzero(~late) if keys[j] == key]]) for key in set(keys)}
-    whole = raw_quantiles(found, "cost_usd")
+    whole, _ = raw_quantiles(found, "cost_usd")
     part = backtest(found.part(late), "cost_usd", today=TODAY, before=before, since=since)
     judged = late & (found.started_ms >= 2 * MS_PER_DAY)
     assert part.outcomes.value.size == judged.sum()
-    window = raw_quantiles(found.part(late), "cost_usd", before)
+    window, _ = raw_quantiles(found.part(late), "cost_usd", before)
     np.testing.assert_allclose(window[judged[late]], whole[judged], rtol=1e-9)
 
 
