@@ -27,7 +27,7 @@ Ints = NDArray[np.int64]
 ASSUMED_STRENGTH: Final = 100.0  # misses until what was seen weighs as much as the assumption that all is well
 LANE_STRENGTH: Final = 20.0  # misses until a lane's own weigh as much as those of all lanes
 FADING: Final = 0.999
-NARROWEST, WIDEST = 0.8, 2.0
+NARROWEST, WIDEST = 0.85, 2.0
 # The margin never asks for more than this quantile: beyond it a handful of outcomes would decide.
 HIGHEST_LEVEL: Final = 0.95
 
