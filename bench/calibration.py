@@ -25,7 +25,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from bench.common import PEERS_PYTHON, Row, has_peers, in_child
 
 ROWS = int(os.environ.get("BENCH_RECEIPTS", "10000000"))
-PARTITIONS = 40
+PARTITIONS = 20
 THREADS = 2
 LANES = (4200, 4201, 4202, 5100, 5101, 5102, 6100, 6101)
 PROVIDERS = 8

@@ -22,16 +22,19 @@ from plms_pipeline.measures import Measure
 
 Floats = NDArray[np.float64]
 Codes = NDArray[np.int32]
+Values = NDArray[np.float64] | NDArray[np.int64]
 
-# Below this no double that started at one feels the next addition.
-FADED: Final = 1e-18
+# What has faded below this is not added: all of it together is 1e-15 of what has not faded.
+FADED: Final = 1e-13
+# Rows whose logarithms are taken at once: small enough to stay in the cache until they are used.
+BLOCK: Final = 1 << 15
 
 _PIVOT, _SUM, _SQUARES, _LAST, _NEXT, _NEXT_WEIGHT, _WEIGHT, _EWMA_WEIGHT, _EWMA, _M = range(10)
 
 
 @compiled
 def _scan(
-    groups: Codes, values: Floats, logs: Floats, alpha: float, forgetting: float, width: float, first: int, size: int,
+    groups: Codes, values: Values, logs: Floats, alpha: float, forgetting: float, width: float, first: int, size: int,
     counts: NDArray[np.int64], state: Floats, sketches: Floats,
 ) -> None:  # fmt: skip
     """Fill `counts` (groups, 2: positive, zero), `state` (groups, 9 + 7) and `sketches` (groups, size), newest row first."""
@@ -75,7 +78,7 @@ def _scan(
 def summarise(
     groups: Codes,
     n_groups: int,
-    values: Floats,
+    values: Values,
     measure: Measure,
     *,
     alpha: float,
@@ -85,7 +88,7 @@ def summarise(
 
     Args:
         groups: (rows,) codes in [0, n_groups), rows in canonical order.
-        values: (rows,) the measure in its unit; NaN where it is unknown.
+        values: (rows,) the measure in its unit, NaN where it is unknown; integers when all are known.
         alpha: weight of the newest receipt in the exponentially weighted mean.
     """
     grid = GRIDS[measure]
@@ -95,9 +98,15 @@ def summarise(
     state[:, _EWMA_WEIGHT] = alpha
     sketches = np.zeros((n_groups, grid.size))
     # numpy's logarithm uses the vector unit; one call per row inside the loop would be most of its time.
-    with np.errstate(divide="ignore", invalid="ignore"):
-        logs = np.log(values)
-    _scan(groups, values, logs, alpha, forgetting, WIDTH, grid.first, grid.size, counts, state, sketches)
+    logs = np.empty(min(BLOCK, values.size))
+    for end in range(values.size, 0, -BLOCK):
+        rows = slice(max(0, end - BLOCK), end)
+        part = logs[: rows.stop - rows.start]
+        with np.errstate(divide="ignore", invalid="ignore"):
+            np.log(values[rows], out=part)
+        _scan(
+            groups[rows], values[rows], part, alpha, forgetting, WIDTH, grid.first, grid.size, counts, state, sketches
+        )
     # One search for all groups: thousands of partitions times groups would each pay for their own.
     owners, buckets = np.nonzero(sketches)
     weights = sketches[owners, buckets]

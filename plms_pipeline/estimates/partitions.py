@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from plms_pipeline.estimates.columns import summarise
+from plms_pipeline.estimates.columns import Values, summarise
 from plms_pipeline.estimates.compiling import compiled
 from plms_pipeline.estimates.method import METHOD
 from plms_pipeline.estimates.state import Cell
@@ -116,16 +116,18 @@ def _number(
         groups[row] = table[lanes[row]] * n_providers + providers[row]
 
 
-def numbers(column: pa.ChunkedArray) -> NDArray[np.float64]:
-    """A numeric column as float64, NaN for null. Decimals are read from their low 64 bits: 14 digits fit."""
-    parts = [_decimals(chunk) if pa.types.is_decimal(column.type) else _floats(chunk) for chunk in column.chunks]
-    return np.concatenate(parts) if len(parts) != 1 else parts[0]
+def numbers(column: pa.ChunkedArray) -> Values:
+    """A numeric column, NaN for null; integers stay integers when none is null.
 
-
-def _floats(chunk: Any) -> NDArray[np.float64]:
-    if chunk.null_count:
-        return np.asarray(chunk.cast(pa.float64()).to_numpy(zero_copy_only=False))
-    return np.asarray(chunk.to_numpy(), dtype=np.float64)
+    Decimals are read from their low 64 bits: 14 digits fit.
+    """
+    column = column.combine_chunks()
+    if isinstance(column, pa.ChunkedArray):  # no chunk at all
+        return np.zeros(0)
+    if pa.types.is_decimal(column.type):
+        return _decimals(column)
+    found: Values = column.to_numpy(zero_copy_only=False)
+    return found
 
 
 def _decimals(chunk: Any) -> NDArray[np.float64]:
