@@ -1,9 +1,10 @@
 """Which constants does the calibration rest on, and what is assumed before the first receipt?
 
 Named and bounded in one tuple that the compiled kernels read, so that the backtest and the live forecast cannot differ.
-None was fitted to the shipped receipts: halving or doubling any of them moves coverage by about a point and the Winkler
-score by about one percent (ARCHITECTURE.md). What the data can say for themselves (spread, how much providers and lanes
-differ, how dependent neighbouring receipts are) is learnt; these numbers only say how long the assumption lasts.
+Chosen to hold over other sets and orders of models, not for the best score on one: halving or doubling any of them moves
+the coverage of costs by about a point and their Winkler score by about one percent (ARCHITECTURE.md). What the data can
+say for themselves (spread, how much providers and lanes differ, how dependent neighbouring receipts are) is learnt; these
+numbers only say how long the assumption lasts.
 """
 
 from __future__ import annotations
