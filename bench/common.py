@@ -64,7 +64,11 @@ def in_child(code: str, *arguments: str, python: Path | None = None) -> dict[str
         "print(json.dumps({'peak_mib': resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}))\n"
     )
     done = subprocess.run(
-        [str(python or sys.executable), "-c", wrapper, *arguments], capture_output=True, text=True, check=False, cwd=ROOT
+        [str(python or sys.executable), "-c", wrapper, *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=ROOT,
     )
     if done.returncode:
         raise RuntimeError(done.stderr[-2000:])
