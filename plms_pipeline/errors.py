@@ -14,15 +14,28 @@ class PlmsError(Exception):
         message: one sentence or two that name the thing, the rule and the remedy.
         code: stable, machine-readable name (`snake_case`); the class default when omitted.
         exit_code: what the command line exits with; the class default when omitted.
+        http_status: the status of the same "no" over HTTP; the class default when omitted.
+        retry_after_s: seconds after which trying again makes sense; None when it never does.
     """
 
     default_code = "error"
     default_exit_code = 2
+    default_http_status = 500
 
-    def __init__(self, message: str, *, code: str | None = None, exit_code: int | None = None) -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        code: str | None = None,
+        exit_code: int | None = None,
+        http_status: int | None = None,
+        retry_after_s: int | None = None,
+    ) -> None:
         super().__init__(message)
         self.code = code or self.default_code
         self.exit_code = self.default_exit_code if exit_code is None else exit_code
+        self.http_status = self.default_http_status if http_status is None else http_status
+        self.retry_after_s = retry_after_s
 
     @property
     def message(self) -> str:
@@ -35,6 +48,7 @@ class VerdictNo(PlmsError):
 
     default_code = "verdict_no"
     default_exit_code = 1
+    default_http_status = 409
 
 
 class BadInput(PlmsError):
@@ -42,6 +56,7 @@ class BadInput(PlmsError):
 
     default_code = "bad_input"
     default_exit_code = 2
+    default_http_status = 400
 
 
 class NoData(PlmsError):
@@ -49,6 +64,7 @@ class NoData(PlmsError):
 
     default_code = "no_data"
     default_exit_code = 3
+    default_http_status = 404
 
 
 class Unavailable(PlmsError):
@@ -56,3 +72,38 @@ class Unavailable(PlmsError):
 
     default_code = "unavailable"
     default_exit_code = 4
+    default_http_status = 503
+
+
+class NotFound(BadInput):
+    """What was named does not exist (exit 2, HTTP 404)."""
+
+    default_code = "not_found"
+    default_http_status = 404
+
+
+class Conflict(VerdictNo):
+    """The state of what was named forbids it now (exit 1, HTTP 409)."""
+
+    default_code = "conflict"
+
+
+class Unprocessable(BadInput):
+    """Well formed, but it contradicts what was said before or breaks a rule of the contract (exit 2, HTTP 422)."""
+
+    default_code = "unprocessable"
+    default_http_status = 422
+
+
+class Unauthenticated(BadInput):
+    """Nobody we know asked (exit 2, HTTP 401)."""
+
+    default_code = "unauthenticated"
+    default_http_status = 401
+
+
+class Forbidden(VerdictNo):
+    """Somebody we know asked for what they may not do (exit 1, HTTP 403)."""
+
+    default_code = "forbidden"
+    default_http_status = 403

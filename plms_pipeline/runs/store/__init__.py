@@ -1,0 +1,1 @@
+"""Statements about projects, runs, tasks and what surrounds them."""

@@ -1,0 +1,169 @@
+"""How does a state change?
+
+By one compare-and-set and one row in `state_transitions`, in the caller's transaction. Two processes that want to end the
+same run find out here which of them did: the other's update touches no row. The index on terminal transitions and the
+trigger on terminal states refuse what a program should get wrong all the same.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import func, insert, select, update
+from sqlalchemy.orm import Session
+
+from plms_pipeline.registry.tables import Project, ProjectRun, RunTask, StateTransition
+from plms_pipeline.runs.lifecycle import Subject, is_terminal, may_follow
+
+
+def move_run(
+    session: Session, run_id: str, *, expected: str, new: str, at: datetime, actor: str, reason: str | None = None
+) -> bool:
+    """Move a run from `expected` to `new`; False when it was no longer in `expected`.
+
+    `started_at` is filled on RUNNING, `completed_at` on a terminal state; both only once.
+
+    Raises:
+        ValueError: the machine knows no such step (a bug in the caller).
+    """
+    _require_step("run", expected, new)
+    changed = session.execute(
+        update(ProjectRun)
+        .where(ProjectRun.run_id == run_id, ProjectRun.status == expected)
+        .values(_moments("run", new, at, ProjectRun))
+        .execution_options(synchronize_session=False)
+    )
+    return _recorded(session, changed, "run", run_id, expected, new, at, actor, reason)
+
+
+def move_task(
+    session: Session,
+    run_id: str,
+    task_id: str,
+    *,
+    expected: str,
+    new: str,
+    at: datetime,
+    actor: str,
+    reason: str | None = None,
+) -> bool:
+    """Move a task of a run from `expected` to `new`; False when it was no longer in `expected`.
+
+    Raises:
+        ValueError: the machine knows no such step (a bug in the caller).
+    """
+    _require_step("task", expected, new)
+    changed = session.execute(
+        update(RunTask)
+        .where(RunTask.run_id == run_id, RunTask.task_id == task_id, RunTask.status == expected)
+        .values(_moments("task", new, at, RunTask))
+        .execution_options(synchronize_session=False)
+    )
+    return _recorded(session, changed, "task", task_subject(run_id, task_id), expected, new, at, actor, reason)
+
+
+def move_project(
+    session: Session, project_id: int, *, expected: str, new: str, at: datetime, actor: str, reason: str | None = None
+) -> bool:
+    """Move a project from `expected` to `new`; False when it was no longer in `expected`.
+
+    Raises:
+        ValueError: the machine knows no such step (a bug in the caller).
+    """
+    _require_step("project", expected, new)
+    values: dict[str, Any] = {"status": new}
+    if new == "approved":
+        values["approved_at"] = at
+    if new == "executing":
+        values["started_at"] = func.coalesce(Project.started_at, at)
+    if new == "completed":
+        values["completed_at"] = at
+    changed = session.execute(
+        update(Project)
+        .where(Project.id == project_id, Project.status == expected)
+        .values(values)
+        .execution_options(synchronize_session=False)
+    )
+    return _recorded(session, changed, "project", str(project_id), expected, new, at, actor, reason)
+
+
+def record_birth(
+    session: Session,
+    subject: Subject,
+    subject_id: str,
+    state: str,
+    *,
+    at: datetime,
+    actor: str,
+    reason: str | None = None,
+) -> None:
+    """Record the first state of a run, task or project that was just inserted."""
+    _append(session, subject, subject_id, None, state, at, actor, reason)
+
+
+def task_subject(run_id: str, task_id: str) -> str:
+    """How a task is named in `state_transitions`."""
+    return f"{run_id}/{task_id}"[:255]
+
+
+def _require_step(subject: Subject, old: str, new: str) -> None:
+    if not may_follow(subject, old, new):
+        raise ValueError(f"a {subject} never goes from {old} to {new}")
+
+
+def _moments(subject: Subject, new: str, at: datetime, table: type[ProjectRun] | type[RunTask]) -> dict[str, Any]:
+    values: dict[str, Any] = {"status": new}
+    if new == "RUNNING":
+        values["started_at"] = func.coalesce(table.started_at, at)
+    if is_terminal(subject, new) and new != "SKIPPED":
+        values["completed_at"] = func.coalesce(table.completed_at, at)
+    return values
+
+
+def _recorded(
+    session: Session,
+    changed: Any,
+    subject: Subject,
+    subject_id: str,
+    old: str,
+    new: str,
+    at: datetime,
+    actor: str,
+    reason: str | None,
+) -> bool:
+    if changed.rowcount != 1:
+        return False
+    _append(session, subject, subject_id, old, new, at, actor, reason)
+    return True
+
+
+def _append(
+    session: Session,
+    subject: Subject,
+    subject_id: str,
+    old: str | None,
+    new: str,
+    at: datetime,
+    actor: str,
+    reason: str | None,
+) -> None:
+    count = (
+        select(func.count())
+        .select_from(StateTransition)
+        .where(StateTransition.subject_type == subject, StateTransition.subject_id == subject_id)
+        .scalar_subquery()
+    )
+    session.execute(
+        insert(StateTransition).values(
+            subject_type=subject,
+            subject_id=subject_id,
+            sequence=count + 1,
+            from_state=old,
+            to_state=new,
+            is_terminal=is_terminal(subject, new),
+            reason=reason,
+            actor=actor[:255],
+            at=at,
+        )
+    )
