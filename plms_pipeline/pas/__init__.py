@@ -1,0 +1,1 @@
+"""The outside: job cards to the executor, its answers, and a reference executor to try them on."""
