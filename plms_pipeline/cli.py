@@ -37,6 +37,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "report": ("plms_pipeline.monitoring.commands:report_app", "List and open nightly reports."),
     "doctor": ("plms_pipeline.monitoring.doctor.commands:app", "Check this installation, each line with its remedy."),
     "settings": ("plms_pipeline.monitoring.doctor.commands:settings_app", "Every variable with value and source."),
+    "project": ("plms_pipeline.runs.commands:project_app", "Projects: tasks, approval, budget, life."),
+    "run": ("plms_pipeline.runs.commands:run_app", "Start runs and see what became of them."),
     "ui": ("plms_pipeline.web.commands:app", "Serve the guarded Dagster UI with its daemon."),
 }
 

@@ -10,13 +10,21 @@ from plms_pipeline.invariants import defs as invariants
 from plms_pipeline.kpis import defs as kpis
 from plms_pipeline.monitoring import defs as monitoring
 from plms_pipeline.resources import DOCUMENTS, Documents, Plms
+from plms_pipeline.runs import defs as runs
 
 defs = dg.Definitions(
-    assets=[*intake.ASSETS, *estimates.ASSETS, *kpis.ASSETS, *invariants.ASSETS, *monitoring.ASSETS],
-    asset_checks=[*invariants.CHECKS],
-    jobs=[*monitoring.JOBS],
-    schedules=[*monitoring.SCHEDULES],
-    resources={"plms": Plms(), DOCUMENTS: Documents(), **intake.resources(), **monitoring.resources()},
+    assets=[*intake.ASSETS, *estimates.ASSETS, *kpis.ASSETS, *invariants.ASSETS, *monitoring.ASSETS, *runs.ASSETS],
+    asset_checks=[*invariants.CHECKS, *runs.CHECKS],
+    jobs=[*monitoring.JOBS, *runs.JOBS],
+    schedules=[*monitoring.SCHEDULES, *runs.SCHEDULES],
+    sensors=[*runs.SENSORS],
+    resources={
+        "plms": Plms(),
+        DOCUMENTS: Documents(),
+        **intake.resources(),
+        **monitoring.resources(),
+        **runs.resources(),
+    },
     # A step in a process of its own costs two seconds of imports and buys nothing here: the steps share two cores.
     executor=dg.in_process_executor,
 )
