@@ -56,13 +56,17 @@ def _sqlite_url(file: Path) -> str:
     return f"sqlite:///{str(file).replace('%', '%25').replace('?', '%3F')}"
 
 
-def _field(default: Any, unit: str, description: str, *, secret: bool = False, **rules: Any) -> Any:
+def _field(
+    default: Any, unit: str, description: str, *, secret: bool = False, variable: str | None = None, **rules: Any
+) -> Any:
     extra: dict[str, Any] = {"unit": unit, "secret": secret}
+    if variable is not None:
+        extra["variable"] = variable
     return Field(default=default, description=description, json_schema_extra=extra, **rules)
 
 
 class Settings(BaseModel):
-    """All settings, validated and frozen. Field `x` is read from the variable `PLMS_X`."""
+    """All settings, validated and frozen. Field `x` is read from the variable `PLMS_X`, or from one that the guides named."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=False)
 
@@ -101,6 +105,38 @@ class Settings(BaseModel):
     ui_allowed_hosts: str = _field(
         "localhost,127.0.0.1,[::1]", "hosts", "Host names, comma-separated, that the guarded UI answers to."
     )
+    api_host: str = _field("127.0.0.1", "host", "Address that `plms serve` binds.")
+    api_port: int = _field(6100, "port", "Port of `plms serve`.", ge=1, le=65535)
+    api_max_body_bytes: int = _field(
+        2**20, "bytes", "A request to `plms serve` with a larger body is refused (413).", ge=1024, le=2**30
+    )
+    auth: Literal["jwt", "disabled"] = _field(
+        "jwt", "mode", "Who may use the API: bearers of a valid token, or (on a loopback address only) everybody."
+    )
+    jwt_issuer: str = _field("plms", "name", "What claim `iss` of a token must be.", min_length=1)
+    jwt_audience: str = _field("plms-api", "name", "What claim `aud` of a token must hold.", min_length=1)
+    jwt_public_keys: Path | None = _field(
+        None, "path", "JWK set with the RSA keys that verify tokens; default: the keys that `plms token keys` made."
+    )
+    redis_url: str | None = _field(
+        None,
+        "URL",
+        "Redis (server or cluster) that caches finished answers; losing it costs latency only.",
+        secret=True,
+        variable="REDIS_URL",
+    )
+    use_redis: bool | None = _field(None, "flag", "Whether Redis is used; default: when REDIS_URL is set.")
+    idempotency_ttl_seconds: int = _field(
+        86_400,
+        "s",
+        "How long an Idempotency-Key is remembered.",
+        variable="IDEMPOTENCY_TTL_SECONDS",
+        ge=60,
+        le=31 * 86_400,
+    )
+    idempotency_keys: Literal["uuid", "any"] = _field(
+        "uuid", "mode", "What an Idempotency-Key may be: a UUID, or any 8 to 255 visible ASCII characters."
+    )
     min_free_disk_mb: int = _field(1024, "MiB", "`plms doctor` complains below this free space.", ge=0)
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = _field("WARNING", "level", "Log level of `plms`.")
 
@@ -108,6 +144,18 @@ class Settings(BaseModel):
     @classmethod
     def _absolute(cls, value: object) -> Path:
         return _anchored(str(value))
+
+    @field_validator("jwt_public_keys", mode="before")
+    @classmethod
+    def _absolute_or_none(cls, value: object) -> Path | None:
+        return None if value is None else _anchored(str(value))
+
+    @field_validator("redis_url")
+    @classmethod
+    def _known_redis(cls, value: str | None) -> str | None:
+        if value is not None and not value.startswith(("redis://", "rediss://", "unix://")):
+            raise ValueError("must start with redis://, rediss:// or unix://")
+        return value
 
     @field_validator("first_day", mode="before")
     @classmethod
@@ -137,6 +185,11 @@ class Settings(BaseModel):
         return ((field, shown_value(field, str(getattr(self, field) or ""))) for field in type(self).model_fields)
 
     @property
+    def redis_is_used(self) -> bool:
+        """Whether answers are cached in Redis."""
+        return self.redis_url is not None and self.use_redis is not False
+
+    @property
     def artifacts_inbox(self) -> Path:
         """Where artifacts wait for the nightly KPI evaluation."""
         return self.data_dir / "artifacts" / "inbox"
@@ -155,8 +208,10 @@ class SettingRow:
 
 
 def variable_of(field: str) -> str:
-    """The environment variable of a field: `data_dir` → `PLMS_DATA_DIR`."""
-    return PREFIX + field.upper()
+    """The environment variable of a field: `data_dir` → `PLMS_DATA_DIR`; a few keep the name that the guides gave them."""
+    extra = Settings.model_fields[field].json_schema_extra
+    named = extra.get("variable") if isinstance(extra, dict) else None
+    return str(named) if named else PREFIX + field.upper()
 
 
 def is_secret(field: str) -> bool:
@@ -170,13 +225,13 @@ def _given(environ: Mapping[str, str]) -> dict[str, tuple[str, str]]:
     known = {variable_of(field): field for field in Settings.model_fields}
     given: dict[str, tuple[str, str]] = {}
     for variable, raw in environ.items():
-        if not variable.startswith(PREFIX):
-            continue
         base = variable.removesuffix("_FILE")
+        if not variable.startswith(PREFIX) and variable not in known and base not in known:
+            continue
         if variable in known:
             if raw.strip():
                 given[known[variable]] = (raw.strip(), f"environment ({variable})")
-        elif base in known and is_secret(known[base]):
+        elif base != variable and base in known and is_secret(known[base]):
             if raw.strip() and not environ.get(base, "").strip():
                 given[known[base]] = (_secret_file(variable, raw.strip()), f"file ({variable})")
         else:

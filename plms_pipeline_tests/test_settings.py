@@ -57,12 +57,33 @@ def test_values_are_read_and_typed() -> None:
     assert settings.echo_gate == "enforce"
 
 
-@pytest.mark.parametrize("variable", [variable_of(field) for field in Settings.model_fields])
-def test_an_empty_variable_counts_as_unset(variable: str) -> None:
+@pytest.mark.parametrize("field", Settings.model_fields)
+def test_an_empty_variable_counts_as_unset(field: str) -> None:
     """`PLMS_X= plms …` and compose files with `${X:-}` hand over empty texts."""
-    assert load_settings({variable: "", f"{variable}_FILE" if is_secret(variable[5:].lower()) else "X": " "}) == (
-        load_settings({})
-    )
+    variable = variable_of(field)
+    assert load_settings({variable: "", f"{variable}_FILE" if is_secret(field) else "X": " "}) == load_settings({})
+
+
+def test_the_guides_variables_are_read_under_their_own_names(tmp_path: Path) -> None:
+    """The sources documented IDEMPOTENCY_TTL_SECONDS and read it nowhere; scripts that set it expect it to count."""
+    file = tmp_path / "redis"
+    file.write_text(f"redis://:{SECRET}@cache:6379/0\n")
+    settings = load_settings({"IDEMPOTENCY_TTL_SECONDS": "3600", "REDIS_URL_FILE": str(file), "REDIS_PORT": "1"})
+    assert settings.idempotency_ttl_seconds == 3600
+    assert settings.redis_url == f"redis://:{SECRET}@cache:6379/0"
+    assert settings.redis_is_used
+    assert SECRET not in repr(settings)
+    with pytest.raises(BadInput, match="IDEMPOTENCY_TTL_SECONDS='soon' is not valid"):
+        load_settings({"IDEMPOTENCY_TTL_SECONDS": "soon"})
+    with pytest.raises(BadInput, match="PLMS_REDIS_URL is set but no such setting"):
+        load_settings({"PLMS_REDIS_URL": "redis://h"})
+
+
+@pytest.mark.parametrize(("flag", "is_used"), [("", True), ("true", True), ("false", False), ("0", False)])
+def test_redis_is_used_when_it_is_named_unless_it_is_switched_off(flag: str, is_used: bool) -> None:
+    """PLMS_USE_REDIS=true without an address means nothing to connect to, and must not invent localhost."""
+    assert load_settings({"REDIS_URL": "redis://h", "PLMS_USE_REDIS": flag}).redis_is_used is is_used
+    assert not load_settings({"PLMS_USE_REDIS": flag}).redis_is_used
 
 
 @pytest.mark.parametrize(

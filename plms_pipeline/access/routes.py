@@ -1,0 +1,106 @@
+"""What does every route need to know about its application and its caller?
+
+Routes live in every domain and the application above all of them, so what they share stands here, below them: the state
+that the application carries, the dependency that names the scope a route needs, and the types of ids in paths. The check
+reads one header and, for a token seen before, makes one digest; nothing is read from the registry.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Annotated, Any
+
+from fastapi import Depends, Path, Request
+
+from plms_pipeline.access.answers import AnswerCache, NoCache
+from plms_pipeline.access.bearer import Doorkeeper
+from plms_pipeline.access.principals import Principal
+from plms_pipeline.clock import Clock
+from plms_pipeline.errors import Forbidden
+from plms_pipeline.registry.engine import Registry
+from plms_pipeline.settings import Settings
+
+# PostgreSQL's INTEGER: a larger number is no id, and asking for it would be an error of the driver.
+MAX_ID = 2**31 - 1
+ProjectId = Annotated[int, Path(ge=1, le=MAX_ID, description="Id of a project.", examples=[42])]
+RunId = Annotated[
+    str,
+    Path(
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$",
+        description="Id of a run.",
+        examples=["3f2b8c1e-5a49-4f0e-9d55-0a4b6d2f7c11"],
+    ),
+]
+
+
+@dataclass(slots=True)
+class AppState:
+    """What the routes of an application reach the world through; kept in `app.state.plms`.
+
+    Args:
+        settings: validated once.
+        registry: open, at head.
+        clock: what time it is.
+        ids: makes a new unique id (UUID text).
+        door: turns a request's header into a principal.
+        pas: gives the client of PAS (`plms_pipeline.pas.client.PasClient`), one per process.
+        cache: finished idempotent answers.
+        nudge: asks the background loop to settle and dispatch now; returns at once.
+        stopwatch: seconds on a clock that never jumps.
+        extras: what one domain's routes share among themselves, by a name of theirs.
+    """
+
+    settings: Settings
+    registry: Registry
+    clock: Clock
+    ids: Callable[[], str]
+    door: Doorkeeper
+    pas: Callable[[], Any]
+    cache: AnswerCache = field(default_factory=NoCache)
+    nudge: Callable[[], None] = lambda: None
+    stopwatch: Callable[[], float] = lambda: 0.0
+    extras: dict[str, Any] = field(default_factory=dict)
+
+
+def state_of(request: Request) -> AppState:
+    """The state of the application that a request was sent to."""
+    state: AppState = request.app.state.plms
+    return state
+
+
+@dataclass(frozen=True, slots=True)
+class ScopeCheck:
+    """A FastAPI dependency: the caller's principal, who holds `scope`.
+
+    The OpenAPI document finds it among a route's dependencies and says 401, 403 and the scope there.
+    """
+
+    scope: str
+
+    async def __call__(self, request: Request) -> Principal:
+        """The caller.
+
+        Raises:
+            Unauthenticated: nobody we know (401).
+            Forbidden: somebody who may not (403, `Missing scope: …`).
+        """
+        principal = state_of(request).door.principal(request.headers.get("authorization"))
+        # Kept for the audit of a refusal and for the log.
+        request.state.principal = principal
+        if not principal.may(self.scope):
+            raise Forbidden(f"Missing scope: {self.scope}", code="missing_scope")
+        return principal
+
+
+def requires(scope: str) -> Any:
+    """`principal: Annotated[Principal, requires("projects.view")]` in a route: the caller must hold the scope."""
+    return Depends(ScopeCheck(scope))
+
+
+async def body_of(request: Request) -> bytes:
+    """The body of a request, byte for byte; the application has limited its length before."""
+    return await request.body()
+
+
+State = Annotated[AppState, Depends(state_of)]
