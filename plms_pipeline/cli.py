@@ -39,6 +39,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "settings": ("plms_pipeline.monitoring.doctor.commands:settings_app", "Every variable with value and source."),
     "project": ("plms_pipeline.runs.commands:project_app", "Projects: tasks, approval, budget, life."),
     "run": ("plms_pipeline.runs.commands:run_app", "Start runs and see what became of them."),
+    "decide": ("plms_pipeline.decisions.commands:app", "What was decided, by whom and why."),
     "ui": ("plms_pipeline.web.commands:app", "Serve the guarded Dagster UI with its daemon."),
 }
 

@@ -52,6 +52,8 @@ PURE_EXCEPTIONS = {
     "plms_pipeline.web.operations": {"graphql"},
     # The form and mathematics of signed tokens: bytes in, claims out.
     "plms_pipeline.access.tokens": {"jwt"},
+    # The grammar of YAML: text in, nodes with their lines out.
+    "plms_pipeline.runs.plan_document": {"yaml"},
     # The grammar of requirement lines and platform markers.
     "plms_pipeline.monitoring.doctor.lock": {"packaging"},
 }

@@ -1,0 +1,1 @@
+"""Decisions: what a person decided about which bytes, and why. Append-only."""
