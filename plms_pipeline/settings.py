@@ -137,6 +137,23 @@ class Settings(BaseModel):
     idempotency_keys: Literal["uuid", "any"] = _field(
         "uuid", "mode", "What an Idempotency-Key may be: a UUID, or any 8 to 255 visible ASCII characters."
     )
+    pas_url: str = _field(
+        "http://127.0.0.1:6200", "URL", "The executor (PAS) that works the job cards.", pattern=r"^https?://\S+$"
+    )
+    pas_timeout_s: float = _field(
+        10.0, "s", "How long PLMS waits for a connection to the executor, and for each part of an answer.", gt=0, le=300
+    )
+    pas_dialect: Literal["pas", "architect"] = _field(
+        "pas", "mode", "`pas`: runs, then cards (/pas/v1); `architect`: whole runs at once (/pas/architect/submit)."
+    )
+    pas_token: str | None = _field(None, "text", "Bearer token that the executor demands.", secret=True)
+    pas_webhook_secret: str | None = _field(
+        None,
+        "text",
+        "What the executor signs its events with; default: made once in secrets/pas_webhook in the data directory.",
+        secret=True,
+        min_length=16,
+    )
     min_free_disk_mb: int = _field(1024, "MiB", "`plms doctor` complains below this free space.", ge=0)
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = _field("WARNING", "level", "Log level of `plms`.")
 
