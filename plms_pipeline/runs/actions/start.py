@@ -1,0 +1,345 @@
+"""How does a run start, once, however often and by whichever way it is asked for?
+
+One action behind the HTTP endpoint, the Dagster job and the terminal. One transaction reads the project and inserts run,
+tasks, passport, cards, first states, the effects that are asked for, and the answer under its key: there is no moment at
+which one exists without the others, so a crash leaves either a run with its answer or nothing. The prototype looked the key
+up, worked, and stored it afterwards: of twelve parallel requests several started a run.
+
+A cache may know the answer; it is asked before the transaction and told after it, and losing it costs a read.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy.orm import Session
+
+from plms_pipeline.access.actors import Actor
+from plms_pipeline.access.answers import Answer, AnswerCache, NoCache, cache_key
+from plms_pipeline.access.store import record
+from plms_pipeline.clock import Clock
+from plms_pipeline.errors import Conflict, NotFound, Unprocessable
+from plms_pipeline.registry.engine import Registry
+from plms_pipeline.registry.types import canonical_json
+from plms_pipeline.runs import passport as passports
+from plms_pipeline.runs.ids import NewId, card_key
+from plms_pipeline.runs.lifecycle import STARTABLE
+from plms_pipeline.runs.money import cap_of, expected_usd
+from plms_pipeline.runs.passport import Passport, PassportWorld, PlannedTask
+from plms_pipeline.runs.starting import (
+    METHOD,
+    KeyForm,
+    StartAnswer,
+    StartRequest,
+    answer_body,
+    checked_key,
+    passport_path,
+    require_sound,
+)
+from plms_pipeline.runs.store import idempotency, outbox
+from plms_pipeline.runs.store import start as store
+from plms_pipeline.runs.store.idempotency import Unique
+from plms_pipeline.runs.store.transitions import task_subject
+
+RETRY_AFTER_S = 1
+
+
+@dataclass(frozen=True, slots=True)
+class StartPolicy:
+    """How long answers are remembered, and what a key may be."""
+
+    ttl: timedelta = timedelta(hours=24)
+    keys: KeyForm = "uuid"
+
+
+@dataclass(frozen=True, slots=True)
+class _Refused:
+    """A refusal that leaves a fact in the books."""
+
+    error: Conflict
+
+
+class _Raced(Exception):
+    """Another process answered the same key first."""
+
+
+def start_run(
+    registry: Registry,
+    *,
+    clock: Clock,
+    ids: NewId,
+    actor: Actor,
+    request: StartRequest,
+    world: PassportWorld,
+    stopped: str | None,
+    policy: StartPolicy = StartPolicy(),
+    cache: AnswerCache | None = None,
+) -> StartAnswer:
+    """Start a run of a project, or give the answer that the same key was given before.
+
+    Args:
+        actor: who asks; keys are unique per actor.
+        world: code, interpreter and the executor's providers, gathered beforehand.
+        stopped: the reason of the kill switch, or None. A known key is answered all the same: that starts nothing.
+        cache: finished answers; None when there is none.
+
+    Raises:
+        BadInput: no or a malformed key (`invalid_idempotency_key`), an unknown kind (`invalid_run_kind`).
+        NotFound: no such project, or a task that its plan does not hold.
+        Conflict: `killswitch_on`, `not_approved`, `project_held`, `budget_exceeded`, `no_tasks`, `passport_incomplete`,
+            `plan_changed`, or `idempotency_in_progress` (with `retry_after_s`).
+        Unprocessable: the key was used with another body (`idempotency_key_reused`), or a baseline in the sandbox.
+    """
+    key = checked_key(request.key, policy.keys)
+    require_sound(request)
+    unique = Unique(actor.name[:255], METHOD, request.unique_path, key)
+    body_sha256 = request.body_sha256
+    cache = cache or NoCache()
+    cached_under = cache_key(unique.user, unique.method, unique.path, unique.key)
+    known = cache.get(cached_under)
+    if known is not None:
+        return _repeated(unique, body_sha256, known.body_sha256, known.status_code, known.answer)
+
+    def attempt() -> StartAnswer | _Refused:
+        with registry.writing() as session:
+            return _start_in(
+                session, now=clock.now(), ids=ids, actor=actor, request=request, world=world, stopped=stopped,
+                policy=policy, unique=unique, body_sha256=body_sha256,
+            )  # fmt: skip
+
+    answer = _once_more(attempt)
+    if isinstance(answer, _Refused):
+        raise answer.error
+    ttl_s = int(policy.ttl.total_seconds())
+    if not answer.replayed:
+        cache.put(cached_under, Answer(answer.status_code, body_sha256, answer.body), ttl_s=ttl_s)
+    return answer
+
+
+def _once_more(attempt: Callable[[], StartAnswer | _Refused]) -> StartAnswer | _Refused:
+    """Whoever lost the race for a key finds the winner's answer on the second look."""
+    try:
+        return attempt()
+    except _Raced:
+        pass
+    try:
+        return attempt()
+    except _Raced:
+        raise _in_progress() from None
+
+
+def _start_in(
+    session: Session,
+    *,
+    now: datetime,
+    ids: NewId,
+    actor: Actor,
+    request: StartRequest,
+    world: PassportWorld,
+    stopped: str | None,
+    policy: StartPolicy,
+    unique: Unique,
+    body_sha256: str,
+) -> StartAnswer | _Refused:
+    known = idempotency.recall(session, unique)
+    if known is not None and known.expires_at <= now:
+        idempotency.forget(session, known.row_id)
+        known = None
+    if known is not None:
+        if known.answer_text is None and known.body_sha256 == body_sha256:
+            raise _in_progress()
+        answer = json.loads(known.answer_text or "{}")
+        return _repeated(unique, body_sha256, known.body_sha256, known.status_code or 200, answer)
+    if stopped is not None:
+        raise Conflict(f"killswitch_on: nothing starts while the kill switch is on ({stopped}).", code="killswitch_on")
+    facts = store.project_facts(session, request.project_id)
+    plan = _admitted(session, facts, request)
+    assert facts is not None  # noqa: S101 - a missing project was refused
+    run_id = ids()
+    world = _with_last_state(session, world)
+    passport = passports.issue(
+        project_id=request.project_id, run_id=run_id, run_kind=request.run_kind, write_sandbox=request.write_sandbox,
+        plan=plan, world=world, policies={"gates_sha256": passports.sha256_of(store.gates_in_force(session))},
+        started_at=now, parent_run_id=request.parent_run_id,
+    )  # fmt: skip
+    if not passport.is_complete:
+        return _incomplete(session, passport, actor=actor, request=request, now=now)
+    new = _rows(passport, plan, request, run_id=run_id, now=now, actor=actor)
+    body = answer_body(run_id, passport.document["provider_matrix"], [card["card_key"] for card in new.cards])
+    store.insert_run(session, new.run)
+    mine = idempotency.remember(
+        session, unique, body_sha256=body_sha256, status_code=200, answer_text=canonical_json(body), run_id=run_id,
+        now=now, expires_at=now + policy.ttl,
+    )  # fmt: skip
+    if not mine:
+        raise _Raced
+    store.insert_rest(session, new)
+    return StartAnswer(200, body, replayed=False)
+
+
+def _repeated(
+    unique: Unique, body_sha256: str, first_sha256: str, status_code: int, answer: dict[str, Any]
+) -> StartAnswer:
+    if body_sha256 != first_sha256:
+        raise Unprocessable(
+            f"The Idempotency-Key {unique.key} was used for {unique.method} {unique.path} with another body; use a new key for "
+            "another start.",
+            code="idempotency_key_reused",
+        )
+    return StartAnswer(status_code, answer, replayed=True)
+
+
+def _in_progress() -> Conflict:
+    return Conflict(
+        "The same request is being answered right now; repeat it with the same Idempotency-Key.",
+        code="idempotency_in_progress", retry_after_s=RETRY_AFTER_S,
+    )  # fmt: skip
+
+
+def _admitted(session: Session, facts: store.ProjectFacts | None, request: StartRequest) -> list[PlannedTask]:
+    """The tasks that the run will hold, if the project admits one."""
+    if facts is None:
+        raise NotFound(f"Project {request.project_id} not found.", code="project_not_found")
+    if facts.status not in STARTABLE:
+        raise Conflict(
+            f"not_approved: project {facts.project_id} is {facts.status}; a run starts in "
+            f"{', '.join(sorted(STARTABLE))} (`plms project approve {facts.project_id}`).",
+            code="not_approved",
+        )
+    if facts.held is not None:
+        raise Conflict(
+            f"Project {facts.project_id} is paused ({facts.held[:200]}); `plms project resume {facts.project_id}` lifts it.",
+            code="project_held",
+        )
+    plan = _sampled(store.plan_of(session, request.project_id), request)
+    if not plan:
+        raise Conflict(
+            f"Project {facts.project_id} has no task to run; give it a plan (`plms project create --from FILE`).",
+            code="no_tasks",
+        )
+    expected = expected_usd(plan)
+    if facts.budget_usd is not None and facts.spent_usd + expected > facts.budget_usd:
+        raise Conflict(
+            f"budget_exceeded: project {facts.project_id} spent {facts.spent_usd} USD and this run is expected to take "
+            f"{expected} more, of a budget of {facts.budget_usd}; raise it with `plms project budget {facts.project_id}`.",
+            code="budget_exceeded",
+        )
+    if request.expected_prd_sha is not None and passports.prd_sha(plan) != request.expected_prd_sha:
+        raise Conflict(
+            f"The plan of project {facts.project_id} changed while its replay was checked; check it again.",
+            code="plan_changed",
+        )
+    return plan
+
+
+def _sampled(plan: list[PlannedTask], request: StartRequest) -> list[PlannedTask]:
+    """The plan, or the asked-for part of it; a dependency outside that part counts as fulfilled."""
+    wanted = request.tasks
+    if wanted is None:
+        return plan
+    unknown = sorted(wanted - {task.task_id for task in plan})
+    if unknown:
+        raise NotFound(f"Project {request.project_id} plans no task {unknown[0]!r}.", code="task_not_found")
+    return [
+        PlannedTask(
+            task.task_id, task.name, task.description, task.lane_id, task.provider, task.task_kind, task.complexity,
+            tuple(name for name in task.depends_on if name in wanted), task.command, task.payload, task.forecast,
+        )
+        for task in plan if task.task_id in wanted
+    ]  # fmt: skip
+
+
+def _with_last_state(session: Session, world: PassportWorld) -> PassportWorld:
+    """While the executor is away, what it stated last about its providers holds; the snapshot after submission will tell."""
+    if world.providers is not None and world.capabilities is not None:
+        return world
+    text = store.last_provider_state(session)
+    if text is None:
+        return world
+    state = json.loads(text)
+    providers = world.providers if world.providers is not None else state.get("providers")
+    capabilities = world.capabilities if world.capabilities is not None else state.get("capabilities")
+    return PassportWorld(
+        world.git_commit, world.python_version, world.os, providers,
+        None if capabilities is None else tuple(capabilities),
+    )  # fmt: skip
+
+
+def _incomplete(
+    session: Session, passport: Passport, *, actor: Actor, request: StartRequest, now: datetime
+) -> _Refused:
+    """Nothing starts that could not be repeated; that it was tried is a fact that an alert is made from."""
+    missing = list(passport.missing)
+    record(
+        session, at=now, actor=actor, action="run.start", subject=f"project:{request.project_id}",
+        outcome="passport_incomplete", details={"missing": missing, "run_kind": request.run_kind},
+    )  # fmt: skip
+    return _Refused(
+        Conflict(
+            f"The run's passport would lack {', '.join(missing)}, so it could never be repeated; start the executor "
+            "(`plms pas health` says its providers' versions) and run from a git checkout or with PLMS_GIT_COMMIT.",
+            code="passport_incomplete",
+        )
+    )
+
+
+def _rows(
+    passport: Passport, plan: list[PlannedTask], request: StartRequest, *, run_id: str, now: datetime, actor: Actor
+) -> store.NewRun:
+    document = passport.document
+    matrix_text = canonical_json(document["provider_matrix"])
+    kind, project_id = request.run_kind, request.project_id
+    return store.NewRun(
+        run={
+            "run_id": run_id, "project_id": project_id, "status": "QUEUED", "created_at": now, "run_kind": kind,
+            "rehearsal_pct": request.rehearsal_pct, "strata_coverage": request.strata_coverage,
+            "provider_matrix_json": matrix_text, "capability_snapshot": canonical_json(document["capabilities"]),
+            "validation": "pending", "write_sandbox": request.write_sandbox, "passport_sha256": passport.sha256,
+            "source": "plms",
+        },
+        tasks=[
+            {
+                "run_id": run_id, "task_id": task.task_id, "lane_id": task.lane_id, "provider": task.provider,
+                "task_kind": task.task_kind, "complexity": task.complexity, "status": "QUEUED", "validation": "pending",
+                "queued_at": now,
+            }
+            for task in plan
+        ],
+        passport={
+            "run_id": run_id, "passport_json": passport.text, "sha256": passport.sha256,
+            "provider_matrix_json": matrix_text, "env_snapshot_json": canonical_json(document["env"]),
+            "prd_sha": document["prd_sha"], "git_commit": document["env"]["git_commit"], "is_complete": True,
+            "created_at": now,
+        },
+        cards=[
+            {
+                "card_key": card_key(run_id, task.task_id, 1), "run_id": run_id, "task_id": task.task_id, "attempt": 1,
+                "lane_id": task.lane_id, "provider": task.provider, "budget_usd": cap_of(task.forecast),
+                "depends_on_json": list(task.depends_on),
+                "payload_json": {"command": None if task.command is None else list(task.command),
+                                 "task_kind": task.task_kind, "complexity": task.complexity},
+                "state": "WAITING", "created_at": now,
+            }
+            for task in plan
+        ],
+        births=[
+            store.birth("run", run_id, at=now, actor=actor.name),
+            *(store.birth("task", task_subject(run_id, task.task_id), at=now, actor=actor.name) for task in plan),
+        ],
+        effects=[
+            outbox.wanted("passport", run_id, now=now, payload={"path": passport_path(run_id)}),
+            outbox.wanted("start_run", run_id, now=now),
+        ],
+        audit={
+            "at": now, "actor": actor.name[:255], "action": "run.start", "subject": f"run:{run_id}", "outcome": "done",
+            "details_json": {"project_id": project_id, "run_kind": kind, "passport_sha256": passport.sha256},
+        },
+        parent=None if request.parent_run_id is None else {
+            "run_id": run_id, "parent_run_id": request.parent_run_id,
+            "relation": "hotfix" if kind == "hotfix" else "replay",
+        },
+    )  # fmt: skip

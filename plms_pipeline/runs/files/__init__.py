@@ -1,0 +1,1 @@
+"""What does the life of a run read from and write to the file system?"""

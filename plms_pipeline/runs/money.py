@@ -1,0 +1,42 @@
+"""What may one attempt at a planned task cost, and what will it probably cost?
+
+The plan carries a forecast per task. Its cap is the upper end of the 90 % interval of what an attempt spends whatever its end
+(design "Budget"); the expectation is the same forecast's mean. A task without forecast has no cap and counts as nothing: the
+budget of its project still holds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from decimal import Decimal
+from typing import Any
+
+from plms_pipeline.registry.types import to_usd
+from plms_pipeline.runs.passport import PlannedTask
+
+
+def cap_of(forecast: Mapping[str, Any] | None) -> Decimal | None:
+    """The hard cap of a card in USD, or None when nothing is forecast."""
+    return _amount(_spend(forecast), "high", "upper", "hi")
+
+
+def expected_usd(plan: Iterable[PlannedTask]) -> Decimal:
+    """What the tasks are expected to cost together, in USD."""
+    return sum((_amount(_spend(task.forecast), "mean", "median") or Decimal(0) for task in plan), Decimal(0))
+
+
+def _spend(forecast: Mapping[str, Any] | None) -> Mapping[str, Any]:
+    for name in ("spend", "spend_usd", "cost_usd"):
+        found = (forecast or {}).get(name)
+        if isinstance(found, Mapping):
+            inner = found.get("cost_usd")
+            return inner if isinstance(inner, Mapping) else found
+    return {}
+
+
+def _amount(interval: Mapping[str, Any], *names: str) -> Decimal | None:
+    for name in names:
+        value = interval.get(name)
+        if value is not None:
+            return to_usd(value)
+    return None

@@ -1,0 +1,1 @@
+"""What does the life of a run keep alive between two calls?"""

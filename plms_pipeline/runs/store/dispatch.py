@@ -1,0 +1,301 @@
+"""Which runs and cards may go to the executor now, and what became of those that went?
+
+Claims are one UPDATE … RETURNING, so that any number of processes may dispatch at once. The project's row is locked while it
+is decided which of its runs is next: two processes that both saw no active run would otherwise start two.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+from sqlalchemy import and_, cast, exists, func, literal, or_, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.orm import Session
+from sqlalchemy.sql.elements import ColumnElement
+
+from plms_pipeline.registry.tables import (
+    Hold,
+    JobCard,
+    OutboxEvent,
+    Project,
+    ProjectPolicy,
+    ProjectRun,
+    ProviderSnapshot,
+    RunAlias,
+    RunPassport,
+    RunTask,
+)
+from plms_pipeline.runs.dispatching import WaitingCard
+from plms_pipeline.runs.lifecycle import STARTABLE
+from plms_pipeline.runs.store.outbox import Effect, is_due, take
+
+START = "start_run"
+PAS = "pas"
+# SQLite's oldest builds take 999 parameters in a statement.
+_PARAMETERS = 900
+
+
+@dataclass(frozen=True, slots=True)
+class RunFacts:
+    """A run as the executor must be told of it. `executor_id` is its own name for the run where that differs from ours."""
+
+    run_id: str
+    project_id: int
+    project_status: str
+    status: str
+    run_kind: str
+    write_sandbox: bool
+    rehearsal_pct: float | None
+    budget_usd: Decimal | None
+    tasks_total: int
+    passport_sha256: str
+    passport_text: str
+    executor_id: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """A job card as it is decided upon and handed over. `depends_on` are task ids of the same run."""
+
+    card_key: str
+    run_id: str
+    project_id: int
+    task_id: str
+    attempt: int
+    lane_id: int
+    provider: str
+    priority: float
+    budget_usd: Decimal | None
+    depends_on: tuple[str, ...]
+    payload: dict[str, Any]
+    submissions: int
+
+
+def projects_with_due_starts(session: Session, now: datetime, *, limit: int) -> Sequence[int]:
+    """Projects that have a run waiting to be announced, the longest waiting first."""
+    return session.scalars(
+        select(ProjectRun.project_id)
+        .join(OutboxEvent, OutboxEvent.subject_id == ProjectRun.run_id)
+        .where(OutboxEvent.kind == START, *is_due(now), ProjectRun.status == "QUEUED")
+        .group_by(ProjectRun.project_id)
+        .order_by(func.min(OutboxEvent.id))
+        .limit(limit)
+    ).all()
+
+
+def claim_start(
+    session: Session, project_id: int, *, holder: str, now: datetime, lease_until: datetime
+) -> Effect | None:
+    """Take the project's next run, if one may be active besides those that are.
+
+    Active is a run that is RUNNING, or QUEUED with a start that was claimed before: the executor may know of it already.
+    """
+    session.execute(select(Project.id).where(Project.id == project_id).with_for_update())
+    cap = (
+        select(func.coalesce(func.max(ProjectPolicy.max_active_runs), 1))
+        .where(ProjectPolicy.project_id == project_id)
+        .scalar_subquery()
+    )
+    touched = exists().where(
+        OutboxEvent.subject_id == ProjectRun.run_id, OutboxEvent.kind == START, OutboxEvent.attempts > 0
+    )
+    active = (
+        select(func.count())
+        .select_from(ProjectRun)
+        .where(
+            ProjectRun.project_id == project_id,
+            ProjectRun.source == "plms",
+            or_(ProjectRun.status == "RUNNING", and_(ProjectRun.status == "QUEUED", touched)),
+        )
+        .scalar_subquery()
+    )
+    mine = select(ProjectRun.run_id).where(
+        ProjectRun.project_id == project_id,
+        ProjectRun.status == "QUEUED",
+        select(Project.status).where(Project.id == project_id).scalar_subquery().in_(STARTABLE),
+        ~_held("project", literal(str(project_id))),
+        ~_held("run", ProjectRun.run_id),
+    )
+    next_one = (
+        select(OutboxEvent.id)
+        .where(OutboxEvent.kind == START, *is_due(now), OutboxEvent.subject_id.in_(mine))
+        .where(or_(OutboxEvent.attempts > 0, active < cap))
+        .order_by((OutboxEvent.attempts == 0), OutboxEvent.id)
+        .limit(1)
+    )
+    claimed = take(session, next_one, holder=holder, now=now, lease_until=lease_until)
+    return claimed[0] if claimed else None
+
+
+def _held(subject_type: str, subject_id: Any) -> ColumnElement[bool]:
+    return exists().where(Hold.subject_type == subject_type, Hold.subject_id == subject_id, Hold.lifted_at.is_(None))
+
+
+def run_facts(session: Session, run_id: str) -> RunFacts | None:
+    """A run with what its announcement needs; None when there is no such run or it has no passport."""
+    tasks = select(func.count()).select_from(RunTask).where(RunTask.run_id == ProjectRun.run_id).scalar_subquery()
+    alias = (
+        select(func.max(RunAlias.alias))
+        .where(RunAlias.run_id == ProjectRun.run_id, RunAlias.vocabulary == PAS)
+        .scalar_subquery()
+    )
+    row = session.execute(
+        select(
+            ProjectRun.run_id, ProjectRun.project_id, Project.status, ProjectRun.status, ProjectRun.run_kind,
+            ProjectRun.write_sandbox, ProjectRun.rehearsal_pct, Project.budget_cost_usd_max, tasks, RunPassport.sha256,
+            RunPassport.passport_json, alias,
+        )
+        .join(Project, Project.id == ProjectRun.project_id)
+        .join(RunPassport, RunPassport.run_id == ProjectRun.run_id)
+        .where(ProjectRun.run_id == run_id)
+    ).one_or_none()  # fmt: skip
+    return None if row is None else RunFacts(*row)
+
+
+def waiting(session: Session, now: datetime) -> list[WaitingCard]:
+    """Every card that nobody holds, of runs that are RUNNING and neither they, their project nor their lane on hold.
+
+    In plain order: by age of the run, then in the order of its plan. Whether dependencies are fulfilled, the caller decides.
+    """
+    text = Hold.subject_id.type
+    rows = session.execute(
+        select(JobCard.card_key, JobCard.run_id, JobCard.task_id, JobCard.depends_on_json)
+        .join(ProjectRun, ProjectRun.run_id == JobCard.run_id)
+        .join(RunTask, and_(RunTask.run_id == JobCard.run_id, RunTask.task_id == JobCard.task_id))
+        .where(
+            *_free(now),
+            ProjectRun.status == "RUNNING",
+            ~_held("run", ProjectRun.run_id),
+            ~_held("project", cast(ProjectRun.project_id, text)),
+            ~_held("lane", cast(JobCard.lane_id, text)),
+        )
+        .order_by(ProjectRun.id, RunTask.id, JobCard.attempt)
+    )
+    return [WaitingCard(key, run_id, task_id, tuple(depends_on or ())) for key, run_id, task_id, depends_on in rows]
+
+
+def task_states(session: Session, run_ids: Collection[str]) -> dict[str, dict[str, str]]:
+    """Run → task → status."""
+    states: dict[str, dict[str, str]] = {run_id: {} for run_id in run_ids}
+    ordered = sorted(run_ids)
+    for start in range(0, len(ordered), _PARAMETERS):
+        part = ordered[start : start + _PARAMETERS]
+        for run_id, task_id, status in session.execute(
+            select(RunTask.run_id, RunTask.task_id, RunTask.status).where(RunTask.run_id.in_(part))
+        ):
+            states[run_id][task_id] = status
+    return states
+
+
+def claim_card(session: Session, card_key: str, *, holder: str, now: datetime, lease_until: datetime) -> Card | None:
+    """Take one card; None when somebody else has it, or its run is not RUNNING any more."""
+    running = select(ProjectRun.run_id).where(ProjectRun.run_id == JobCard.run_id, ProjectRun.status == "RUNNING")
+    taken = session.execute(
+        update(JobCard)
+        .where(JobCard.card_key == card_key, *_free(now), running.exists())
+        .values(lease_holder=holder, lease_expires_at=lease_until, submissions=JobCard.submissions + 1)
+        .returning(JobCard.card_key)
+        .execution_options(synchronize_session=False)
+    ).scalar_one_or_none()
+    return None if taken is None else _cards(session, JobCard.card_key == taken)[0]
+
+
+def cards_of(session: Session, run_id: str) -> list[Card]:
+    """The cards of a run that wait, in the order of its plan."""
+    return _cards(session, JobCard.run_id == run_id, JobCard.state == "WAITING")
+
+
+def _cards(session: Session, *conditions: ColumnElement[bool]) -> list[Card]:
+    rows = session.execute(
+        select(
+            JobCard.card_key, JobCard.run_id, ProjectRun.project_id, JobCard.task_id, JobCard.attempt, JobCard.lane_id,
+            JobCard.provider, JobCard.priority, JobCard.budget_usd, JobCard.depends_on_json, JobCard.payload_json,
+            JobCard.submissions,
+        )
+        .join(ProjectRun, ProjectRun.run_id == JobCard.run_id)
+        .join(RunTask, and_(RunTask.run_id == JobCard.run_id, RunTask.task_id == JobCard.task_id))
+        .where(*conditions)
+        .order_by(RunTask.id, JobCard.attempt)
+    )  # fmt: skip
+    return [
+        Card(
+            key, run_id, project_id, task_id, attempt, lane_id, provider, priority, budget_usd, tuple(depends_on or ()),
+            dict(payload or {}), submissions,
+        )
+        for key, run_id, project_id, task_id, attempt, lane_id, provider, priority, budget_usd, depends_on, payload,
+        submissions in rows
+    ]  # fmt: skip
+
+
+def card_submitted(session: Session, card_key: str, *, pas_task_id: str, now: datetime) -> bool:
+    """The executor has the card; False when an event ended it before we could say so (the executor's id is kept anyway)."""
+    moved = session.execute(
+        update(JobCard)
+        .where(JobCard.card_key == card_key, JobCard.state == "WAITING")
+        .values(
+            state="SUBMITTED", pas_task_id=pas_task_id, submitted_at=now, lease_holder=None, lease_expires_at=None,
+            last_error=None,
+        )
+        .execution_options(synchronize_session=False)
+    )  # fmt: skip
+    if _count(moved):
+        return True
+    session.execute(
+        update(JobCard)
+        .where(JobCard.card_key == card_key, JobCard.pas_task_id.is_(None))
+        .values(pas_task_id=pas_task_id)
+        .execution_options(synchronize_session=False)
+    )
+    return False
+
+
+def card_released(session: Session, card_key: str, *, not_before: datetime | None, error: str | None) -> None:
+    """The card was not handed over: it waits again, until `not_before` at least."""
+    session.execute(
+        update(JobCard)
+        .where(JobCard.card_key == card_key, JobCard.state == "WAITING")
+        .values(lease_holder=None, lease_expires_at=not_before, last_error=None if error is None else error[:2000])
+        .execution_options(synchronize_session=False)
+    )
+
+
+def card_cancelled(session: Session, card_key: str, *, now: datetime, error: str) -> bool:
+    """The card will never be handed over; False when it was, or had ended."""
+    moved = session.execute(
+        update(JobCard)
+        .where(JobCard.card_key == card_key, JobCard.state == "WAITING")
+        .values(state="CANCELLED", ended_at=now, lease_holder=None, lease_expires_at=None, last_error=error[:2000])
+        .execution_options(synchronize_session=False)
+    )
+    return bool(_count(moved))
+
+
+def keep_alias(session: Session, run_id: str, alias: str, *, now: datetime) -> None:
+    """The executor calls the run by another name."""
+    dialect = postgresql if session.get_bind().dialect.name == "postgresql" else sqlite
+    session.execute(
+        dialect.insert(RunAlias)
+        .values(alias=alias, run_id=run_id, vocabulary=PAS, created_at=now)
+        .on_conflict_do_nothing()
+    )
+
+
+def keep_snapshot(session: Session, row: dict[str, Any]) -> None:
+    """What the executor stated about its providers at one moment of a run; the first statement stands."""
+    dialect = postgresql if session.get_bind().dialect.name == "postgresql" else sqlite
+    session.execute(dialect.insert(ProviderSnapshot).values(row).on_conflict_do_nothing())
+
+
+def _free(now: datetime) -> tuple[ColumnElement[bool], ...]:
+    return (
+        JobCard.state == "WAITING",
+        or_(JobCard.lease_expires_at.is_(None), JobCard.lease_expires_at <= now),
+    )
+
+
+def _count(result: Any) -> int:
+    return int(result.rowcount)

@@ -1,0 +1,127 @@
+"""Which request was answered before, and how?
+
+The row of a finished answer is inserted in the transaction that did the work, so there is no moment at which one exists
+without the other. Work that outlives a request (a canary) puts down an `in_progress` row first and finishes it later.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import delete, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.orm import Session
+
+from plms_pipeline.registry.tables import IdempotencyKey
+
+
+@dataclass(frozen=True, slots=True)
+class Unique:
+    """What makes a request unique."""
+
+    user: str
+    method: str
+    path: str
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class Remembered:
+    """What is known about a request; `answer_text` is None while it is in progress."""
+
+    row_id: int
+    body_sha256: str
+    state: str
+    status_code: int | None
+    answer_text: str | None
+    expires_at: datetime
+
+
+def recall(session: Session, unique: Unique) -> Remembered | None:
+    """The row of a request, expired or not."""
+    row = session.execute(
+        select(
+            IdempotencyKey.id,
+            IdempotencyKey.body_sha256,
+            IdempotencyKey.state,
+            IdempotencyKey.status_code,
+            IdempotencyKey.answer_json,
+            IdempotencyKey.expires_at,
+        ).where(*_is(unique))
+    ).one_or_none()
+    return None if row is None else Remembered(*row)
+
+
+def remember(
+    session: Session,
+    unique: Unique,
+    *,
+    body_sha256: str,
+    status_code: int | None,
+    answer_text: str | None,
+    run_id: str | None,
+    now: datetime,
+    expires_at: datetime,
+) -> bool:
+    """Insert the row of a request (in progress when there is no answer yet); False when another one was faster.
+
+    On PostgreSQL this waits until the faster one has committed or given up.
+    """
+    dialect = postgresql if session.get_bind().dialect.name == "postgresql" else sqlite
+    values: dict[str, Any] = {
+        "user_name": unique.user,
+        "method": unique.method,
+        "path": unique.path,
+        "key": unique.key,
+        "body_sha256": body_sha256,
+        "state": "in_progress" if answer_text is None else "done",
+        "status_code": status_code,
+        "answer_json": answer_text,
+        "run_id": run_id,
+        "created_at": now,
+        "expires_at": expires_at,
+    }
+    insert = dialect.insert(IdempotencyKey).values(values).on_conflict_do_nothing().returning(IdempotencyKey.id)
+    return session.execute(insert).scalar_one_or_none() is not None
+
+
+def finish(session: Session, unique: Unique, *, status_code: int, answer_text: str, run_id: str | None = None) -> bool:
+    """Give the answer of a request that was in progress; False when there was none."""
+    done = session.execute(
+        update(IdempotencyKey)
+        .where(*_is(unique), IdempotencyKey.state == "in_progress")
+        .values(state="done", status_code=status_code, answer_json=answer_text, run_id=run_id)
+        .returning(IdempotencyKey.id)
+        .execution_options(synchronize_session=False)
+    )
+    return done.scalar_one_or_none() is not None
+
+
+def forget(session: Session, row_id: int) -> None:
+    """Remove one row: it has expired, or its work was given up."""
+    session.execute(
+        delete(IdempotencyKey).where(IdempotencyKey.id == row_id).execution_options(synchronize_session=False)
+    )
+
+
+def forget_expired(session: Session, now: datetime, *, limit: int = 500) -> int:
+    """Remove rows whose time is over, at most `limit` of them; how many went."""
+    old = select(IdempotencyKey.id).where(IdempotencyKey.expires_at <= now).order_by(IdempotencyKey.id).limit(limit)
+    gone = session.execute(
+        delete(IdempotencyKey)
+        .where(IdempotencyKey.id.in_(old))
+        .returning(IdempotencyKey.id)
+        .execution_options(synchronize_session=False)
+    )
+    return len(gone.all())
+
+
+def _is(unique: Unique) -> tuple[Any, ...]:
+    return (
+        IdempotencyKey.user_name == unique.user,
+        IdempotencyKey.method == unique.method,
+        IdempotencyKey.path == unique.path,
+        IdempotencyKey.key == unique.key,
+    )

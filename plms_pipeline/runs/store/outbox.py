@@ -1,0 +1,121 @@
+"""Which effects on the outside are asked for and due?
+
+A row is put down in the transaction that wants the effect, claimed with a lease by whoever does it, and is done, or due again
+later. A claim whose holder died is due again when its lease ends; so every effect must bear being done twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import or_, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.orm import Session
+
+from plms_pipeline.registry.tables import OutboxEvent
+
+
+@dataclass(frozen=True, slots=True)
+class Effect:
+    """One effect that was claimed; `attempts` counts this claim."""
+
+    id: int
+    kind: str
+    subject_id: str
+    payload: Any
+    attempts: int
+
+
+def ask(
+    session: Session, kind: str, subject_id: str, *, now: datetime, payload: Any = None, key: str | None = None
+) -> None:
+    """Ask for one effect, once per key; the key is `kind:subject` unless several of a kind concern one subject."""
+    dialect = postgresql if session.get_bind().dialect.name == "postgresql" else sqlite
+    values = wanted(kind, subject_id, now=now, payload=payload, key=key)
+    session.execute(dialect.insert(OutboxEvent).values(values).on_conflict_do_nothing())
+
+
+def wanted(kind: str, subject_id: str, *, now: datetime, payload: Any = None, key: str | None = None) -> dict[str, Any]:
+    """The row of an effect, for an insert of many."""
+    return {
+        "event_key": key or f"{kind}:{subject_id}",
+        "kind": kind,
+        "subject_id": subject_id,
+        "payload_json": payload,
+        "created_at": now,
+        "due_at": now,
+    }
+
+
+def claim(
+    session: Session, kinds: Collection[str], *, holder: str, now: datetime, lease_until: datetime, limit: int
+) -> list[Effect]:
+    """Take up to `limit` due effects of some kinds, oldest first."""
+    due = (
+        select(OutboxEvent.id)
+        .where(OutboxEvent.kind.in_(kinds), *is_due(now))
+        .order_by(OutboxEvent.due_at, OutboxEvent.id)
+        .limit(limit)
+        .with_for_update(skip_locked=True)
+    )
+    return take(session, due, holder=holder, now=now, lease_until=lease_until)
+
+
+def take(session: Session, ids: Any, *, holder: str, now: datetime, lease_until: datetime) -> list[Effect]:
+    """Claim those of `ids` (a subquery or a list) that are still due."""
+    rows = session.execute(
+        update(OutboxEvent)
+        .where(OutboxEvent.id.in_(ids), *is_due(now))
+        .values(lease_holder=holder, lease_expires_at=lease_until, attempts=OutboxEvent.attempts + 1)
+        .returning(
+            OutboxEvent.id, OutboxEvent.kind, OutboxEvent.subject_id, OutboxEvent.payload_json, OutboxEvent.attempts
+        )
+        .execution_options(synchronize_session=False)
+    ).all()
+    return sorted((Effect(*row) for row in rows), key=lambda effect: effect.id)
+
+
+def is_due(now: datetime) -> tuple[Any, ...]:
+    """The conditions under which an effect may be claimed."""
+    return (
+        OutboxEvent.state == "pending",
+        OutboxEvent.due_at <= now,
+        or_(OutboxEvent.lease_expires_at.is_(None), OutboxEvent.lease_expires_at <= now),
+    )
+
+
+def done(session: Session, effect_id: int, *, now: datetime) -> None:
+    """The effect has happened."""
+    _end(session, effect_id, state="done", done_at=now, last_error=None)
+
+
+def failed(session: Session, effect_id: int, *, now: datetime, error: str) -> None:
+    """The effect will never happen."""
+    _end(session, effect_id, state="failed", done_at=now, last_error=error[:2000])
+
+
+def later(session: Session, effect_id: int, *, due_at: datetime, error: str) -> None:
+    """The effect did not happen now: try again at `due_at`."""
+    _end(session, effect_id, due_at=due_at, last_error=error[:2000])
+
+
+def drop(session: Session, kinds: Sequence[str], subject_id: str, *, now: datetime, reason: str) -> None:
+    """Nobody wants the effects any more."""
+    session.execute(
+        update(OutboxEvent)
+        .where(OutboxEvent.kind.in_(kinds), OutboxEvent.subject_id == subject_id, OutboxEvent.state == "pending")
+        .values(state="failed", done_at=now, last_error=reason[:2000])
+        .execution_options(synchronize_session=False)
+    )
+
+
+def _end(session: Session, effect_id: int, **values: Any) -> None:
+    session.execute(
+        update(OutboxEvent)
+        .where(OutboxEvent.id == effect_id, OutboxEvent.state == "pending")
+        .values(lease_holder=None, lease_expires_at=None, **values)
+        .execution_options(synchronize_session=False)
+    )
