@@ -154,6 +154,9 @@ class Settings(BaseModel):
         secret=True,
         min_length=16,
     )
+    git_commit: str | None = _field(
+        None, "commit", "The commit that passports name; default: that of the checkout.", pattern=r"^[0-9a-f]{40,64}$"
+    )
     min_free_disk_mb: int = _field(1024, "MiB", "`plms doctor` complains below this free space.", ge=0)
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = _field("WARNING", "level", "Log level of `plms`.")
 
