@@ -40,6 +40,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "project": ("plms_pipeline.runs.commands:project_app", "Projects: tasks, approval, budget, life."),
     "run": ("plms_pipeline.runs.commands:run_app", "Start runs and see what became of them."),
     "decide": ("plms_pipeline.decisions.commands:app", "What was decided, by whom and why."),
+    "serve": ("plms_pipeline.web.api.commands:app", "Serve the HTTP API; settle and dispatch after each event."),
+    "token": ("plms_pipeline.access.commands:app", "Keys and tokens of the HTTP API."),
     "ui": ("plms_pipeline.web.commands:app", "Serve the guarded Dagster UI with its daemon."),
 }
 

@@ -36,6 +36,10 @@ class AnswerCache(Protocol):
         """Remember an answer for at most `ttl_s` seconds."""
         ...
 
+    def is_up(self) -> bool:
+        """Whether it can remember anything now."""
+        ...
+
 
 class NoCache:
     """The cache of an installation without Redis: it remembers nothing."""
@@ -46,6 +50,10 @@ class NoCache:
 
     def put(self, key: str, answer: Answer, *, ttl_s: int) -> None:
         """Forget it at once."""
+
+    def is_up(self) -> bool:
+        """False."""
+        return False
 
 
 def cache_key(user: str, method: str, path: str, key: str) -> str:

@@ -103,4 +103,9 @@ async def body_of(request: Request) -> bytes:
     return await request.body()
 
 
-State = Annotated[AppState, Depends(state_of)]
+async def _state(request: Request) -> AppState:
+    # A plain function would be sent to a worker thread for every request.
+    return state_of(request)
+
+
+State = Annotated[AppState, Depends(_state)]

@@ -76,7 +76,7 @@ def serve_ui(settings: Settings, options: UiOptions, on_ready: Callable[[UiReady
         VerdictNo: another `plms ui` runs on this data directory (`already_running`).
         Unavailable: the code server did not come up (`code_server_down`).
     """
-    with bound_socket(options.host, options.port) as listener, _interruptible():
+    with bound_socket(options.host, options.port) as listener, interruptible():
         address, port = listener.getsockname()[:2]
         allowed = allowed_hosts(settings, address)
         url = _url(options.host, port)
@@ -119,8 +119,8 @@ def may_open_browser() -> bool:
 
 
 @contextmanager
-def bound_socket(host: str, port: int) -> Iterator[socket.socket]:
-    """A listening TCP socket.
+def bound_socket(host: str, port: int, variable: str = "PLMS_UI_PORT") -> Iterator[socket.socket]:
+    """A listening TCP socket; `variable` is the setting that the error names.
 
     Raises:
         BadInput: `port_in_use`, or `bad_address` when the address or port cannot be bound for another reason.
@@ -140,8 +140,7 @@ def bound_socket(host: str, port: int) -> Iterator[socket.socket]:
         except OSError as error:
             in_use = error.errno in (98, 48)  # EADDRINUSE on Linux and macOS
             raise BadInput(
-                f"Port {port} on {host} is already in use; stop what uses it, or choose another with --port or "
-                "PLMS_UI_PORT."
+                f"Port {port} on {host} is already in use; stop what uses it, or choose another with --port or {variable}."
                 if in_use
                 else f"Port {port} on {host} cannot be opened ({error.strerror}); choose another with --host and --port.",
                 code="port_in_use" if in_use else "bad_address",
@@ -155,7 +154,7 @@ def _url(host: str, port: int) -> str:
 
 
 @contextmanager
-def _interruptible() -> Iterator[None]:
+def interruptible() -> Iterator[None]:
     """SIGTERM ends the block like Ctrl-C does, even when a background shell made us ignore SIGINT."""
 
     def interrupt(_number: int, _frame: FrameType | None) -> None:

@@ -1,0 +1,1 @@
+"""The HTTP application: its routes, errors and OpenAPI document."""

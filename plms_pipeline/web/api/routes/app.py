@@ -1,0 +1,75 @@
+"""Of what is the HTTP application made?
+
+The routes of every domain that has some, the routes about the process itself, one form for errors, and the envelope around
+them all. Everything that touches the world comes in through the state, so that tests build the same application that
+`plms serve` serves.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import APIRouter, FastAPI
+from fastapi.routing import APIRoute
+
+from plms_pipeline import __version__
+from plms_pipeline.access.actions import RefusalBook
+from plms_pipeline.access.routes import AppState
+from plms_pipeline.runs.routes import ROUTERS as RUN_ROUTERS
+from plms_pipeline.web.api.envelope import Envelope, Refusal, Scope
+from plms_pipeline.web.api.metrics import ApiMetrics
+from plms_pipeline.web.api.routes import errors, openapi, ops
+
+DOMAIN_ROUTERS: tuple[APIRouter, ...] = (*RUN_ROUTERS,)
+
+
+class PlmsApi(FastAPI):
+    """FastAPI with our OpenAPI document."""
+
+    documented: tuple[APIRoute, ...] = ()
+
+    def openapi(self) -> dict[str, Any]:
+        """The document, made once."""
+        if self.openapi_schema is None:
+            self.openapi_schema = openapi.document(self, self.documented, __version__)
+        return self.openapi_schema
+
+
+def create_app(state: AppState, extra_routers: tuple[APIRouter, ...] = ()) -> FastAPI:
+    """The application.
+
+    Args:
+        state: kept in `app.state.plms`.
+        extra_routers: further routes, for tests.
+    """
+    app = PlmsApi(
+        title="PLMS Pipeline",
+        version=__version__,
+        # The pages of FastAPI load scripts from elsewhere; the document itself is all that programs need.
+        docs_url=None,
+        redoc_url=None,
+        # A redirect answers before anybody asked who is there, and drops the body of a POST.
+        redirect_slashes=False,
+    )
+    routers = (ops.router, *DOMAIN_ROUTERS, *extra_routers)
+    for router in routers:
+        app.include_router(router)
+    app.documented = tuple(route for router in routers for route in router.routes if isinstance(route, APIRoute))
+    metrics = ApiMetrics((route.path, method) for route in app.documented for method in route.methods or ())
+    app.state.plms = state
+    app.state.metrics = metrics
+    book = RefusalBook(state.registry)
+    errors.install(app, book)
+
+    async def refused(scope: Scope, refusal: Refusal) -> None:
+        await errors.audited_path(scope, refusal, book)
+
+    app.add_middleware(
+        Envelope,
+        ids=state.ids,
+        stopwatch=state.stopwatch,
+        max_body_bytes=state.settings.api_max_body_bytes,
+        observe=metrics.observe,
+        refused=refused,
+    )
+    return app

@@ -1,0 +1,1 @@
+"""`plms serve`: the server and the threads beside it."""
