@@ -1,0 +1,141 @@
+"""Which events came in, and what became of each?
+
+An event is claimed by one UPDATE … RETURNING with a lease, so that two processes never settle the same one at once and what a
+killed process had claimed is due again when its lease ends. Sensors read by state, never by a cursor over ids: on
+PostgreSQL a row with a smaller id may be committed later and would be skipped for ever.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ColumnElement, bindparam, func, or_, select, update
+from sqlalchemy.orm import Session
+
+from plms_pipeline.intake.store.importing import insert_into
+from plms_pipeline.registry.tables import InboxEvent
+
+PENDING = "pending"
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One event as it was claimed; `attempts` counts this claim."""
+
+    id: int
+    event_id: str
+    endpoint: str
+    document: Mapping[str, Any]
+    run_id: str | None
+    task_id: str | None
+    attempt: int | None
+    actor: str
+    received_at: datetime
+    attempts: int
+
+
+def add(session: Session, row: Mapping[str, Any]) -> bool:
+    """Keep one event; False when its id is known."""
+    statement = insert_into(session, InboxEvent).values(**row).on_conflict_do_nothing(index_elements=["event_id"])
+    return session.execute(statement.returning(InboxEvent.id)).first() is not None
+
+
+def body_sha256_of(session: Session, event_id: str) -> str | None:
+    """The digest of the body that came under an event id."""
+    return session.scalar(select(InboxEvent.body_sha256).where(InboxEvent.event_id == event_id))
+
+
+def claim(session: Session, *, holder: str, now: datetime, lease_until: datetime, limit: int) -> list[Event]:
+    """Take up to `limit` events that wait, oldest first."""
+    due = (
+        select(InboxEvent.id)
+        .where(*_is_due(now))
+        .order_by(InboxEvent.received_at, InboxEvent.id)
+        .limit(limit)
+        .with_for_update(skip_locked=True)
+    )
+    rows = session.execute(
+        update(InboxEvent)
+        .where(InboxEvent.id.in_(due), *_is_due(now))
+        .values(lease_holder=holder, lease_expires_at=lease_until, attempts=InboxEvent.attempts + 1)
+        .returning(
+            InboxEvent.id, InboxEvent.event_id, InboxEvent.endpoint, InboxEvent.body_json, InboxEvent.run_id,
+            InboxEvent.task_id, InboxEvent.attempt, InboxEvent.actor, InboxEvent.received_at, InboxEvent.attempts,
+        )
+        .execution_options(synchronize_session=False)
+    )  # fmt: skip
+    return sorted((Event(*row) for row in rows), key=lambda event: (event.received_at, event.id))
+
+
+def held(session: Session, ids: Iterable[int], *, holder: str) -> set[int]:
+    """Those of the events that still wait and are still claimed by `holder`: others were taken over meanwhile."""
+    rows = session.scalars(
+        select(InboxEvent.id)
+        .where(InboxEvent.id.in_(list(ids)), InboxEvent.state == PENDING, InboxEvent.lease_holder == holder)
+        .with_for_update()
+    )
+    return set(rows)
+
+
+def finish(session: Session, outcomes: Sequence[tuple[int, str, str]], *, at: datetime) -> None:
+    """Say what became of claimed events: (id, `settled` | `ignored` | `refused`, one line)."""
+    if not outcomes:
+        return
+    statement = (
+        update(InboxEvent)
+        .where(InboxEvent.id == bindparam("event"), InboxEvent.state == PENDING)
+        .values(
+            state=bindparam("new_state"), outcome=bindparam("said"), settled_at=bindparam("at"),
+            lease_holder=None, lease_expires_at=None,
+        )
+    )  # fmt: skip
+    rows = [
+        {"event": event, "new_state": state, "said": said[:2000], "at": at}
+        for event, state, said in outcomes
+    ]  # fmt: skip
+    session.connection().execute(statement, rows)
+
+
+def put_back(session: Session, ids: Iterable[int], *, due_at: datetime | None, said: str | None) -> None:
+    """Give claimed events back: due at once, or at a moment; `said` remembers why."""
+    session.execute(
+        update(InboxEvent)
+        .where(InboxEvent.id.in_(list(ids)), InboxEvent.state == PENDING)
+        .values(lease_holder=None, lease_expires_at=due_at, outcome=said[:2000] if said else None)
+        .execution_options(synchronize_session=False)
+    )
+
+
+def extend(session: Session, ids: Iterable[int], *, holder: str, lease_until: datetime) -> None:
+    """Keep claimed events for longer."""
+    session.execute(
+        update(InboxEvent)
+        .where(InboxEvent.id.in_(list(ids)), InboxEvent.state == PENDING, InboxEvent.lease_holder == holder)
+        .values(lease_expires_at=lease_until)
+        .execution_options(synchronize_session=False)
+    )
+
+
+def count_due(session: Session, *, now: datetime) -> int:
+    """How many events wait for somebody to settle them."""
+    return int(session.scalar(select(func.count()).select_from(InboxEvent).where(*_is_due(now))) or 0)
+
+
+def pending_runs(session: Session) -> set[str]:
+    """The runs (or other names of runs) that an event waits for."""
+    rows = session.scalars(select(InboxEvent.run_id).where(InboxEvent.state == PENDING).distinct())
+    return {run_id for run_id in rows if run_id is not None}
+
+
+def depth(session: Session) -> dict[str, int]:
+    """How many events stand in each state."""
+    rows = session.execute(select(InboxEvent.state, func.count()).group_by(InboxEvent.state))
+    return {str(state): int(n) for state, n in rows}
+
+
+def _is_due(now: datetime) -> tuple[ColumnElement[bool], ...]:
+    free = or_(InboxEvent.lease_expires_at.is_(None), InboxEvent.lease_expires_at <= now)
+    return InboxEvent.state == PENDING, free
