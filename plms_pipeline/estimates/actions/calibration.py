@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import Any, Final
 
+from sqlalchemy.orm import Session
+
 from plms_pipeline.clock import Clock
 from plms_pipeline.estimates.actions.believing import beliefs_at, stale_days
 from plms_pipeline.estimates.adaptive import Correction
@@ -171,26 +173,43 @@ def write_priors(
         beliefs = beliefs_at(session, as_of, alpha=alpha)
         held = kept.corrections(session, on=as_of.date())
     priors = priors_of(beliefs)
-    bodies = {prior.key: canonical_json(prior.body) for prior in priors}
-    hashes = {key: hashlib.sha256(body.encode()).hexdigest() for key, body in bodies.items()}
     with registry.writing() as session:
         kept.hold_lock(session)
-        latest = kept.latest_versions(session)
-        rows = []
-        for prior in priors:
-            known = latest.get(prior.key)
-            if known and (known.priors_hash == hashes[prior.key] or known.as_of > as_of):
-                continue
-            rows.append(
-                _row_of(prior, errors or {})
-                | {
-                    "version": known.version + 1 if known else 1, "created_at": clock.now(), "as_of": as_of,
-                    "priors_hash": hashes[prior.key], "priors_json": bodies[prior.key],
-                    "source_digest": beliefs.source_digest,
-                }
-            )  # fmt: skip
-        kept.add_versions(session, rows)
-    return Versions(priors, held, len(rows))
+        written = append_versions(session, priors, beliefs, as_of=as_of, now=clock.now(), errors=errors)
+    return Versions(priors, held, written)
+
+
+def append_versions(
+    session: Session,
+    priors: Sequence[Prior],
+    beliefs: Beliefs,
+    *,
+    as_of: datetime,
+    now: datetime,
+    errors: Mapping[str, Any] | None = None,
+) -> int:
+    """Append a version for every prior whose numbers differ from its newest one; the caller holds the lock of estimates.
+
+    Returns how many were written. A prior whose newest version speaks of a later instant stays as it is.
+    """
+    latest = kept.latest_versions(session)
+    rows = []
+    for prior in priors:
+        body = canonical_json(prior.body)
+        digest = hashlib.sha256(body.encode()).hexdigest()
+        known = latest.get(prior.key)
+        if known and (known.priors_hash == digest or known.as_of > as_of):
+            continue
+        rows.append(
+            _row_of(prior, errors or {})
+            | {
+                "version": known.version + 1 if known else 1, "created_at": now, "as_of": as_of,
+                "priors_hash": digest, "priors_json": body, "source_digest": beliefs.source_digest,
+            }
+            | ({} if errors is not None or known is None else known.errors)
+        )  # fmt: skip
+    kept.add_versions(session, rows)
+    return len(rows)
 
 
 def _row_of(prior: Prior, errors: Mapping[str, Any]) -> dict[str, Any]:

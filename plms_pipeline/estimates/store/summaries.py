@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import date
+from datetime import date, datetime
 from typing import Any, Final, NamedTuple, cast
 
 from sqlalchemy import CursorResult, delete, func, insert, select, text, update
@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from plms_pipeline.estimates.adaptive import Correction
 from plms_pipeline.estimates.beliefs import DayFact
-from plms_pipeline.measures import Basis, Measure
+from plms_pipeline.measures import MEASURES, Basis, Measure
 from plms_pipeline.registry.tables import DaySummary, EstimateVersion, IntervalCorrection, ReceiptDay
 
 LOCK: Final = 0x504C4D45
@@ -49,6 +49,10 @@ class Latest(NamedTuple):
     version: int
     priors_hash: str
     as_of: Any
+    errors: dict[str, Any]
+
+
+_ERRORS: Final = tuple(f"mean_absolute_error_{measure}" for measure in MEASURES)
 
 
 def latest_versions(session: Session) -> dict[tuple[int | None, str, str], Latest]:
@@ -61,10 +65,18 @@ def latest_versions(session: Session) -> dict[tuple[int | None, str, str], Lates
     )
     columns = (
         EstimateVersion.lane_id, EstimateVersion.provider_name, EstimateVersion.basis, EstimateVersion.version,
-        EstimateVersion.priors_hash, EstimateVersion.as_of,
+        EstimateVersion.priors_hash, EstimateVersion.as_of, *(getattr(EstimateVersion, name) for name in _ERRORS),
     )  # fmt: skip
     rows = session.execute(select(*columns).join(newest, newest.c.id == EstimateVersion.id))
-    return {(row[0], row[1], row[2]): Latest(row[3], row[4], row[5]) for row in rows}
+    return {
+        (row[0], row[1], row[2]): Latest(row[3], row[4], row[5], dict(zip(_ERRORS, row[6:], strict=True)))
+        for row in rows
+    }
+
+
+def newest_instant(session: Session) -> datetime | None:
+    """The latest instant that any version of a prior speaks of."""
+    return session.scalar(select(func.max(EstimateVersion.as_of)).where(EstimateVersion.project_id.is_(None)))
 
 
 def add_versions(session: Session, rows: Sequence[Mapping[str, Any]]) -> None:

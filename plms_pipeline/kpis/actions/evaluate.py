@@ -131,6 +131,14 @@ def _agreed(what: str, asked: str | None, stated: str | None) -> str | None:
 
 def evaluate_snapshot(taken: Snapshot, manifest: Manifest, asked: Asked, *, name: str, world: World) -> Evaluation:
     """Measure, judge and record what was asked of an artifact."""
+    evaluation = judge_snapshot(taken, manifest, asked, name=name, world=world)
+    with world.registry.writing() as session:
+        receipts.insert(session, rows_of(evaluation))
+    return evaluation
+
+
+def judge_snapshot(taken: Snapshot, manifest: Manifest, asked: Asked, *, name: str, world: World) -> Evaluation:
+    """Measure and judge what was asked of an artifact, and keep the evidence as files; the caller records the rows."""
     bench = Bench(taken, manifest, world)
     evaluation_id = world.new_id()
     measured = {gate.kpi: measure(bench, gate.kpi) for gate in asked.gates}
@@ -157,12 +165,11 @@ def evaluate_snapshot(taken: Snapshot, manifest: Manifest, asked: Asked, *, name
         measured_at=world.clock.now(),
     )
     write_receipt(folder / RECEIPT, evaluation.as_json())
-    with world.registry.writing() as session:
-        receipts.insert(session, _rows(evaluation))
     return evaluation
 
 
-def _rows(evaluation: Evaluation) -> list[KpiReceipt]:
+def rows_of(evaluation: Evaluation) -> list[KpiReceipt]:
+    """The rows of `kpi_receipts` that record an evaluation."""
     return [
         KpiReceipt(
             evaluation_id=evaluation.evaluation_id,

@@ -24,6 +24,7 @@ from plms_pipeline.registry.tables import (
     ProjectRun,
     RunTask,
     TaskEstimate,
+    TaskPlan,
 )
 
 
@@ -95,8 +96,14 @@ def task_facts(session: Session, task_id: str | None, run_id: str | None) -> Tas
         if task_id.isascii() and task_id.isdigit() and len(task_id) < 10
         else None
     )
-    if planned is not None and run is not None and planned.project_id != run.project_id:
-        planned = None
+    if run is not None:
+        # In a run a task goes by the name that its plan gives it, which may well be a number.
+        named = session.scalar(
+            select(TaskEstimate)
+            .join(TaskPlan, TaskPlan.task_estimate_id == TaskEstimate.id)
+            .where(TaskPlan.project_id == run.project_id, TaskPlan.task_key == task_id)
+        )
+        planned = named or (planned if planned is not None and planned.project_id == run.project_id else None)
     lane_id = None
     if run is not None:
         lane_id = session.scalar(
@@ -138,6 +145,19 @@ def last_evaluation(
     return session.scalars(
         select(KpiReceipt).where(KpiReceipt.evaluation_id == newest.evaluation_id).order_by(KpiReceipt.kpi_name)
     ).all()
+
+
+def earlier_judgement(session: Session, *, artifact_sha256: str, gates_sha256: str) -> Sequence[KpiReceipt]:
+    """The receipts of the newest evaluation of these bytes against these gates, whatever the artifact was called."""
+    newest = (
+        select(KpiReceipt.evaluation_id)
+        .where(KpiReceipt.artifact_sha256 == artifact_sha256, KpiReceipt.gates_sha256 == gates_sha256)
+        .order_by(KpiReceipt.id.desc())
+        .limit(1)
+        .scalar_subquery()
+    )
+    rows = session.scalars(select(KpiReceipt).where(KpiReceipt.evaluation_id == newest).order_by(KpiReceipt.kpi_name))
+    return rows.all()
 
 
 def pass_rates(session: Session) -> list[PassRate]:
