@@ -42,6 +42,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "decide": ("plms_pipeline.decisions.commands:app", "What was decided, by whom and why."),
     "serve": ("plms_pipeline.web.api.commands:app", "Serve the HTTP API; settle and dispatch after each event."),
     "token": ("plms_pipeline.access.commands:app", "Keys and tokens of the HTTP API."),
+    "pas": ("plms_pipeline.pas.commands:app", "The executor: its health, its runs, and a reference one to serve."),
     "ui": ("plms_pipeline.web.commands:app", "Serve the guarded Dagster UI with its daemon."),
 }
 

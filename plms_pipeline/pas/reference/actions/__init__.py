@@ -1,0 +1,1 @@
+"""What the reference executor does: runs, cards, work, and what it tells."""
