@@ -73,7 +73,7 @@ def listed(
     return [_decided(row) for row in rows]
 
 
-def _about(kind: str, subject_type: str, subject_id: str) -> Select[tuple[Any]]:
+def _about(kind: str, subject_type: str, subject_id: str) -> Select[Any]:
     return select(Decision).where(
         Decision.kind == kind, Decision.subject_type == subject_type, Decision.subject_id == subject_id
     )
