@@ -25,6 +25,11 @@ def expected_usd(plan: Iterable[PlannedTask]) -> Decimal:
     return sum((_amount(_spend(task.forecast), "mean", "median") or Decimal(0) for task in plan), Decimal(0))
 
 
+def shown(amount: Decimal) -> str:
+    """An amount as people write it: no more zeros than needed, never an exponent."""
+    return f"{amount.normalize():f}"
+
+
 def _spend(forecast: Mapping[str, Any] | None) -> Mapping[str, Any]:
     for name in ("spend", "spend_usd", "cost_usd"):
         found = (forecast or {}).get(name)

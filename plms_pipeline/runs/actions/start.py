@@ -28,7 +28,7 @@ from plms_pipeline.registry.types import canonical_json
 from plms_pipeline.runs import passport as passports
 from plms_pipeline.runs.ids import NewId, card_key
 from plms_pipeline.runs.lifecycle import STARTABLE
-from plms_pipeline.runs.money import cap_of, expected_usd
+from plms_pipeline.runs.money import cap_of, expected_usd, shown
 from plms_pipeline.runs.passport import Passport, PassportWorld, PlannedTask
 from plms_pipeline.runs.starting import (
     METHOD,
@@ -224,8 +224,9 @@ def _admitted(session: Session, facts: store.ProjectFacts | None, request: Start
     expected = expected_usd(plan)
     if facts.budget_usd is not None and facts.spent_usd + expected > facts.budget_usd:
         raise Conflict(
-            f"budget_exceeded: project {facts.project_id} spent {facts.spent_usd} USD and this run is expected to take "
-            f"{expected} more, of a budget of {facts.budget_usd}; raise it with `plms project budget {facts.project_id}`.",
+            f"budget_exceeded: project {facts.project_id} spent {shown(facts.spent_usd)} USD and this run is expected to take "
+            f"{shown(expected)} more, of a budget of {shown(facts.budget_usd)}; `plms project budget "
+            f"{facts.project_id}` raises it.",
             code="budget_exceeded",
         )
     if request.expected_prd_sha is not None and passports.prd_sha(plan) != request.expected_prd_sha:

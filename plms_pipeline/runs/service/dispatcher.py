@@ -1,0 +1,65 @@
+"""What does a process that dispatches hold in its hands?
+
+Client, registry, clock, the name of the process and the data directory, put together once: for the thread of `plms serve`,
+for a Dagster op, for a command that waits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from plms_pipeline.clock import Clock
+from plms_pipeline.pas.client import PasClient
+from plms_pipeline.registry.engine import Registry
+from plms_pipeline.runs.actions.dispatch import DispatchResult, dispatch_due
+from plms_pipeline.runs.actions.passports import restore_copies, write_due
+from plms_pipeline.runs.files.killswitch import stop_reason
+from plms_pipeline.runs.files.passports import write_copy
+from plms_pipeline.runs.process import lease_holder
+from plms_pipeline.settings import Settings
+
+
+class Dispatcher:
+    """Ticks: each hands over what is due and writes the copies of passports; may be called by any number of threads.
+
+    Args:
+        settings: of this process.
+        registry: open, at head.
+        clock: what time it is.
+        pas: gives the client of the executor.
+    """
+
+    def __init__(self, settings: Settings, registry: Registry, clock: Clock, pas: Callable[[], PasClient]) -> None:
+        self._settings, self._registry, self._clock, self._pas = settings, registry, clock, pas
+        self._holder = lease_holder()
+
+    def tick(self) -> DispatchResult:
+        """Do what is due now.
+
+        Raises:
+            Unavailable: the registry is away.
+        """
+        self.write_copies()
+        return dispatch_due(
+            self._registry,
+            clock=self._clock,
+            pas=self._pas(),
+            holder=self._holder,
+            data_dir=str(self._settings.data_dir),
+            stopped=self.stopped,
+        )
+
+    def stopped(self) -> str | None:
+        """The reason of the kill switch, or None."""
+        return stop_reason(self._settings.data_dir)
+
+    def write_copies(self) -> int:
+        """Write the copies of passports that were asked for; how many."""
+        return write_due(self._registry, clock=self._clock, holder=self._holder, write=self._write)
+
+    def restore_copies(self) -> list[str]:
+        """Write the newest runs' copies that are missing or differ; their runs."""
+        return restore_copies(self._registry, write=self._write)
+
+    def _write(self, run_id: str, text: str) -> bool:
+        return write_copy(self._settings.data_dir, run_id, text)
