@@ -1,7 +1,7 @@
 """What may one attempt at a planned task cost, and what will it probably cost?
 
 The plan carries a forecast per task. Its cap is the upper end of the 90 % interval of what an attempt spends whatever its end
-(design "Budget"); the expectation is the same forecast's mean. A task without forecast has no cap and counts as nothing: the
+(design "Budget"); the expectation is the same forecast's median. A task without forecast has no cap and counts as nothing: the
 budget of its project still holds.
 """
 
@@ -22,7 +22,7 @@ def cap_of(forecast: Mapping[str, Any] | None) -> Decimal | None:
 
 def expected_usd(plan: Iterable[PlannedTask]) -> Decimal:
     """What the tasks are expected to cost together, in USD."""
-    return sum((_amount(_spend(task.forecast), "mean", "median") or Decimal(0) for task in plan), Decimal(0))
+    return sum((_amount(_spend(task.forecast), "median", "mean") or Decimal(0) for task in plan), Decimal(0))
 
 
 def shown(amount: Decimal) -> str:

@@ -54,8 +54,15 @@ class StartRequest:
 
     @property
     def body_sha256(self) -> str:
-        """The digest of the body in canonical form."""
-        return sha256_of(dict(self.body))
+        """The digest of the body in canonical form.
+
+        Raises:
+            Unprocessable: it holds a number that JSON does not know (`NaN`, `Infinity`).
+        """
+        try:
+            return sha256_of(dict(self.body))
+        except ValueError:
+            raise Unprocessable("The body holds NaN or Infinity, which is no JSON.", code="not_json") from None
 
 
 @dataclass(frozen=True, slots=True)

@@ -222,7 +222,7 @@ def test_a_project_on_hold_starts_nothing(registry: Registry, clock: Clock) -> N
 
 def test_a_run_that_the_budget_cannot_bear_does_not_start(registry: Registry, clock: Clock) -> None:
     """A budget that only stops runs after they spent it is a report, not a budget."""
-    forecast = {"spend": {"cost_usd": {"mean": 0.3, "low": 0.1, "high": 0.5}}}
+    forecast = {"spend": {"cost_usd": {"median": 0.3, "low": 0.1, "high": 0.5}}}
     planned_project(registry, budget_usd=Decimal("1.19"), forecast=forecast)
     with pytest.raises(Conflict) as refused:
         started(registry, clock)

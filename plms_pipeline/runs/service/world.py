@@ -89,6 +89,15 @@ class Worlds:
             capabilities=None if stated is None else stated.capabilities,
         )
 
+    def at_hand(self) -> PassportWorld:
+        """What is known now; the executor is asked only by the first who wants to know, or when it was away until now.
+
+        Whoever works in the background calls `refresh`, so that no request waits for it.
+        """
+        if self._stated is None and self.is_stale:
+            self.refresh()
+        return self.now()
+
     def gathered(self) -> PassportWorld:
         """What is known now, after asking the executor if that is due."""
         if self.is_stale:

@@ -1,0 +1,141 @@
+"""How is a run started over HTTP?
+
+The endpoint of the sources, with their field names: `Idempotency-Key` names the start, a repetition gets the same answer with
+`Idempotent-Replay: true`. The answer is given once the run is durable; handing it to the executor is the business of the
+thread that this nudges.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Annotated, Any, Final
+
+from fastapi import APIRouter, Header
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel, ConfigDict, Field
+
+from plms_pipeline.access.principals import Principal
+from plms_pipeline.access.routes import AppState, ProjectId, State, requires
+from plms_pipeline.registry.tables.vocabulary import RUN_KINDS
+from plms_pipeline.runs.actions.start import StartPolicy, start_run
+from plms_pipeline.runs.files.killswitch import stop_reason
+from plms_pipeline.runs.service.world import Worlds
+from plms_pipeline.runs.starting import StartRequest
+
+router = APIRouter(tags=["runs"])
+KEY_HEADER: Final = "Idempotency-Key"
+REPLAY_HEADER: Final = "Idempotent-Replay"
+_WORLDS: Final = "runs.worlds"
+_RUN_ID: Final = "3f2b8c1e-5a49-4f0e-9d55-0a4b6d2f7c11"
+
+
+class StartBody(BaseModel):
+    """What to start. Fields that are not named here are ignored, but belong to what a repetition must repeat."""
+
+    model_config = ConfigDict(
+        extra="allow",
+        json_schema_extra={
+            "examples": [{"run_kind": "baseline", "write_sandbox": False}],
+            # A baseline never runs in the sandbox.
+            "anyOf": [
+                {"properties": {"write_sandbox": {"const": False}}},
+                {"properties": {"run_kind": {"enum": ["rehearsal", "replay", "hotfix"]}}, "required": ["run_kind"]},
+            ],
+        },
+    )
+
+    run_kind: str = Field(
+        "baseline",
+        description="What the run is for.",
+        json_schema_extra={"enum": list(RUN_KINDS)},
+        examples=["baseline"],
+    )
+    write_sandbox: bool = Field(False, description="Whether its writes are suppressed.", strict=True)
+
+
+class Started(BaseModel):
+    """A run was started."""
+
+    status: str = Field(
+        description="Always `executing`, the sources' word for a run that was started.", examples=["executing"]
+    )
+    run_id: str = Field(description="The run.", examples=[_RUN_ID])
+    provider_matrix: dict[str, str] = Field(
+        description="Which version of which provider works on it.", examples=[{"openai/gpt-4": "gpt-4-0613"}]
+    )
+    replay_passport_path: str = Field(
+        description="Where the copy of its passport lies, below the data directory.",
+        examples=[f"artifacts/{_RUN_ID}/passport.json"],
+    )
+    pas_job_cards: list[str] = Field(
+        description="The keys of its job cards, in the order of the plan.",
+        examples=[["5b1c54d8-3a6c-5f5c-8a0c-1f0a6b9d7e21"]],
+    )
+
+
+_KEY_PARAMETER: Final = {
+    "name": KEY_HEADER,
+    "in": "header",
+    "required": True,
+    "description": "Names this start: a UUID, new for each start, the same when one is repeated.",
+    "schema": {
+        "type": "string",
+        "format": "uuid",
+        "pattern": "^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$",
+    },
+    "example": "7d9f3f0e-1111-4222-8333-444455556666",
+}
+_REPLAY: Final = {
+    "description": "`true` when the same start was answered before: no second run was started.",
+    "schema": {"type": "string", "enum": ["true", "false"]},
+}
+
+
+def worlds_of(state: AppState) -> Worlds:
+    """What this process knows about the world; one for all requests."""
+    found = state.extras.get(_WORLDS)
+    if found is None:
+        found = state.extras.setdefault(_WORLDS, Worlds(state.settings, state.pas))
+    worlds: Worlds = found
+    return worlds
+
+
+@router.post(
+    "/api/projects/{project_id}/start",
+    response_model=Started,
+    responses={200: {"headers": {REPLAY_HEADER: _REPLAY}}},
+    openapi_extra={"parameters": [_KEY_PARAMETER]},
+    summary="Start a run of a project",
+)
+def start(
+    project_id: ProjectId,
+    body: StartBody,
+    state: State,
+    principal: Annotated[Principal, requires("projects.start")],
+    idempotency_key: Annotated[str | None, Header(alias=KEY_HEADER, include_in_schema=False)] = None,
+) -> JSONResponse:
+    """Start a run, once per key.
+
+    The run waits for its turn (`max_active_runs` of its project) and is handed to the executor from then on. Refused with 409:
+    `not_approved`, `project_held`, `budget_exceeded`, `no_tasks`, `killswitch_on`, `passport_incomplete`, and, with
+    Retry-After, `idempotency_in_progress`; with 422 `idempotency_key_reused` when the key was used with another body.
+    """
+    settings = state.settings
+    told: dict[str, Any] = body.model_dump(exclude_unset=True)
+    answer = start_run(
+        state.registry,
+        clock=state.clock,
+        ids=state.ids,
+        actor=principal.actor,
+        request=StartRequest(
+            project_id, idempotency_key, run_kind=body.run_kind, write_sandbox=body.write_sandbox, body=told
+        ),
+        world=worlds_of(state).at_hand(),
+        stopped=stop_reason(settings.data_dir),
+        policy=StartPolicy(timedelta(seconds=settings.idempotency_ttl_seconds), settings.idempotency_keys),
+        cache=state.cache,
+    )
+    if not answer.replayed:
+        state.nudge()
+    headers = {REPLAY_HEADER: "true" if answer.replayed else "false"}
+    return JSONResponse(answer.body, status_code=answer.status_code, headers=headers)
