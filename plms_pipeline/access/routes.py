@@ -7,11 +7,13 @@ reads one header and, for a token seen before, makes one digest; nothing is read
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Annotated, Any
 
 from fastapi import Depends, Path, Request
+from pydantic import BeforeValidator
 
 from plms_pipeline.access.answers import AnswerCache, NoCache
 from plms_pipeline.access.bearer import Doorkeeper
@@ -23,7 +25,19 @@ from plms_pipeline.settings import Settings
 
 # PostgreSQL's INTEGER: a larger number is no id, and asking for it would be an error of the driver.
 MAX_ID = 2**31 - 1
-ProjectId = Annotated[int, Path(ge=1, le=MAX_ID, description="Id of a project.", examples=[42])]
+_CANONICAL = re.compile(r"[1-9][0-9]{0,9}", re.ASCII)
+
+
+def _canonical(written: object) -> object:
+    """An id has one spelling: pydantic also reads "+1", "1.0" and "1_0", and two spellings are two idempotency keys."""
+    if isinstance(written, str) and not _CANONICAL.fullmatch(written):
+        raise ValueError("an id is written with digits only, the first one not 0")
+    return written
+
+
+ProjectId = Annotated[
+    int, BeforeValidator(_canonical), Path(ge=1, le=MAX_ID, description="Id of a project.", examples=[42])
+]
 RunId = Annotated[
     str,
     Path(

@@ -32,7 +32,7 @@ _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{8,128}")
 _SUSPICIOUS = re.compile(rb"%(2f|5c|2e|25|[01][0-9a-f]|7f)|\\|//", re.IGNORECASE)
 _DOT_SEGMENTS = re.compile(r"(^|/)\.{1,2}(/|$)")
 # In JSON these are the only ways to write what PostgreSQL or UTF-8 cannot store; both are rare enough to look closer.
-_UNSTORABLE_HINT = re.compile(rb"\\u(0000|d[89ab])", re.IGNORECASE)
+_UNSTORABLE_HINT = re.compile(rb"\\u(0000|d[89a-f])", re.IGNORECASE)
 _log = logging.getLogger(__name__)
 
 
