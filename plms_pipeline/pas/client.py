@@ -174,6 +174,7 @@ class PasClient:
                 raise PasUnavailable(
                     f"the executor answers to run {start.run_id} with another run; with PLMS_PAS_DIALECT=architect it may.",
                     code="pas_bad_answer",
+                    is_ambiguous=True,
                 )
             return accepted
         whole = ArchitectSubmission(**start.model_dump(exclude={"tasks_total"}), tasks=tuple(cards))
