@@ -25,6 +25,8 @@ from plms_pipeline.runs.plan_graph import cycle, topological
 
 MAX_TASKS: Final = 10_000
 MAX_DEPENDENCIES: Final = 200
+# The sources' name for the echo that a lane's work should reach.
+ECHO_TERM: Final = "min_echo_cos"
 PROJECT_FIELDS: Final = (
     "name", "description", "tags", "owner", "budget", "breach_policy", "min_echo_cos", "gates", "provider",
     "max_active_runs", "max_attempts", "tasks",
@@ -82,6 +84,19 @@ class Terms:
     suggest: Suggest
 
 
+def read_gates(root: Item, name: str, terms: Terms) -> dict[str, Any]:
+    """What a project asks of lanes beyond their own gates: lane id (as text) → KPI → operator → threshold.
+
+    Raises:
+        BadPlan: an unknown lane, or gates that are looser than the lane's or cannot be judged.
+    """
+    findings = Findings()
+    found = _lane_terms(root, terms, findings)
+    if findings.problems:
+        raise BadPlan(name, findings.problems)
+    return {str(lane): asked.as_json() for lane, asked in sorted(found.items())}
+
+
 def text_of_task(name: str, description: str | None, kind: str | None) -> str:
     """The words by which a task's lane is judged, when it is planned and when corrections are learnt alike."""
     return " ".join(part for part in (name, description, kind) if part)
@@ -99,7 +114,7 @@ def read_plan(root: Item, name: str, terms: Terms) -> ProjectPlan:
     findings = Findings()
     reader = Reader(root, "a project", PROJECT_FIELDS, findings)
     budget = reader.part("budget", "a budget", ("usd", "tokens"))
-    gates = _project_gates(reader.item("gates"), terms, findings)
+    asked = _lane_terms(reader.item("gates"), terms, findings)
     plan = ProjectPlan(
         name=reader.line("name", 200, required=True) or "",
         description=reader.text("description", 20_000),
@@ -109,13 +124,13 @@ def read_plan(root: Item, name: str, terms: Terms) -> ProjectPlan:
         budget_tokens=budget.whole("tokens", 0, 2**31 - 1) if budget else None,
         breach_policy=reader.choice("breach_policy", BREACH_POLICIES) or "pause",
         min_echo_cos=_or(reader.fraction("min_echo_cos"), 0.82),
-        gates={str(lane): _json_of(found) for lane, found in sorted(gates.items())},
+        gates={str(lane): found.as_json() for lane, found in sorted(asked.items())},
         max_active_runs=reader.whole("max_active_runs", 1, 100) or 1,
         max_attempts=reader.whole("max_attempts", 1, 20) or 1,
         tasks=(),
     )
     provider = reader.line("provider", 255)
-    context = _Context(terms, gates, provider, findings)
+    context = _Context(terms, {lane: found.gates for lane, found in asked.items()}, provider, findings)
     tasks = _tasks(reader.item("tasks"), context)
     _require_dependencies(tasks, context)
     if not findings.problems:
@@ -213,7 +228,8 @@ def _lane(reader: Reader, item: Item, text: str, context: _Context) -> tuple[int
         if found is None:
             context.findings.add(reader.where("lane"), unknown_lane(word, lanes))
         return found or 0, "given", None
-    if reader.item("lane") is not None:
+    written = reader.item("lane")
+    if written is not None and not written.is_null:
         return 0, "given", None
     suggestion = context.terms.suggest(text)
     if suggestion is None:
@@ -230,21 +246,38 @@ def unknown_lane(word: str, lanes: Mapping[str, int]) -> str:
     return f"lane {word[:60]!r} is not registered; use a number, name or alias of {numbers}{hint}"
 
 
-def _project_gates(item: Item | None, terms: Terms, findings: Findings) -> dict[int, tuple[Gate, ...]]:
+@dataclass(frozen=True, slots=True)
+class _LaneTerms:
+    """What a project asks of a lane: gates that block, and the echo that is looked at but never blocks by itself."""
+
+    gates: tuple[Gate, ...]
+    min_echo_cos: float | None
+
+    def as_json(self) -> dict[str, Any]:
+        """As `projects.quality_slo_gates` keeps it."""
+        found: dict[str, Any] = {gate.kpi: gate.as_json() for gate in self.gates}
+        return found if self.min_echo_cos is None else {**found, ECHO_TERM: self.min_echo_cos}
+
+
+def _lane_terms(item: Item | None, terms: Terms, findings: Findings) -> dict[int, _LaneTerms]:
     if item is None or item.is_null:
         return {}
     if not isinstance(item.value, dict):
         findings.add(item.where, "gates must be a mapping of lanes, each with a mapping of KPIs")
         return {}
-    found: dict[int, tuple[Gate, ...]] = {}
-    for word, formula in item.value.items():
+    found: dict[int, _LaneTerms] = {}
+    for word, asked in item.value.items():
         lane_id = terms.lanes.get(word.casefold())
         if lane_id is None:
-            findings.add(formula.where, unknown_lane(word, terms.lanes))
+            findings.add(asked.where, unknown_lane(word, terms.lanes))
         elif lane_id in found:
-            findings.add(formula.where, f"lane {lane_id} stands twice among the gates")
+            findings.add(asked.where, f"lane {lane_id} stands twice among the gates")
+        elif not isinstance(asked.value, dict):
+            findings.add(asked.where, f"the gates of lane {lane_id} must be a mapping of KPIs")
         else:
-            found[lane_id] = _checked(formula, terms.gates.get(lane_id, ()), findings)
+            echo = Reader(asked, "a lane's gates", tuple(asked.value), findings).fraction(ECHO_TERM)
+            formula = Item(asked.where, {kpi: one for kpi, one in asked.value.items() if kpi != ECHO_TERM})
+            found[lane_id] = _LaneTerms(_checked(formula, terms.gates.get(lane_id, ()), findings), echo)
     return found
 
 
@@ -278,10 +311,6 @@ def _merged(gates: Iterable[Gate]) -> list[Gate]:
         known = conditions.get(gate.kpi)
         conditions[gate.kpi] = gate if known is None else replace(known, conditions=known.conditions + gate.conditions)
     return list(conditions.values())
-
-
-def _json_of(gates: Sequence[Gate]) -> dict[str, Any]:
-    return {gate.kpi: gate.as_json() for gate in gates}
 
 
 def _require_dependencies(tasks: Sequence[tuple[Item, PlannedTask]], context: _Context) -> None:

@@ -15,7 +15,7 @@ from itertools import pairwise
 from typing import Any
 
 from plms_pipeline.errors import BadInput
-from plms_pipeline.kpis.gates import Condition, Gate, Value, combine, echo_gate, parse_formula
+from plms_pipeline.kpis.gates import Condition, Gate, Value, combine, parse_formula
 from plms_pipeline.kpis.vocabulary import KPIS
 
 
@@ -24,9 +24,9 @@ def faults(own: Iterable[Gate], lane: Iterable[Gate]) -> list[str]:
 
     Args:
         own: the gates of the task (or those that a project asks of a lane).
-        lane: the gates of the lane; the echo baseline is added to them.
+        lane: the gates of the lane, one per KPI.
     """
-    asked = {gate.kpi: gate.conditions for gate in (*lane, echo_gate(enforced=False))}
+    asked = {gate.kpi: gate.conditions for gate in lane}
     found = []
     for gate in own:
         base = asked.get(gate.kpi, ())

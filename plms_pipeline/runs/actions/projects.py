@@ -100,13 +100,18 @@ def store_plan(registry: Registry, plan: ProjectPlan, *, clock: Clock, actor: Ac
             )  # fmt: skip
             view = store.view_of(session, project_id)
     except IntegrityError as error:
-        if shelf.project_id is None:
+        if shelf.project_id is None or not _is_taken(registry, shelf.project_id):
             raise
         raise Conflict(
             f"Project {shelf.project_id} exists already and is another one.", code="project_id_taken"
         ) from error
     assert view is not None  # noqa: S101 - it was inserted above
     return view
+
+
+def _is_taken(registry: Registry, project_id: int) -> bool:
+    with registry.reading() as session:
+        return store.id_is_taken(session, project_id)
 
 
 def project(registry: Registry, project_id: int) -> ProjectView:

@@ -1,0 +1,77 @@
+"""What work of a project is open, how did its runs end, and what was decided about its gates?
+
+Every function takes an open session and never commits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from plms_pipeline.registry.tables import JobCard, ProjectApproval, ProjectRun
+
+
+@dataclass(frozen=True, slots=True)
+class OpenRun:
+    """A run that has not ended: QUEUED or RUNNING."""
+
+    run_id: str
+    status: str
+
+
+@dataclass(frozen=True, slots=True)
+class Approval:
+    """One row of `project_approvals`."""
+
+    gate: str
+    status: str
+    approver: str
+    reason: str | None
+    approved_at: datetime | None
+    run_id: str | None
+
+
+def open_runs(session: Session, project_id: int) -> list[OpenRun]:
+    """The runs of a project that have not ended, oldest first."""
+    rows = session.execute(
+        select(ProjectRun.run_id, ProjectRun.status)
+        .where(ProjectRun.project_id == project_id, ProjectRun.status.in_(("QUEUED", "RUNNING")))
+        .order_by(ProjectRun.id)
+    )
+    return [OpenRun(run_id, status) for run_id, status in rows]
+
+
+def waiting_cards(session: Session, run_id: str) -> Sequence[tuple[str, str]]:
+    """(card key, task) of every card of a run that was not handed over."""
+    rows = session.execute(
+        select(JobCard.card_key, JobCard.task_id)
+        .where(JobCard.run_id == run_id, JobCard.state == "WAITING")
+        .order_by(JobCard.card_key)
+    )
+    return [(key, task_id) for key, task_id in rows]
+
+
+def add_approval(
+    session: Session, project_id: int, *, gate: str, status: str, approver: str, reason: str, at: datetime,
+    run_id: str | None = None,
+) -> None:  # fmt: skip
+    """Note that a gate of a project or run was approved or rejected."""
+    session.add(
+        ProjectApproval(
+            project_id=project_id, run_id=run_id, approver=approver[:255], gate=gate, status=status, reason=reason,
+            approved_at=at,
+        )
+    )  # fmt: skip
+    session.flush()
+
+
+def approvals(session: Session, project_id: int) -> list[Approval]:
+    """Every gate that was approved or rejected, newest first."""
+    rows = session.scalars(
+        select(ProjectApproval).where(ProjectApproval.project_id == project_id).order_by(ProjectApproval.id.desc())
+    )
+    return [Approval(row.gate, row.status, row.approver, row.reason, row.approved_at, row.run_id) for row in rows]
