@@ -1,0 +1,300 @@
+"""How do events become receipts, verdicts, ended runs and moved priors, each once?
+
+Events are claimed with a lease; the work that they speak of is judged with no transaction open; then everything that follows
+is written in one transaction that also says what became of the events. A process that dies before leaves nothing, and the
+events are due again when its lease ends; one that dies after has done it all.
+
+`run_completed` and the guide's bare event are hints: they change nothing here, and whoever called is told which runs to
+compare with the executor's status (`reconcile`).
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from sqlalchemy.orm import Session
+
+from plms_pipeline.errors import Unavailable
+from plms_pipeline.estimates.actions.refreshing import hold_books, refresh_priors
+from plms_pipeline.intake.store import inbox
+from plms_pipeline.kpis.actions.evaluate import rows_of
+from plms_pipeline.kpis.actions.judging import Judge, Judgement, Work
+from plms_pipeline.kpis.actions.world import World
+from plms_pipeline.registry.tables import KpiReceipt
+from plms_pipeline.runs.actions.understanding import Read, understood
+from plms_pipeline.runs.dispatching import staging_path
+from plms_pipeline.runs.receiving import Delivered, receipt_row
+from plms_pipeline.runs.settling import Books, Completion, Outcome
+from plms_pipeline.runs.store import completions as store
+
+log = logging.getLogger(__name__)
+SETTLER: Final = "settlement"
+LEASE: Final = timedelta(minutes=5)
+MOST_EVENTS: Final = 200
+# An event whose settlement fails so often is a fact that a person must look at.
+MOST_ATTEMPTS: Final = 5
+AWAY_PAUSE: Final = timedelta(seconds=30)
+_FIELDS: Final = ("settled", "ignored", "refused", "deferred", "receipts", "priors")
+
+
+@dataclass(frozen=True, slots=True)
+class SettleResult:
+    """What one settlement did. `deferred` events wait for a measurement; `hinted` runs are to be compared with the executor;
+    `priors` counts new versions."""
+
+    claimed: int = 0
+    settled: int = 0
+    ignored: int = 0
+    refused: int = 0
+    deferred: int = 0
+    receipts: int = 0
+    priors: int = 0
+    ended_runs: tuple[str, ...] = ()
+    hinted: tuple[str, ...] = ()
+    touched_runs: frozenset[str] = frozenset()
+
+    @property
+    def did_something(self) -> bool:
+        """Whether anything was taken up or ended, so that another call may find more."""
+        return bool(self.claimed - self.deferred or self.ended_runs)
+
+    def plus(self, other: SettleResult) -> SettleResult:
+        """Both together."""
+        counts = {name: getattr(self, name) + getattr(other, name) for name in ("claimed", *_FIELDS)}
+        hinted = tuple(dict.fromkeys((*self.hinted, *other.hinted)))
+        return SettleResult(
+            **counts, ended_runs=(*self.ended_runs, *other.ended_runs), hinted=hinted,
+            touched_runs=self.touched_runs | other.touched_runs,
+        )  # fmt: skip
+
+
+@dataclass(slots=True)
+class _Batch:
+    """What is settled in one transaction."""
+
+    reads: list[Read] = field(default_factory=list)
+    judgements: dict[int, Judgement] = field(default_factory=dict)
+
+    @property
+    def run_ids(self) -> set[str]:
+        return {read.run_id for read in self.reads if read.run_id is not None}
+
+
+class _Overtaken(Exception):
+    """The books changed between locking and writing: a bug elsewhere, or a person with SQL."""
+
+
+def settle_due(world: World, *, holder: str, limit: int = MOST_EVENTS, may_measure: bool = True) -> SettleResult:
+    """Settle what is due, oldest first; call it again while `did_something`.
+
+    Args:
+        world: registry, settings, clock, ids, and what measuring may reach.
+        holder: names this process in leases.
+        limit: how many events at most.
+        may_measure: False settles only what needs no child process, for callers whose time is short; the rest stays due.
+
+    Raises:
+        Unavailable: the registry is away; nothing was half-written.
+    """
+    now = world.clock.now()
+    with world.registry.writing() as session:
+        events = inbox.claim(session, holder=holder, now=now, lease_until=now + LEASE, limit=limit)
+    result = _closed(world)
+    if not events:
+        return result
+    result = replace(result, claimed=len(events))
+    reads = understood(world, events)
+    judge = Judge(world)
+    ready, waiting = _sorted(world, judge, reads)
+    result = result.plus(_settled(world, holder, ready))
+    if waiting and not may_measure:
+        with world.registry.writing() as session:
+            inbox.put_back(session, (read.event.id for read, _ in waiting), due_at=None, said=None)
+        return replace(result, deferred=result.deferred + len(waiting))
+    for place, (read, work) in enumerate(waiting):
+        with world.registry.writing() as session:
+            left = [other.event.id for other, _ in waiting[place:]]
+            inbox.extend(session, left, holder=holder, lease_until=world.clock.now() + LEASE)
+        result = result.plus(_measured(world, holder, judge, read, work))
+    log.info(
+        "settled claimed=%d %s ended_runs=%d", result.claimed,
+        " ".join(f"{name}={getattr(result, name)}" for name in _FIELDS), len(result.ended_runs),
+    )  # fmt: skip
+    return result
+
+
+def count_due(world: World) -> int:
+    """How many events wait, and how many runs have nothing left to do but end."""
+    with world.registry.reading() as session:
+        waiting = inbox.count_due(session, now=world.clock.now())
+        return waiting + len(store.finished_but_open(session, limit=MOST_EVENTS))
+
+
+def _closed(world: World) -> SettleResult:
+    """End runs whose last task was refused or skipped: no event will ever tell."""
+    with world.registry.reading() as session:
+        over = store.finished_but_open(session, limit=MOST_EVENTS)
+    if not over:
+        return SettleResult()
+    with world.registry.writing() as session:
+        hold_books(session)
+        store.lock(session, over)
+        books = store.books_of(session, over)
+        for run_id in over:
+            books.finish_if_over(run_id)
+        now = world.clock.now()
+        _write(session, books, now)
+        priors = refresh_priors(session, at_least=now, now=now, alpha=world.settings.alpha)
+    ended = books.effects.ended_runs
+    return SettleResult(priors=priors, ended_runs=ended, touched_runs=frozenset(ended))
+
+
+def _sorted(world: World, judge: Judge, reads: Sequence[Read]) -> tuple[_Batch, list[tuple[Read, Work]]]:
+    """What can be settled at once, and what must be measured first."""
+    batch, waiting = _Batch(), []
+    run_ids = {read.run_id for read in reads if read.found is not None and read.run_id is not None}
+    with world.registry.reading() as session:
+        books = store.books_of(session, run_ids)
+    for read in reads:
+        done = read.found.done if read.found else None
+        if done is None or not books.needs_verdict(done):
+            batch.reads.append(read)
+            continue
+        work = _work_of(world, books, done)
+        judgement = judge.known(work)
+        if judgement is None:
+            waiting.append((read, work))
+        else:
+            batch.judgements[read.event.id] = judgement
+            batch.reads.append(read)
+    return batch, waiting
+
+
+def _work_of(world: World, books: Books, done: Completion) -> Work:
+    task = books.runs[done.run_id].tasks[done.task_id]
+    directory = world.settings.data_dir / staging_path(done.run_id, done.task_id, done.attempt)
+    return Work(done.run_id, done.task_id, done.attempt, task.lane_id, directory)
+
+
+def _measured(world: World, holder: str, judge: Judge, read: Read, work: Work) -> SettleResult:
+    judgement = judge.judge(work)
+    if judgement.is_away and read.event.attempts < MOST_ATTEMPTS:
+        with world.registry.writing() as session:
+            due_at = world.clock.now() + AWAY_PAUSE
+            inbox.put_back(session, [read.event.id], due_at=due_at, said="a system that is measured is away")
+        return SettleResult(deferred=1)
+    return _settled(world, holder, _Batch([read], {read.event.id: judgement}))
+
+
+def _settled(world: World, holder: str, batch: _Batch) -> SettleResult:
+    """Settle a batch; one event that cannot be settled must not hold up the others."""
+    if not batch.reads:
+        return SettleResult()
+    try:
+        return _settle_once(world, holder, batch)
+    except Unavailable:
+        raise
+    except Exception as error:  # noqa: BLE001 - whatever is wrong with one event, the others go on; it is kept and told
+        if len(batch.reads) == 1:
+            return _given_up(world, batch.reads[0], error)
+        log.warning("batch_split events=%d reason=%s", len(batch.reads), type(error).__name__, exc_info=error)
+        half = len(batch.reads) // 2
+        halves = (_Batch(part, batch.judgements) for part in (batch.reads[:half], batch.reads[half:]))
+        first, second = (_settled(world, holder, part) for part in halves)
+        return first.plus(second)
+
+
+def _given_up(world: World, read: Read, error: Exception) -> SettleResult:
+    said = f"cannot be settled: {type(error).__name__}: {' '.join(str(error).split())}"[:500]
+    log.error("event_not_settled event_id=%s attempts=%d", read.event.event_id, read.event.attempts, exc_info=error)
+    now = world.clock.now()
+    with world.registry.writing() as session:
+        if read.event.attempts < MOST_ATTEMPTS:
+            inbox.put_back(session, [read.event.id], due_at=now + AWAY_PAUSE, said=said)
+            return SettleResult(deferred=1)
+        inbox.finish(session, [(read.event.id, "refused", said)], at=now)
+    return SettleResult(refused=1)
+
+
+def _settle_once(world: World, holder: str, batch: _Batch) -> SettleResult:
+    with world.registry.writing() as session:
+        hold_books(session)
+        store.lock(session, batch.run_ids)
+        mine = inbox.held(session, (read.event.id for read in batch.reads), holder=holder)
+        reads = [read for read in batch.reads if read.event.id in mine]
+        books = store.books_of(session, batch.run_ids)
+        outcomes = {read.event.id: _outcome(books, read, batch.judgements) for read in reads}
+        now = world.clock.now()
+        found = {read.event.id: read.found for read in reads if read.found is not None}
+        rows = _receipt_rows(session, books, found, batch.judgements, now)
+        if not store.add_receipts(session, rows):
+            raise _Overtaken
+        store.add_kpi_receipts(session, _kpi_rows(books, batch.judgements))
+        _write(session, books, now)
+        if rows:
+            work = {books.runs[done.run_id].project_id for done in books.effects.booked}
+            store.put_actuals(session, work)
+        priors = 0
+        if rows or books.effects.run_verdicts:
+            newest = max((row["completed_at"] for row in rows), default=now)
+            priors = refresh_priors(session, at_least=newest, now=now, alpha=world.settings.alpha)
+        inbox.finish(session, [(event, *outcome) for event, outcome in outcomes.items()], at=now)
+    states = [state for state, _ in outcomes.values()]
+    return SettleResult(
+        settled=states.count("settled"), ignored=states.count("ignored"), refused=states.count("refused"),
+        receipts=len(rows), priors=priors, ended_runs=books.effects.ended_runs,
+        hinted=tuple(read.run_id for read in reads if read.hint and read.run_id is not None),
+        touched_runs=frozenset(move.run_id for move in books.effects.moves if move.run_id),
+    )  # fmt: skip
+
+
+def _outcome(books: Books, read: Read, judgements: Mapping[int, Judgement]) -> Outcome:
+    if read.refused is not None or read.run_id is None:
+        return "refused", read.refused or "no run"
+    if read.ignored is not None:
+        return "ignored", read.ignored
+    if read.lost is not None:
+        return books.lose(read.run_id, read.lost)
+    if read.found is None:
+        return "settled", "a hint: the run is compared with the executor's status"
+    judgement = judgements.get(read.event.id)
+    return books.complete(read.found.done, judgement.verdict if judgement else None)
+
+
+def _receipt_rows(
+    session: Session, books: Books, found: Mapping[int, Delivered], judgements: Mapping[int, Judgement], now: datetime
+) -> list[dict[str, Any]]:
+    booked = books.effects.booked
+    cards = store.cards_of(session, {done.run_id for done in booked})
+    rows = []
+    for done in booked:
+        judgement = judgements.get(done.event)
+        rows.append(
+            receipt_row(
+                found[done.event], cards[done.run_id, done.task_id, done.attempt],
+                test_pass_rate=judgement.test_pass_rate if judgement else None,
+                echo_cos=judgement.echo_cos if judgement else None,
+                artifacts_path=staging_path(done.run_id, done.task_id, done.attempt).replace("/staging/", "/outputs/"),
+                now=now,
+            )
+        )  # fmt: skip
+    return rows
+
+
+def _kpi_rows(books: Books, judgements: Mapping[int, Judgement]) -> Iterable[KpiReceipt]:
+    for done in books.effects.judged:
+        evaluation = judgements[done.event].evaluation
+        if evaluation is not None:
+            for row in rows_of(evaluation):
+                row.artifact_sha256 = row.artifact_sha256 or None
+                yield row
+
+
+def _write(session: Session, books: Books, now: datetime) -> None:
+    starts = {run_id: run.started_at for run_id, run in books.runs.items()}
+    if not store.write(session, books.effects, at=now, starts=starts, actor=SETTLER):
+        raise _Overtaken
