@@ -11,7 +11,7 @@ from collections.abc import Callable
 from plms_pipeline.clock import Clock
 from plms_pipeline.pas.client import PasClient
 from plms_pipeline.registry.engine import Registry
-from plms_pipeline.runs.actions.dispatch import DispatchResult, dispatch_due
+from plms_pipeline.runs.actions.dispatch import DispatchResult, dispatch_due, has_work
 from plms_pipeline.runs.actions.passports import restore_copies, write_due
 from plms_pipeline.runs.files.killswitch import stop_reason
 from plms_pipeline.runs.files.passports import write_copy
@@ -48,6 +48,10 @@ class Dispatcher:
             data_dir=str(self._settings.data_dir),
             stopped=self.stopped,
         )
+
+    def has_work(self) -> bool:
+        """Whether anything is due. Reads only."""
+        return has_work(self._registry, clock=self._clock)
 
     def stopped(self) -> str | None:
         """The reason of the kill switch, or None."""

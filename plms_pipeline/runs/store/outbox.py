@@ -50,6 +50,11 @@ def wanted(kind: str, subject_id: str, *, now: datetime, payload: Any = None, ke
     }
 
 
+def any_due(session: Session, kinds: Collection[str], now: datetime) -> bool:
+    """Whether an effect of some kinds is due: asked before a write transaction is opened for nothing."""
+    return session.scalar(select(OutboxEvent.id).where(OutboxEvent.kind.in_(kinds), *is_due(now)).limit(1)) is not None
+
+
 def claim(
     session: Session, kinds: Collection[str], *, holder: str, now: datetime, lease_until: datetime, limit: int
 ) -> list[Effect]:

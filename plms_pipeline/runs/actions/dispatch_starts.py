@@ -1,0 +1,107 @@
+"""How does the executor learn of a run whose turn it is?
+
+The run is claimed together with its place among the project's active runs, announced under its own id, and RUNNING once the
+executor has taken it; a crash in between announces it again, which the executor answers as a duplicate.
+"""
+
+from __future__ import annotations
+
+import json
+
+from plms_pipeline.errors import PlmsError, Unavailable
+from plms_pipeline.pas.client import PasRefused
+from plms_pipeline.pas.protocol import BudgetCaps, StartRun
+from plms_pipeline.runs.actions.dispatch_tick import (
+    DISPATCHER,
+    LEASE,
+    Tick,
+    Unsendable,
+    give_up,
+    message,
+    sendable,
+    skip,
+    try_later,
+)
+from plms_pipeline.runs.starting import moves_project
+from plms_pipeline.runs.store import dispatch as store
+from plms_pipeline.runs.store import outbox
+from plms_pipeline.runs.store.dispatch import Card, RunFacts
+from plms_pipeline.runs.store.outbox import Effect
+from plms_pipeline.runs.store.transitions import move_project, move_run, move_task
+
+MOST_RUNS = 50
+
+
+def announce(tick: Tick) -> None:
+    """Announce every run whose turn it is, until the executor is away or the kill switch is on."""
+    with tick.registry.reading() as session:
+        projects = store.projects_with_due_starts(session, tick.clock.now(), limit=MOST_RUNS)
+    for project_id in projects:
+        while tick.may_go_on():
+            now = tick.clock.now()
+            with tick.registry.writing() as session:
+                effect = store.claim_start(session, project_id, holder=tick.holder, now=now, lease_until=now + LEASE)
+            if effect is None:
+                break
+            _announce_one(tick, effect)
+
+
+def _announce_one(tick: Tick, effect: Effect) -> None:
+    with tick.registry.reading() as session:
+        run = store.run_facts(session, effect.subject_id)
+        cards = store.cards_of(session, effect.subject_id) if tick.pas.takes_whole_runs else []
+    if run is None:
+        give_up(tick, effect, "the run has no passport")
+        return
+    try:
+        announcement = sendable(StartRun, _announcement(run))
+        accepted = tick.pas.submit_run(announcement, [message(tick, card, run) for card in cards])
+    except Unavailable as error:
+        try_later(tick, effect, error)
+        return
+    except (PasRefused, Unsendable) as error:
+        _refuse_run(tick, effect, run, error)
+        return
+    _record_announced(tick, effect, run, accepted.run_id, cards)
+
+
+def _announcement(run: RunFacts) -> dict[str, object]:
+    return {
+        "project_id": run.project_id, "run_id": run.run_id, "run_kind": run.run_kind, "tasks_total": run.tasks_total,
+        "rehearsal_pct": run.rehearsal_pct, "budget_caps": BudgetCaps(budget_usd=run.budget_usd),
+        "passport_sha256": run.passport_sha256, "write_sandbox": run.write_sandbox,
+        "provider_matrix": json.loads(run.passport_text)["provider_matrix"],
+    }  # fmt: skip
+
+
+def _record_announced(tick: Tick, effect: Effect, run: RunFacts, executor_id: str, cards: list[Card]) -> None:
+    now = tick.clock.now()
+    with tick.registry.writing() as session:
+        outbox.done(session, effect.id, now=now)
+        if executor_id != run.run_id:
+            store.keep_alias(session, run.run_id, executor_id, now=now)
+        if not move_run(session, run.run_id, expected="QUEUED", new="RUNNING", at=now, actor=DISPATCHER):
+            # Cancelled while we were telling the executor: it must hear of that too.
+            outbox.ask(session, "terminate_run", run.run_id, now=now, payload={"reason": "cancelled"})
+            return
+        outbox.ask(session, "snapshot", run.run_id, now=now, payload={"moment": "submission"})
+        for card in cards:
+            store.card_submitted(session, card.card_key, pas_task_id=card.card_key, now=now)
+            move_task(session, run.run_id, card.task_id, expected="QUEUED", new="RUNNING", at=now, actor=DISPATCHER)
+        if moves_project(run.run_kind, write_sandbox=run.write_sandbox) and run.project_status != "executing":
+            move_project(
+                session, run.project_id, expected=run.project_status, new="executing", at=now, actor=DISPATCHER,
+                reason=f"run {run.run_id}",
+            )  # fmt: skip
+    tick.count(announced=1, submitted=len(cards), run_id=run.run_id)
+
+
+def _refuse_run(tick: Tick, effect: Effect, run: RunFacts, error: PlmsError) -> None:
+    """The executor will never take this run: it ends, with the executor's reason."""
+    now = tick.clock.now()
+    with tick.registry.writing() as session:
+        outbox.failed(session, effect.id, now=now, error=error.message)
+        for card in store.cards_of(session, run.run_id):
+            skip(session, card.card_key, run.run_id, card.task_id, "the executor refused the run", now)
+        move_run(session, run.run_id, expected="QUEUED", new="FAIL", at=now, actor=DISPATCHER, reason=error.message)
+    tick.count(refused=1, run_id=run.run_id)

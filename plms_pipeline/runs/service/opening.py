@@ -1,0 +1,71 @@
+"""What does a command or a job open before it can work with runs?"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+
+from plms_pipeline.clock import Clock, SystemClock
+from plms_pipeline.pas.client import PasClient
+from plms_pipeline.pas.service import pas_client
+from plms_pipeline.registry.engine import Registry
+from plms_pipeline.registry.migrate import require_head
+from plms_pipeline.runs.service.dispatcher import Dispatcher
+from plms_pipeline.runs.service.world import Worlds
+from plms_pipeline.settings import Settings
+
+
+@dataclass
+class Opened:
+    """Settings, registry and clock, and what is made of them when it is asked for."""
+
+    settings: Settings
+    registry: Registry
+    clock: Clock
+
+    @cached_property
+    def client(self) -> PasClient:
+        """The client of the executor."""
+        return pas_client(self.settings)
+
+    @cached_property
+    def worlds(self) -> Worlds:
+        """What is known about the world."""
+        return Worlds(self.settings, self._client)
+
+    @cached_property
+    def dispatcher(self) -> Dispatcher:
+        """Hands over what is due."""
+        return Dispatcher(self.settings, self.registry, self.clock, self._client)
+
+    def steps(self) -> tuple[Callable[[], object], ...]:
+        """What whoever waits for a run does meanwhile."""
+        return (self.dispatcher.tick,)
+
+    @property
+    def _client(self) -> Callable[[], PasClient]:
+        return lambda: self.client
+
+    def close(self) -> None:
+        """Let go of the executor's connections."""
+        if "client" in self.__dict__:
+            self.client.close()
+
+
+@contextmanager
+def opened(settings: Settings) -> Iterator[Opened]:
+    """Everything, closed when the block ends.
+
+    Raises:
+        Unavailable: the registry is away or not at the newest revision.
+    """
+    registry = Registry.open(settings.database_url)
+    found = Opened(settings, registry, SystemClock())
+    try:
+        require_head(registry)
+        yield found
+    finally:
+        found.close()
+        registry.close()

@@ -1,0 +1,65 @@
+"""How does a terminal or a job wait until a run has ended?
+
+By looking at the registry now and then, and by doing what is due meanwhile: a machine on which neither `plms serve` nor the
+daemon runs must still see its run through. Everything that is done here may be done by others at the same time.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from plms_pipeline.errors import NotFound, PlmsError
+from plms_pipeline.registry.engine import Registry
+from plms_pipeline.runs.lifecycle import is_terminal
+from plms_pipeline.runs.store import listing
+
+log = logging.getLogger(__name__)
+LOOK_EVERY_S = 0.25
+Step = Callable[[], object]
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How a run stands when the waiting is over; `has_ended` is False when the time was."""
+
+    run_id: str
+    status: str
+    validation: str
+    has_ended: bool
+
+
+def wait_for_run(
+    registry: Registry,
+    run_id: str,
+    *,
+    wait_s: float,
+    steps: Sequence[Step] = (),
+    monotonic_s: Callable[[], float] = time.monotonic,
+    sleep: Callable[[float], None] = time.sleep,
+) -> Ended:
+    """Wait at most `wait_s` seconds for a run to end.
+
+    Args:
+        steps: done before each look; one that fails (the executor is away) is tried again at the next.
+
+    Raises:
+        NotFound: no such run.
+    """
+    until = monotonic_s() + wait_s
+    while True:
+        for step in steps:
+            try:
+                step()
+            except PlmsError as error:
+                log.warning("waiting run_id=%s code=%s", run_id, error.code)
+        with registry.reading() as session:
+            found = listing.status_of(session, run_id)
+        if found is None:
+            raise NotFound(f"There is no run {run_id!r}.", code="run_not_found")
+        status, validation = found
+        if is_terminal("run", status) or monotonic_s() >= until:
+            return Ended(run_id, status, validation, is_terminal("run", status))
+        sleep(min(LOOK_EVERY_S, max(0.0, until - monotonic_s())))
