@@ -9,7 +9,7 @@ PEERS := .bench-peers
 N ?=
 SEED ?=
 
-.PHONY: help setup run test test-ui ui lint format bench bench-peers prove-kill prove-small lock clean
+.PHONY: help setup run test test-ui ui lint format bench bench-peers prove-api prove-kill prove-small lock clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -53,6 +53,9 @@ format: setup ## let ruff format and fix what it can
 
 prove-kill: setup ## SIGKILL at N random moments of import and night; priors stay identical (N=50 SEED=…)
 	$(BIN)/python -m plms_pipeline_tests.proofs.kill $(if $(N),--count $(N)) $(if $(SEED),--seed $(SEED))
+
+prove-api: setup ## schemathesis over the OpenAPI of a live `plms serve`, all checks (N=examples per operation SEED=…)
+	$(BIN)/python -m plms_pipeline_tests.proofs.api $(if $(N),--examples $(N)) $(if $(SEED),--seed $(SEED))
 
 prove-small: ## every proof with a small count, as CI runs them
 	$(MAKE) prove-kill N=6

@@ -36,7 +36,7 @@ def _canonical(written: object) -> object:
 
 
 ProjectId = Annotated[
-    int, BeforeValidator(_canonical), Path(ge=1, le=MAX_ID, description="Id of a project.", examples=[42])
+    int, Path(ge=1, le=MAX_ID, description="Id of a project.", examples=[42]), BeforeValidator(_canonical)
 ]
 RunId = Annotated[
     str,

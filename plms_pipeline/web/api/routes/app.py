@@ -15,12 +15,13 @@ from fastapi.routing import APIRoute
 from plms_pipeline import __version__
 from plms_pipeline.access.actions import RefusalBook
 from plms_pipeline.access.routes import AppState
+from plms_pipeline.intake.routes import ROUTERS as EVENT_ROUTERS
 from plms_pipeline.runs.routes import ROUTERS as RUN_ROUTERS
 from plms_pipeline.web.api.envelope import Envelope, Refusal, Scope
 from plms_pipeline.web.api.metrics import ApiMetrics
 from plms_pipeline.web.api.routes import errors, openapi, ops
 
-DOMAIN_ROUTERS: tuple[APIRouter, ...] = (*RUN_ROUTERS,)
+DOMAIN_ROUTERS: tuple[APIRouter, ...] = (*RUN_ROUTERS, *EVENT_ROUTERS)
 
 
 class PlmsApi(FastAPI):

@@ -28,6 +28,8 @@ from plms_pipeline.errors import PlmsError
 from plms_pipeline.pas.service import pas_client
 from plms_pipeline.registry.engine import Registry
 from plms_pipeline.registry.migrate import require_head
+from plms_pipeline.runs.routes.start import worlds_of
+from plms_pipeline.runs.service.dispatcher import Dispatcher
 from plms_pipeline.settings import Settings
 from plms_pipeline.web.api.routes.app import create_app
 from plms_pipeline.web.api.routes.ops import EXECUTOR_SEEN
@@ -105,7 +107,9 @@ def answer_cache(settings: Settings, episodes: deque[tuple[bool, str]]) -> Answe
 
 def works(state: AppState, episodes: deque[tuple[bool, str]]) -> tuple[Work, ...]:
     """What the threads beside the server do."""
+    dispatcher = Dispatcher(state.settings, state.registry, state.clock, state.pas)
     return (
+        Work("dispatch", lambda: dispatcher.tick().did_something),
         Work("episodes", lambda: _write_episode(state, episodes), idle_s=1.0),
         Work("executor", lambda: _look_at_executor(state), idle_s=EXECUTOR_EVERY_S),
     )
@@ -130,4 +134,7 @@ def _look_at_executor(state: AppState) -> bool:
     except PlmsError as error:
         seen = {**seen, "is_up": False, "error": error.code}
     state.extras[EXECUTOR_SEEN] = seen
+    worlds = worlds_of(state)
+    if seen["is_up"] and worlds.is_stale:
+        worlds.refresh()
     return False
