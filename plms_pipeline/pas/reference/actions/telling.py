@@ -25,7 +25,6 @@ REORDERED_MS: Final = 120_000
 DUPLICATE_MS: Final = 1_000
 FIRST_WAIT_S: Final = 0.5
 LONGEST_WAIT_S: Final = 30.0
-MAX_ATTEMPTS: Final = 200
 # The receiver may say these while it starts, is misconfigured or busy; every other 4xx it would say again.
 PASSING: Final = frozenset({401, 403, 404, 408, 425, 429})
 _MEASURES: Final = ("tokens_in", "tokens_out", "tokens_think", "time_ms", "cost_usd", "energy_kwh")
@@ -129,7 +128,7 @@ def record_deliveries(world: World, deliveries: list[Delivery]) -> None:
             told = f"status {status}" if status is not None else delivery.problem
             if status is not None and (200 <= status < 300 or event.is_forged):
                 store.change_event(world.db, event.id, state="delivered", attempts=attempts, last_error=told)
-            elif attempts >= MAX_ATTEMPTS or (status is not None and 300 <= status < 500 and status not in PASSING):
+            elif status is not None and 300 <= status < 500 and status not in PASSING:
                 store.change_event(world.db, event.id, state="refused", attempts=attempts, last_error=told)
             else:
                 bound = min(LONGEST_WAIT_S, FIRST_WAIT_S * 2.0 ** min(attempts - 1, 10))
