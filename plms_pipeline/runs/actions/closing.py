@@ -1,0 +1,155 @@
+"""What is left to do when a run has ended?
+
+Its staged files become outputs, the files enter the books, its log and its session report are written. All of it is made from
+what the books hold, may be repeated, and is found due by state: a run that ended and has no report. So nothing has to be
+remembered between the transaction that ended the run and this.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Collection
+from datetime import datetime
+from typing import Any, Final
+
+from plms_pipeline.clock import Clock
+from plms_pipeline.errors import NotFound
+from plms_pipeline.registry.engine import Registry
+from plms_pipeline.registry.types import canonical_json
+from plms_pipeline.runs.files import artifacts, reports
+from plms_pipeline.runs.files.reports import ReportText
+from plms_pipeline.runs.render.session import session_markdown
+from plms_pipeline.runs.runlog import Line, log_text
+from plms_pipeline.runs.session import report_of, same_content
+from plms_pipeline.runs.store import sessions as store
+from plms_pipeline.settings import Settings
+
+log = logging.getLogger(__name__)
+MOST_RUNS: Final = 500
+
+
+def close_due(registry: Registry, *, settings: Settings, clock: Clock, limit: int = MOST_RUNS) -> list[str]:
+    """Close every run that ended and has no report, or whose verdict was overridden since; returns them."""
+    with registry.reading() as session:
+        due = store.due_reports(session, limit=limit)
+    close_runs(registry, settings=settings, clock=clock, run_ids=due)
+    return due
+
+
+def close_runs(registry: Registry, *, settings: Settings, clock: Clock, run_ids: Collection[str]) -> int:
+    """Close runs that ended; how many reports are new or changed.
+
+    Raises:
+        OSError: the disk is full or may not be written; what is not written yet is due again.
+    """
+    return sum(close_run(registry, settings=settings, clock=clock, run_id=run_id) for run_id in run_ids)
+
+
+def close_run(registry: Registry, *, settings: Settings, clock: Clock, run_id: str) -> bool:
+    """Promote the run's files, enter them into the books, write log and report; whether the report is new or changed."""
+    outputs = artifacts.promote(settings.data_dir, run_id)
+    rows = [
+        {"artifact_path": each.path, "artifact_kind": each.kind, "size_bytes": each.size, "sha256": each.sha256}
+        for each in outputs
+    ]
+    now = clock.now()
+    if rows:
+        with registry.writing() as session:
+            store.add_artifacts(session, run_id, rows, at=now)
+    write_run_log(registry, settings=settings, run_id=run_id)
+    return write_session_report(registry, settings=settings, run_id=run_id, now=now)
+
+
+def write_session_report(registry: Registry, *, settings: Settings, run_id: str, now: datetime) -> bool:
+    """Write the report of a run; False when it says what the last one said, which then stays.
+
+    Raises:
+        NotFound: no such run.
+    """
+    with registry.reading() as session:
+        facts = store.facts_of(session, run_id)
+        before = store.written(session, run_id)
+    if facts is None:
+        raise NotFound(
+            f"There is no run {run_id[:80]!r}; `plms run list` shows those that exist.", code="run_not_found"
+        )
+    report = report_of(facts, now=now)
+    document: dict[str, Any] = report.model_dump(mode="json")
+    is_same = same_content(document, before.report if before else None)
+    revision = before.revision + (0 if is_same else 1) if before else 1
+    text = canonical_json(document) + "\n"
+    if not is_same:
+        markdown = session_markdown(report, facts, revision=revision)
+        path = reports.write_report(settings.reports_dir, run_id, ReportText(markdown, text), revision=revision, at=now)
+    with registry.writing() as session:
+        if is_same and before is not None:
+            # Noted all the same: an override that changes nothing in the report must not be found due for ever.
+            store.put_report(
+                session,
+                run_id,
+                document=before.report,
+                sha256=before.sha256,
+                path=before.path,
+                revision=revision,
+                at=now,
+            )
+        else:
+            digest = hashlib.sha256(text.encode()).hexdigest()
+            store.put_report(
+                session, run_id, document=document, sha256=digest, path=str(path), revision=revision, at=now
+            )
+    log.info("session_report run_id=%s result=%s revision=%d", run_id, report.RESULT, revision)
+    return not is_same
+
+
+def write_run_log(registry: Registry, *, settings: Settings, run_id: str) -> list[Line]:
+    """Write the log of a run from the books; its lines."""
+    lines = run_lines(registry, run_id)
+    reports.write_log(settings.reports_dir, run_id, log_text(run_id, lines))
+    return lines
+
+
+def run_lines(registry: Registry, run_id: str) -> list[Line]:
+    """The log of a run as the books hold it now."""
+    with registry.reading() as session:
+        return store.lines_of(session, run_id)
+
+
+def run_status(registry: Registry, run_id: str) -> str:
+    """The status of a run.
+
+    Raises:
+        NotFound: no such run.
+    """
+    with registry.reading() as session:
+        status = store.status_of(session, run_id)
+    if status is None:
+        raise NotFound(
+            f"There is no run {run_id[:80]!r}; `plms run list` shows those that exist.", code="run_not_found"
+        )
+    return status
+
+
+def report_document(registry: Registry, run_id: str) -> store.Written:
+    """The report of a run as it was last written.
+
+    Raises:
+        NotFound: no such run, or it has no report yet (`no_report`).
+    """
+    status = run_status(registry, run_id)
+    with registry.reading() as session:
+        found = store.written(session, run_id)
+    if found is None:
+        raise NotFound(
+            f"Run {run_id} is {status} and has no report yet: it is written when the run has ended.", code="no_report"
+        )
+    return found
+
+
+def sweep_orphans(registry: Registry, *, settings: Settings, clock: Clock) -> list[str]:
+    """Remove run folders that nobody owns and nobody touched for a day; what was removed, relative to the data directory."""
+    names = artifacts.run_names(settings.data_dir)
+    with registry.reading() as session:
+        known, ended = store.known_runs(session, names)
+    return artifacts.sweep(settings.data_dir, known=known, ended=ended, now=clock.now())

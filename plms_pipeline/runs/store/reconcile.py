@@ -1,0 +1,103 @@
+"""Which runs are compared with the executor's status, and what of them is still open here?"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import bindparam, func, select, update
+from sqlalchemy.orm import Session
+
+from plms_pipeline.registry.tables import InboxEvent, JobCard, ProjectRun, RunAlias
+from plms_pipeline.runs.receiving import SOURCE
+from plms_pipeline.runs.store.dispatch import PAS
+
+
+@dataclass(frozen=True, slots=True)
+class OpenCard:
+    """A card that has not ended here. `is_told`: an event about its end waits to be settled."""
+
+    card_key: str
+    task_id: str
+    attempt: int
+    state: str
+    submitted_at: datetime | None
+    is_told: bool
+
+
+@dataclass(frozen=True, slots=True)
+class OpenRun:
+    """A run that has not ended here; `executor_id` is what the executor calls it."""
+
+    run_id: str
+    executor_id: str
+    started_at: datetime
+    cards: tuple[OpenCard, ...]
+
+
+def open_runs(
+    session: Session, *, begun_before: datetime, only: Collection[str] | None, pivot: str, limit: int
+) -> list[OpenRun]:
+    """RUNNING runs that began before a moment, with their open cards.
+
+    Args:
+        only: just these runs; None: all.
+        pivot: where in the order of ids to begin: another one each time, so that nobody is always last.
+    """
+    alias = (
+        select(func.max(RunAlias.alias))
+        .where(RunAlias.run_id == ProjectRun.run_id, RunAlias.vocabulary == PAS)
+        .scalar_subquery()
+    )
+    query = select(ProjectRun.run_id, func.coalesce(alias, ProjectRun.run_id), ProjectRun.started_at).where(
+        ProjectRun.status == "RUNNING", ProjectRun.source == SOURCE, ProjectRun.started_at <= begun_before
+    )
+    if only is not None:
+        query = query.where(ProjectRun.run_id.in_(sorted(only)))
+    rows = session.execute(query.order_by(ProjectRun.run_id < pivot, ProjectRun.run_id).limit(limit)).all()
+    return [OpenRun(run_id, name, started, tuple(_cards(session, run_id))) for run_id, name, started in rows]
+
+
+def _cards(session: Session, run_id: str) -> Sequence[OpenCard]:
+    told = (
+        select(InboxEvent.id)
+        .where(
+            InboxEvent.state == "pending",
+            InboxEvent.run_id == JobCard.run_id,
+            InboxEvent.task_id == JobCard.task_id,
+            func.coalesce(InboxEvent.attempt, 1) == JobCard.attempt,
+        )
+        .exists()
+    )
+    rows = session.execute(
+        select(JobCard.card_key, JobCard.task_id, JobCard.attempt, JobCard.state, JobCard.submitted_at, told)
+        .where(JobCard.run_id == run_id, JobCard.state.in_(("WAITING", "SUBMITTED")))
+        .order_by(JobCard.task_id, JobCard.attempt)
+    )
+    return [OpenCard(*row) for row in rows]
+
+
+def note_heartbeats(session: Session, heard: Mapping[str, datetime]) -> None:
+    """When each card was last heard of: card key → moment."""
+    session.connection().execute(
+        update(JobCard)
+        .where(JobCard.card_key == bindparam("key"), JobCard.state == "SUBMITTED")
+        .values(last_heartbeat_at=bindparam("heard_at")),
+        [{"key": key, "heard_at": at} for key, at in sorted(heard.items())],
+    )
+
+
+def hand_over_again(session: Session, card_keys: Collection[str], *, before: datetime, reason: str) -> int:
+    """Cards that the executor never got, or lost: they wait again; how many.
+
+    Handing one over twice is safe, so it does not matter which of the two it was.
+    """
+    keys = session.scalars(
+        update(JobCard)
+        .where(JobCard.card_key.in_(sorted(card_keys)), JobCard.state == "SUBMITTED", JobCard.submitted_at <= before)
+        .values(state="WAITING", lease_holder=None, lease_expires_at=None, last_error=reason)
+        .returning(JobCard.card_key)
+        .execution_options(synchronize_session=False)
+    )
+    return len(keys.all())
