@@ -1,0 +1,189 @@
+"""Does `plms serve` start, refuse to start, and end as it should? Real processes."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+from sqlalchemy import select
+
+from plms_pipeline.access.files import make_keys
+from plms_pipeline.clock import SystemClock
+from plms_pipeline.errors import BadInput
+from plms_pipeline.registry.engine import Registry
+from plms_pipeline.registry.tables import AuditEntry
+from plms_pipeline.settings import Settings
+from plms_pipeline.web.api.service.server import refuse_open_door
+from plms_pipeline_tests.redis_servers import redis_server
+from plms_pipeline_tests.web.conftest import wait_until
+
+PLMS = Path(sys.executable).with_name("plms")
+
+
+def environ(settings: Settings, **more: str) -> dict[str, str]:
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(("PLMS_", "DAGSTER_", "REDIS_", "IDEMPOTENCY_"))}
+    # Nothing listens there: these tests are about our own process.
+    ours = {"PLMS_DATA_DIR": str(settings.data_dir), "PLMS_REPORTS_DIR": str(settings.reports_dir),
+            "PLMS_PAS_URL": "http://127.0.0.1:9"}  # fmt: skip
+    return {**kept, **ours, **more}
+
+
+def plms(settings: Settings, *arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [PLMS, *arguments], env=environ(settings, **more), capture_output=True, text=True, timeout=60, check=False
+    )
+
+
+@contextmanager
+def serving(settings: Settings, *arguments: str, **more: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    process = subprocess.Popen(
+        [PLMS, "serve", "--port", "0", "--json", *arguments],
+        env=environ(settings, **more), stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    try:
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        assert line, f"it ended with {process.wait(10)}"
+        yield process, json.loads(line)["url"]
+    finally:
+        if process.poll() is None:
+            process.kill()
+        process.wait()
+        assert process.stdout is not None
+        process.stdout.close()
+
+
+@pytest.fixture
+def keyed(settings: Settings, sqlite_registry: Registry) -> Settings:
+    make_keys(settings.data_dir, alg="HS256", now=SystemClock().now(), rotate=False)
+    return settings
+
+
+def test_it_serves_issues_tokens_and_ends_when_asked(keyed: Settings) -> None:
+    """The whole of a first day: keys, a token, a request, Ctrl-C; and the port is free again."""
+    token = plms(keyed, "token", "issue", "--role", "viewer", "--subject", "me").stdout.strip()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        with serving(keyed) as (process, url):
+            answer = httpx.get(f"{url}/api/ops/healthz", headers={"Authorization": f"Bearer {token}"})
+            assert answer.status_code == 200
+            process.send_signal(number)
+            assert process.wait(20) == 0
+            with pytest.raises(httpx.ConnectError):
+                httpx.get(f"{url}/healthz")
+
+
+def test_a_request_that_has_begun_is_answered_before_it_ends(keyed: Settings) -> None:
+    """A deployment must not cut answers: the client would start again, or think that it had not."""
+    with serving(keyed) as (process, url):
+        host, port = url.removeprefix("http://").split(":")
+        body = b'{"run_kind": "baseline"}'
+        with socket.create_connection((host, int(port)), timeout=20) as raw:
+            raw.sendall(b"POST /api/projects/1/start HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(body))
+            raw.sendall(body[:5])
+            wait_until(lambda: httpx.get(f"{url}/healthz").status_code == 200)
+            process.send_signal(signal.SIGTERM)
+            raw.sendall(body[5:])
+            assert raw.recv(4096).startswith(b"HTTP/1.1 401")
+        assert process.wait(20) == 0
+
+
+def test_without_keys_or_schema_it_says_what_to_do(settings: Settings, sqlite_registry: Registry) -> None:
+    """A server that starts and then answers 500 to everything is found by the first user."""
+    done = plms(settings, "serve", "--port", "0")
+    assert (done.returncode, "plms token keys" in done.stderr) == (3, True)
+    (settings.data_dir / "registry.db").unlink()
+    done = plms(settings, "serve", "--port", "0", PLMS_AUTH="disabled")
+    assert (done.returncode, "plms db upgrade" in done.stderr) == (4, True)
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_port_in_use_is_one_line_that_names_the_setting(keyed: Settings) -> None:
+    """Two of them on one machine: the second must say so."""
+    with serving(keyed) as (_, url):
+        done = plms(keyed, "serve", "--port", url.rpartition(":")[2])
+    assert done.returncode == 2
+    assert "PLMS_API_PORT" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_without_tokens_it_serves_this_machine_only(keyed: Settings) -> None:
+    """PLMS_AUTH=disabled on an address that others reach lets the whole network spend money."""
+    done = plms(keyed, "serve", "--host", "0.0.0.0", "--port", "0", PLMS_AUTH="disabled")
+    assert (done.returncode, "reachable from other machines" in done.stderr) == (2, True)
+    with serving(keyed, PLMS_AUTH="disabled") as (_, url):
+        assert httpx.get(f"{url}/api/ops/healthz").status_code == 200
+
+
+@pytest.mark.parametrize("address", ["0.0.0.0", "::", "192.0.2.1"])
+def test_no_address_of_others_is_served_without_tokens(settings: Settings, address: str) -> None:
+    """`::` and a host name that means more than this machine, too."""
+    disabled = settings.model_copy(update={"auth": "disabled"})
+    with pytest.raises(BadInput) as raised:
+        refuse_open_door(disabled, address)
+    assert raised.value.code == "not_loopback"
+    refuse_open_door(settings, address)
+    refuse_open_door(disabled, "127.0.0.1")
+    refuse_open_door(disabled, "::1")
+
+
+def test_an_outage_of_the_cache_is_one_fact(keyed: Settings, sqlite_registry: Registry) -> None:
+    """The alert engine reads facts: one when Redis goes, one when it is back, whatever the number of requests."""
+
+    def facts() -> list[str]:
+        with sqlite_registry.reading() as session:
+            found = session.scalars(
+                select(AuditEntry).where(AuditEntry.action == "cache.redis").order_by(AuditEntry.id)
+            )
+            return [row.outcome for row in found]
+
+    with redis_server() as redis, serving(keyed, REDIS_URL=redis.url) as (_, url):
+        assert httpx.get(f"{url}/readyz").json()["components"]["redis"]["status"] == "healthy"
+        redis.kill()
+        for _ in range(20):
+            answer = httpx.get(f"{url}/readyz")
+            assert answer.status_code == 200
+        assert answer.json()["components"]["redis"]["status"] == "unavailable"
+        wait_until(lambda: facts() == ["lost"])
+        redis.start()
+        wait_until(lambda: httpx.get(f"{url}/readyz").json()["components"]["redis"]["status"] == "healthy")
+        wait_until(lambda: facts() == ["lost", "recovered"])
+
+
+def test_several_processes_serve_one_port_and_end_together(keyed: Settings) -> None:
+    """Also when the parent is killed: a worker that lives on holds the port against the next start."""
+    with serving(keyed, "--workers", "2") as (process, url):
+        assert httpx.get(f"{url}/readyz").status_code == 200
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(30) == 0
+    with serving(keyed, "--workers", "2") as (process, url):
+        process.kill()
+        process.wait()
+
+        def is_gone() -> bool:
+            try:
+                httpx.get(f"{url}/healthz", timeout=2)
+            except httpx.ConnectError:
+                return True
+            except httpx.HTTPError:
+                return False
+            return False
+
+        wait_until(is_gone)
+
+
+def test_it_says_how_it_is_used(settings: Settings) -> None:
+    """`--help` with an example, like every command."""
+    for command in (("serve",), ("token", "issue"), ("token", "keys")):
+        done = plms(settings, *command, "--help")
+        assert done.returncode == 0
+        assert "Example: plms" in done.stdout
+        assert "--json" in done.stdout
