@@ -147,6 +147,12 @@ def report_document(registry: Registry, run_id: str) -> store.Written:
     return found
 
 
+def newest_reports(registry: Registry, *, limit: int) -> tuple[int, list[store.Written]]:
+    """How many reports there are, and the newest of them."""
+    with registry.reading() as session:
+        return store.newest_reports(session, limit=limit)
+
+
 def sweep_orphans(registry: Registry, *, settings: Settings, clock: Clock) -> list[str]:
     """Remove run folders that nobody owns and nobody touched for a day; what was removed, relative to the data directory."""
     names = artifacts.run_names(settings.data_dir)

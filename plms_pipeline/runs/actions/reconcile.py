@@ -81,6 +81,7 @@ def reconcile_runs(
     pas: Statuses,
     elapsed: Callable[[], float],
     only: Collection[str] | None = None,
+    age: timedelta = GRACE,
     grace: timedelta = GRACE,
     budget_s: float = BUDGET_S,
 ) -> ReconcileResult:
@@ -90,7 +91,8 @@ def reconcile_runs(
         settings: bounds of what a receipt may claim.
         pas: asked with no transaction open.
         elapsed: seconds of a clock that never jumps.
-        only: just these runs, at once, because a hint named them; None: all that began before the grace.
+        only: just these runs, at once, because a hint named them; None: all that began `age` ago.
+        age: younger runs are left to their events.
         grace: how long a run or card must be out before its absence over there means anything.
         budget_s: no further run is asked about after so many seconds.
 
@@ -102,7 +104,7 @@ def reconcile_runs(
     pivot = hashlib.sha256(now.strftime("%Y-%m-%dT%H:%M").encode()).hexdigest()[:8]
     with registry.reading() as session:
         runs = store.open_runs(
-            session, begun_before=now if only is not None else now - grace, only=only, pivot=pivot, limit=MOST_RUNS
+            session, begun_before=now if only is not None else now - age, only=only, pivot=pivot, limit=MOST_RUNS
         )
     counts = {"compared": 0, "told": 0, "lost": 0, "again": 0}
     for run in runs:

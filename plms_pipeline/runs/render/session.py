@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 from jinja2 import Environment, StrictUndefined
 
@@ -55,6 +55,33 @@ def session_markdown(report: SessionReport, facts: SessionFacts, *, revision: in
     environment.filters.update(cell=_cell, shown=shown, measured=_measured, verdict=_verdict)
     fields = [(name, shown(value)) for name, value in report.model_dump(mode="json").items()]
     return environment.from_string(_TEMPLATE).render(report=report, facts=facts, fields=fields, revision=revision)
+
+
+class Listed(Protocol):
+    """A report in a list."""
+
+    @property
+    def report(self) -> Mapping[str, Any]:
+        """Its fields."""
+        ...
+
+    @property
+    def revision(self) -> int:
+        """How often it was written."""
+        ...
+
+
+def reports_markdown(newest: Sequence[Listed]) -> str:
+    """A table of reports, one line each."""
+    lines = ["| run | target | result | good tasks | cost USD | revision |", "|---|---|---|---|---|---|"]
+    for each in newest:
+        field = each.report
+        cells = (
+            str(field["RUN_ID"]), str(field["TARGET"]), str(field["RESULT"]),
+            f"{field['CASES_PASSED']} of {field['CASES_TOTAL']}", shown(field["COST_USD"]), str(each.revision),
+        )  # fmt: skip
+        lines.append(f"| {' | '.join(_cell(cell) for cell in cells)} |")
+    return "\n".join(lines) if newest else "No run has ended yet."
 
 
 def shown(value: Any) -> str:

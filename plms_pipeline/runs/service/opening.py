@@ -13,6 +13,7 @@ from plms_pipeline.pas.service import pas_client
 from plms_pipeline.registry.engine import Registry
 from plms_pipeline.registry.migrate import require_head
 from plms_pipeline.runs.service.dispatcher import Dispatcher
+from plms_pipeline.runs.service.settler import Settler
 from plms_pipeline.runs.service.world import Worlds
 from plms_pipeline.settings import Settings
 
@@ -40,9 +41,14 @@ class Opened:
         """Hands over what is due."""
         return Dispatcher(self.settings, self.registry, self.clock, self._client)
 
+    @cached_property
+    def settler(self) -> Settler:
+        """Settles what ended."""
+        return Settler(self.settings, self.registry, self.clock, self._client)
+
     def steps(self) -> tuple[Callable[[], object], ...]:
         """What whoever waits for a run does meanwhile."""
-        return (self.dispatcher.tick,)
+        return (self.dispatcher.tick, self.settler.look, self.settler.tick)
 
     @property
     def _client(self) -> Callable[[], PasClient]:

@@ -24,6 +24,8 @@ from plms_pipeline.runs.actions.settle import MOST_EVENTS, SettleResult, count_d
 from plms_pipeline.runs.process import lease_holder
 from plms_pipeline.settings import Settings
 
+LOOK_EVERY_S = 2.0
+
 
 @dataclass(frozen=True, slots=True)
 class Tick:
@@ -53,6 +55,7 @@ class Settler:
         self._settings, self._registry, self._clock, self._pas = settings, registry, clock, pas
         self._holder = f"{lease_holder()}:settle:{uuid4().hex[:6]}"
         self._is_warm = False
+        self._looked_s: float | None = None
 
     @property
     def world(self) -> World:
@@ -61,6 +64,11 @@ class Settler:
             registry=self._registry, settings=self._settings, clock=self._clock, new_id=lambda: str(uuid4()),
             elapsed=time.monotonic, sleep=time.sleep,
         )  # fmt: skip
+
+    @property
+    def nothing(self) -> SettleResult:
+        """What a tick did that found nothing due."""
+        return SettleResult()
 
     def due(self) -> int:
         """How many events and ends wait to be settled."""
@@ -86,7 +94,15 @@ class Settler:
         closed = self.close(settled.ended_runs)
         return Tick(settled, reconciled, closed)
 
-    def reconcile(self, *, only: Collection[str] | None = None, grace: timedelta = GRACE) -> ReconcileResult:
+    def look(self) -> bool:
+        """Ask the executor about every run, at most every other second: for a machine to which it cannot send events."""
+        now_s = time.monotonic()
+        if self._looked_s is not None and now_s - self._looked_s < LOOK_EVERY_S:
+            return False
+        self._looked_s = now_s
+        return self.reconcile(age=timedelta(seconds=LOOK_EVERY_S)).did_something
+
+    def reconcile(self, *, only: Collection[str] | None = None, age: timedelta = GRACE) -> ReconcileResult:
         """Compare runs with the executor's status; what ended unheard waits in the inbox afterwards."""
         try:
             pas = self._pas()
@@ -94,8 +110,35 @@ class Settler:
             return ReconcileResult(away=error.message)
         return reconcile_runs(
             self._registry, settings=self._settings, clock=self._clock, pas=pas, elapsed=time.monotonic, only=only,
-            grace=grace,
+            age=age,
         )  # fmt: skip
+
+    def drain(
+        self,
+        *,
+        idle_s: float,
+        longest_s: float,
+        after_each: Callable[[], object] = lambda: None,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> SettleResult:
+        """Tick until nothing came for `idle_s` seconds, or `longest_s` are over; what all ticks did.
+
+        Args:
+            after_each: called after each tick that did something: what ended makes room for what waits.
+        """
+        total, began = self.nothing, time.monotonic()
+        last = began
+        while time.monotonic() - began < longest_s:
+            tick = self.tick()
+            total = total.plus(tick.settled)
+            if tick.did_something:
+                last = time.monotonic()
+                after_each()
+            elif time.monotonic() - last >= idle_s:
+                break
+            else:
+                sleep(min(0.5, idle_s))
+        return total
 
     def close(self, run_ids: Collection[str]) -> int:
         """Promote artifacts of runs that just ended and write their logs and reports; how many."""

@@ -182,6 +182,16 @@ def written(session: Session, run_id: str) -> Written | None:
     return Written(row.run_id, row.report_json, row.sha256, row.path, row.revision, row.written_at)
 
 
+def newest_reports(session: Session, *, limit: int) -> tuple[int, list[Written]]:
+    """How many reports there are, and the newest of them."""
+    total = int(session.scalar(select(func.count()).select_from(SessionReport)) or 0)
+    query = select(SessionReport).order_by(SessionReport.written_at.desc(), SessionReport.run_id).limit(limit)
+    return total, [
+        Written(row.run_id, row.report_json, row.sha256, row.path, row.revision, row.written_at)
+        for row in session.scalars(query)
+    ]
+
+
 def put_report(
     session: Session, run_id: str, *, document: Any, sha256: str, path: str, revision: int, at: datetime
 ) -> None:

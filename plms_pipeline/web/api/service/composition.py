@@ -30,6 +30,8 @@ from plms_pipeline.registry.engine import Registry
 from plms_pipeline.registry.migrate import require_head
 from plms_pipeline.runs.routes.start import worlds_of
 from plms_pipeline.runs.service.dispatcher import Dispatcher
+from plms_pipeline.runs.service.settler import Settler
+from plms_pipeline.runs.service.settler import Settler
 from plms_pipeline.settings import Settings
 from plms_pipeline.web.api.routes.app import create_app
 from plms_pipeline.web.api.routes.ops import EXECUTOR_SEEN
@@ -37,6 +39,9 @@ from plms_pipeline.web.api.service.background import Background, Work
 
 STOP_S = 10.0
 EXECUTOR_EVERY_S = 15.0
+RECONCILE_EVERY_S = 30.0
+CLOSE_EVERY_S = 60.0
+RECONCILE_EVERY_S = 15.0
 
 
 def doorkeeper(settings: Settings, clock: Clock) -> Doorkeeper:
@@ -77,7 +82,7 @@ def running(settings: Settings) -> Iterator[Any]:
             stopwatch=time.perf_counter,
         )
         background = Background(works(state, episodes))
-        state.nudge = background.nudge
+        state.nudge = lambda: background.nudge("settle", "dispatch")
         app = create_app(state)
         background.start()
         # What exists by now stays: without this every full collection walks it again, and some request waits 50 ms for that.
@@ -108,11 +113,30 @@ def answer_cache(settings: Settings, episodes: deque[tuple[bool, str]]) -> Answe
 def works(state: AppState, episodes: deque[tuple[bool, str]]) -> tuple[Work, ...]:
     """What the threads beside the server do."""
     dispatcher = Dispatcher(state.settings, state.registry, state.clock, state.pas)
+    settler = Settler(state.settings, state.registry, state.clock, state.pas)
+    settler = Settler(state.settings, state.registry, state.clock, state.pas)
     return (
+        Work("settle", lambda: settler.tick().did_something, wakes=("dispatch",)),
+        Work("settle", lambda: settler.tick().did_something, wakes=("dispatch",)),
         Work("dispatch", lambda: dispatcher.tick().did_something),
+        Work("reconcile", lambda: settler.reconcile().did_something, wakes=("settle",), idle_s=RECONCILE_EVERY_S),
+        Work("close", lambda: _close(settler), idle_s=CLOSE_EVERY_S),
+        Work(
+            "reconcile",
+            lambda: settler.reconcile().did_something,
+            wakes=("settle", "dispatch"),
+            idle_s=RECONCILE_EVERY_S,
+        ),
+        Work("close", lambda: bool(settler.close_due()), idle_s=RECONCILE_EVERY_S),
         Work("episodes", lambda: _write_episode(state, episodes), idle_s=1.0),
         Work("executor", lambda: _look_at_executor(state), idle_s=EXECUTOR_EVERY_S),
     )
+
+
+def _close(settler: Settler) -> bool:
+    """Close what a process that died left open; the thread that settles closes its own."""
+    settler.close_due()
+    return False
 
 
 def _write_episode(state: AppState, episodes: deque[tuple[bool, str]]) -> bool:
