@@ -84,7 +84,7 @@ def has_work(registry: Registry, *, clock: Clock) -> bool:
     """Whether a tick would find anything to do or to skip. Reads only."""
     now = clock.now()
     with registry.reading() as session:
-        if outbox.any_due(session, (store.START, *EFFECTS), now):
+        if outbox.any_due(session, EFFECTS, now) or store.projects_with_due_starts(session, now, limit=1):
             return True
         cards = store.waiting(session, now)
         states = store.task_states(session, {card.run_id for card in cards})

@@ -28,12 +28,10 @@ def effects(tick: Tick) -> None:
     while tick.result.away is None:
         now = tick.clock.now()
         with tick.registry.reading() as session:
-            if not outbox.any_due(session, tuple(EFFECTS), now):
+            if not outbox.any_due(session, EFFECTS, now):
                 return
         with tick.registry.writing() as session:
-            claimed = outbox.claim(
-                session, tuple(EFFECTS), holder=tick.holder, now=now, lease_until=now + LEASE, limit=1
-            )
+            claimed = outbox.claim(session, EFFECTS, holder=tick.holder, now=now, lease_until=now + LEASE, limit=1)
         if not claimed:
             return
         effect = claimed[0]

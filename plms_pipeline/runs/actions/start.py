@@ -43,7 +43,6 @@ from plms_pipeline.runs.starting import (
 from plms_pipeline.runs.store import idempotency, outbox
 from plms_pipeline.runs.store import start as store
 from plms_pipeline.runs.store.idempotency import Unique
-from plms_pipeline.runs.store.transitions import task_subject
 
 RETRY_AFTER_S = 1
 
@@ -327,10 +326,7 @@ def _rows(
             }
             for task in plan
         ],
-        births=[
-            store.birth("run", run_id, at=now, actor=actor.name),
-            *(store.birth("task", task_subject(run_id, task.task_id), at=now, actor=actor.name) for task in plan),
-        ],
+        birth=store.birth(run_id, at=now, actor=actor.name),
         effects=[
             outbox.wanted("passport", run_id, now=now, payload={"path": passport_path(run_id)}),
             outbox.wanted("start_run", run_id, now=now),

@@ -14,7 +14,7 @@ from typing import Any
 
 from sqlalchemy import and_, cast, exists, func, literal, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, aliased
 from sqlalchemy.sql.elements import ColumnElement
 
 from plms_pipeline.registry.tables import (
@@ -76,11 +76,20 @@ class Card:
 
 
 def projects_with_due_starts(session: Session, now: datetime, *, limit: int) -> Sequence[int]:
-    """Projects that have a run waiting to be announced, the longest waiting first."""
+    """Projects that have a run to announce and a place for it, the longest waiting first. Reads only."""
     return session.scalars(
         select(ProjectRun.project_id)
         .join(OutboxEvent, OutboxEvent.subject_id == ProjectRun.run_id)
-        .where(OutboxEvent.kind == START, *is_due(now), ProjectRun.status == "QUEUED")
+        .join(Project, Project.id == ProjectRun.project_id)
+        .where(
+            OutboxEvent.kind == START,
+            *is_due(now),
+            ProjectRun.status == "QUEUED",
+            Project.status.in_(STARTABLE),
+            ~_held("project", cast(ProjectRun.project_id, Hold.subject_id.type)),
+            ~_held("run", ProjectRun.run_id),
+            or_(OutboxEvent.attempts > 0, _has_place(ProjectRun.project_id)),
+        )
         .group_by(ProjectRun.project_id)
         .order_by(func.min(OutboxEvent.id))
         .limit(limit)
@@ -95,24 +104,6 @@ def claim_start(
     Active is a run that is RUNNING, or QUEUED with a start that was claimed before: the executor may know of it already.
     """
     session.execute(select(Project.id).where(Project.id == project_id).with_for_update())
-    cap = (
-        select(func.coalesce(func.max(ProjectPolicy.max_active_runs), 1))
-        .where(ProjectPolicy.project_id == project_id)
-        .scalar_subquery()
-    )
-    touched = exists().where(
-        OutboxEvent.subject_id == ProjectRun.run_id, OutboxEvent.kind == START, OutboxEvent.attempts > 0
-    )
-    active = (
-        select(func.count())
-        .select_from(ProjectRun)
-        .where(
-            ProjectRun.project_id == project_id,
-            ProjectRun.source == "plms",
-            or_(ProjectRun.status == "RUNNING", and_(ProjectRun.status == "QUEUED", touched)),
-        )
-        .scalar_subquery()
-    )
     mine = select(ProjectRun.run_id).where(
         ProjectRun.project_id == project_id,
         ProjectRun.status == "QUEUED",
@@ -123,12 +114,34 @@ def claim_start(
     next_one = (
         select(OutboxEvent.id)
         .where(OutboxEvent.kind == START, *is_due(now), OutboxEvent.subject_id.in_(mine))
-        .where(or_(OutboxEvent.attempts > 0, active < cap))
+        .where(or_(OutboxEvent.attempts > 0, _has_place(literal(project_id))))
         .order_by((OutboxEvent.attempts == 0), OutboxEvent.id)
         .limit(1)
     )
     claimed = take(session, next_one, holder=holder, now=now, lease_until=lease_until)
     return claimed[0] if claimed else None
+
+
+def _has_place(project_id: Any) -> ColumnElement[bool]:
+    """Whether fewer runs of a project are active than its policy allows (1 without one)."""
+    run, start = aliased(ProjectRun), aliased(OutboxEvent)
+    claimed = exists().where(start.subject_id == run.run_id, start.kind == START, start.attempts > 0)
+    active = (
+        select(func.count())
+        .select_from(run)
+        .where(
+            run.project_id == project_id,
+            run.source == "plms",
+            or_(run.status == "RUNNING", and_(run.status == "QUEUED", claimed)),
+        )
+        .scalar_subquery()
+    )
+    cap = (
+        select(func.coalesce(func.max(ProjectPolicy.max_active_runs), 1))
+        .where(ProjectPolicy.project_id == project_id)
+        .scalar_subquery()
+    )
+    return active < cap
 
 
 def _held(subject_type: str, subject_id: Any) -> ColumnElement[bool]:

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import bindparam, delete, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
@@ -39,18 +39,29 @@ class Remembered:
     expires_at: datetime
 
 
+# Built once: a start is on the path of a request.
+_RECALL: Final = select(
+    IdempotencyKey.id,
+    IdempotencyKey.body_sha256,
+    IdempotencyKey.state,
+    IdempotencyKey.status_code,
+    IdempotencyKey.answer_json,
+    IdempotencyKey.expires_at,
+).where(
+    IdempotencyKey.user_name == bindparam("user_name"),
+    IdempotencyKey.method == bindparam("method"),
+    IdempotencyKey.path == bindparam("path"),
+    IdempotencyKey.key == bindparam("key"),
+)
+_REMEMBER: Final = {
+    name: dialect.insert(IdempotencyKey).on_conflict_do_nothing().returning(IdempotencyKey.id)
+    for name, dialect in (("postgresql", postgresql), ("sqlite", sqlite))
+}
+
+
 def recall(session: Session, unique: Unique) -> Remembered | None:
     """The row of a request, expired or not."""
-    row = session.execute(
-        select(
-            IdempotencyKey.id,
-            IdempotencyKey.body_sha256,
-            IdempotencyKey.state,
-            IdempotencyKey.status_code,
-            IdempotencyKey.answer_json,
-            IdempotencyKey.expires_at,
-        ).where(*_is(unique))
-    ).one_or_none()
+    row = session.connection().execute(_RECALL, _parts(unique)).one_or_none()
     return None if row is None else Remembered(*row)
 
 
@@ -69,12 +80,9 @@ def remember(
 
     On PostgreSQL this waits until the faster one has committed or given up.
     """
-    dialect = postgresql if session.get_bind().dialect.name == "postgresql" else sqlite
+    connection = session.connection()
     values: dict[str, Any] = {
-        "user_name": unique.user,
-        "method": unique.method,
-        "path": unique.path,
-        "key": unique.key,
+        **_parts(unique),
         "body_sha256": body_sha256,
         "state": "in_progress" if answer_text is None else "done",
         "status_code": status_code,
@@ -83,8 +91,7 @@ def remember(
         "created_at": now,
         "expires_at": expires_at,
     }
-    insert = dialect.insert(IdempotencyKey).values(values).on_conflict_do_nothing().returning(IdempotencyKey.id)
-    return session.execute(insert).scalar_one_or_none() is not None
+    return connection.execute(_REMEMBER[connection.dialect.name], values).scalar_one_or_none() is not None
 
 
 def finish(session: Session, unique: Unique, *, status_code: int, answer_text: str, run_id: str | None = None) -> bool:
@@ -116,6 +123,10 @@ def forget_expired(session: Session, now: datetime, *, limit: int = 500) -> int:
         .execution_options(synchronize_session=False)
     )
     return len(gone.all())
+
+
+def _parts(unique: Unique) -> dict[str, str]:
+    return {"user_name": unique.user, "method": unique.method, "path": unique.path, "key": unique.key}
 
 
 def _is(unique: Unique) -> tuple[Any, ...]:

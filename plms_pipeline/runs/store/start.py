@@ -9,9 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
-from typing import Any
+from typing import Any, Final
 
-from sqlalchemy import exists, func, insert, select
+from sqlalchemy import bindparam, exists, func, insert, select
 from sqlalchemy.orm import Session
 
 from plms_pipeline.registry.tables import (
@@ -57,72 +57,81 @@ class NewRun:
     tasks: list[dict[str, Any]]
     passport: dict[str, Any]
     cards: list[dict[str, Any]]
-    births: list[dict[str, Any]]
+    birth: dict[str, Any]
     effects: list[dict[str, Any]]
     audit: dict[str, Any]
     parent: dict[str, Any] | None
 
 
-def project_facts(session: Session, project_id: int) -> ProjectFacts | None:
-    """A project as a start sees it, locked against a change of its state until the transaction ends."""
-    held = (
+# Built once: putting these statements together takes longer than running them, and a start is on the path of a request.
+_PROJECT: Final = (
+    select(
+        Project.id,
+        Project.name,
+        Project.status,
+        Project.budget_cost_usd_max,
+        Project.estimated_cost_usd,
+        Project.estimated_tokens,
+        Project.estimated_duration_minutes,
         select(func.max(Hold.reason))
-        .where(
-            Hold.lifted_at.is_(None),
-            Hold.subject_type == "project",
-            Hold.subject_id == str(project_id),
-        )
-        .scalar_subquery()
-    )
-    spent = (
+        .where(Hold.subject_type == "project", Hold.subject_id == bindparam("project_text"), Hold.lifted_at.is_(None))
+        .scalar_subquery(),
         select(func.coalesce(func.sum(TaskReceipt.cost_usd), Decimal(0)))
         .join(ProjectRun, ProjectRun.run_id == TaskReceipt.run_id)
-        .where(ProjectRun.project_id == project_id)
-        .scalar_subquery()
+        .where(ProjectRun.project_id == bindparam("project_id"))
+        .scalar_subquery(),
     )
-    row = session.execute(
-        select(
-            Project.id,
-            Project.name,
-            Project.status,
-            Project.budget_cost_usd_max,
-            Project.estimated_cost_usd,
-            Project.estimated_tokens,
-            Project.estimated_duration_minutes,
-            held,
-            spent,
-        )
-        .where(Project.id == project_id)
-        .with_for_update(read=True, of=Project)
-    ).one_or_none()
+    .where(Project.id == bindparam("project_id"))
+    .with_for_update(read=True, of=Project)
+)
+_CHILD: Final = TaskEstimate.__table__.alias("child")
+_PLAN: Final = (
+    select(
+        TaskPlan.task_key,
+        TaskEstimate.task_name,
+        TaskEstimate.task_description,
+        TaskEstimate.tmd_lane,
+        TaskPlan.provider,
+        TaskEstimate.task_kind,
+        TaskEstimate.complexity,
+        TaskPlan.depends_on_json,
+        TaskPlan.command_json,
+        TaskPlan.payload_json,
+        TaskPlan.forecast_json,
+    )
+    .join(TaskEstimate, TaskEstimate.id == TaskPlan.task_estimate_id)
+    .where(
+        TaskPlan.project_id == bindparam("project_id"),
+        TaskEstimate.tmd_lane.is_not(None),
+        ~exists().where(_CHILD.c.parent_task_id == TaskEstimate.id),
+    )
+    .order_by(TaskEstimate.order_index, TaskEstimate.id)
+)
+_GATES: Final = (
+    select(LaneGate.lane_id, LaneGate.kpi_name, LaneGate.operator, LaneGate.threshold, LaneGate.blocks)
+    .where(LaneGate.active)
+    .order_by(LaneGate.lane_id, LaneGate.kpi_name)
+)
+_RUN: Final = insert(ProjectRun)
+_TASKS: Final = insert(RunTask)
+_PASSPORT: Final = insert(RunPassport)
+_CARDS: Final = insert(JobCard)
+_BIRTH: Final = insert(StateTransition)
+_EFFECTS: Final = insert(OutboxEvent)
+_AUDIT: Final = insert(AuditEntry)
+_PARENT: Final = insert(RunLineage)
+
+
+def project_facts(session: Session, project_id: int) -> ProjectFacts | None:
+    """A project as a start sees it, locked against a change of its state until the transaction ends."""
+    asked = {"project_id": project_id, "project_text": str(project_id)}
+    row = session.connection().execute(_PROJECT, asked).one_or_none()
     return None if row is None else ProjectFacts(*row)
 
 
 def plan_of(session: Session, project_id: int) -> list[PlannedTask]:
     """The tasks of a project that are worked: those with a plan, in their order; a task with subtasks is not worked itself."""
-    child = TaskEstimate.__table__.alias("child")
-    rows = session.execute(
-        select(
-            TaskPlan.task_key,
-            TaskEstimate.task_name,
-            TaskEstimate.task_description,
-            TaskEstimate.tmd_lane,
-            TaskPlan.provider,
-            TaskEstimate.task_kind,
-            TaskEstimate.complexity,
-            TaskPlan.depends_on_json,
-            TaskPlan.command_json,
-            TaskPlan.payload_json,
-            TaskPlan.forecast_json,
-        )
-        .join(TaskEstimate, TaskEstimate.id == TaskPlan.task_estimate_id)
-        .where(
-            TaskPlan.project_id == project_id,
-            TaskEstimate.tmd_lane.is_not(None),
-            ~exists().where(child.c.parent_task_id == TaskEstimate.id),
-        )
-        .order_by(TaskEstimate.order_index, TaskEstimate.id)
-    )
+    rows = session.connection().execute(_PLAN, {"project_id": project_id})
     return [
         PlannedTask(
             key, name, description, lane, provider, kind, complexity,
@@ -134,12 +143,10 @@ def plan_of(session: Session, project_id: int) -> list[PlannedTask]:
 
 def gates_in_force(session: Session) -> list[tuple[int, str, str, Any, bool]]:
     """(lane, KPI, operator, threshold, blocks) of every active gate, in a stable order."""
-    rows = session.execute(
-        select(LaneGate.lane_id, LaneGate.kpi_name, LaneGate.operator, LaneGate.threshold, LaneGate.blocks)
-        .where(LaneGate.active)
-        .order_by(LaneGate.lane_id, LaneGate.kpi_name)
-    )
-    return [tuple(row) for row in rows]
+    return [
+        (lane_id, kpi_name, operator, threshold, blocks)
+        for lane_id, kpi_name, operator, threshold, blocks in session.connection().execute(_GATES)
+    ]
 
 
 def last_provider_state(session: Session) -> str | None:
@@ -153,27 +160,27 @@ def last_provider_state(session: Session) -> str | None:
 
 def insert_run(session: Session, run: dict[str, Any]) -> None:
     """The row of the run itself; everything else refers to it."""
-    session.connection().execute(insert(ProjectRun), run)
+    session.connection().execute(_RUN, run)
 
 
 def insert_rest(session: Session, new: NewRun) -> None:
     """Every other row of a run that starts."""
     connection = session.connection()
-    connection.execute(insert(RunTask), new.tasks)
-    connection.execute(insert(RunPassport), new.passport)
-    connection.execute(insert(JobCard), new.cards)
-    connection.execute(insert(StateTransition), new.births)
-    connection.execute(insert(OutboxEvent), new.effects)
-    connection.execute(insert(AuditEntry), new.audit)
+    connection.execute(_TASKS, new.tasks)
+    connection.execute(_PASSPORT, new.passport)
+    connection.execute(_CARDS, new.cards)
+    connection.execute(_BIRTH, new.birth)
+    connection.execute(_EFFECTS, new.effects)
+    connection.execute(_AUDIT, new.audit)
     if new.parent is not None:
-        connection.execute(insert(RunLineage), new.parent)
+        connection.execute(_PARENT, new.parent)
 
 
-def birth(subject: str, subject_id: str, *, at: datetime, actor: str) -> dict[str, Any]:
-    """The first state of a run or task, as `record_birth` would write it."""
+def birth(run_id: str, *, at: datetime, actor: str) -> dict[str, Any]:
+    """The first state of a run, as `record_birth` would write it. That of its tasks is their `queued_at`."""
     return {
-        "subject_type": subject,
-        "subject_id": subject_id,
+        "subject_type": "run",
+        "subject_id": run_id,
         "sequence": 1,
         "from_state": None,
         "to_state": "QUEUED",
