@@ -31,7 +31,6 @@ from plms_pipeline.registry.migrate import require_head
 from plms_pipeline.runs.routes.start import worlds_of
 from plms_pipeline.runs.service.dispatcher import Dispatcher
 from plms_pipeline.runs.service.settler import Settler
-from plms_pipeline.runs.service.settler import Settler
 from plms_pipeline.settings import Settings
 from plms_pipeline.web.api.routes.app import create_app
 from plms_pipeline.web.api.routes.ops import EXECUTOR_SEEN
@@ -40,7 +39,6 @@ from plms_pipeline.web.api.service.background import Background, Work
 STOP_S = 10.0
 EXECUTOR_EVERY_S = 15.0
 RECONCILE_EVERY_S = 30.0
-CLOSE_EVERY_S = 60.0
 RECONCILE_EVERY_S = 15.0
 
 
@@ -114,13 +112,9 @@ def works(state: AppState, episodes: deque[tuple[bool, str]]) -> tuple[Work, ...
     """What the threads beside the server do."""
     dispatcher = Dispatcher(state.settings, state.registry, state.clock, state.pas)
     settler = Settler(state.settings, state.registry, state.clock, state.pas)
-    settler = Settler(state.settings, state.registry, state.clock, state.pas)
     return (
         Work("settle", lambda: settler.tick().did_something, wakes=("dispatch",)),
-        Work("settle", lambda: settler.tick().did_something, wakes=("dispatch",)),
         Work("dispatch", lambda: dispatcher.tick().did_something),
-        Work("reconcile", lambda: settler.reconcile().did_something, wakes=("settle",), idle_s=RECONCILE_EVERY_S),
-        Work("close", lambda: _close(settler), idle_s=CLOSE_EVERY_S),
         Work(
             "reconcile",
             lambda: settler.reconcile().did_something,
@@ -131,12 +125,6 @@ def works(state: AppState, episodes: deque[tuple[bool, str]]) -> tuple[Work, ...
         Work("episodes", lambda: _write_episode(state, episodes), idle_s=1.0),
         Work("executor", lambda: _look_at_executor(state), idle_s=EXECUTOR_EVERY_S),
     )
-
-
-def _close(settler: Settler) -> bool:
-    """Close what a process that died left open; the thread that settles closes its own."""
-    settler.close_due()
-    return False
 
 
 def _write_episode(state: AppState, episodes: deque[tuple[bool, str]]) -> bool:
