@@ -38,7 +38,6 @@ from plms_pipeline.web.api.service.background import Background, Work
 
 STOP_S = 10.0
 EXECUTOR_EVERY_S = 15.0
-RECONCILE_EVERY_S = 30.0
 RECONCILE_EVERY_S = 15.0
 
 
