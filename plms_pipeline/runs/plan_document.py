@@ -152,10 +152,17 @@ def from_json(document: Any, where: str = "") -> Item:
 
 
 def overlaid(root: Item, given: Mapping[str, str]) -> Item:
-    """The tree with top-level fields laid over it, which are said to stand at `--<field>`."""
+    """The tree with top-level fields laid over it, which are said to stand at `--<field>`; `budget_usd` replaces the
+    dollars of the budget.
+    """
     if not isinstance(root.value, dict):
         return root
     over = {name: Item(f"--{name.replace('_', '-')}", value, value) for name, value in given.items()}
+    usd = over.pop("budget_usd", None)
+    if usd is not None:
+        budget = root.value.get("budget")
+        parts = budget.value if budget is not None and isinstance(budget.value, dict) else {}
+        over["budget"] = Item(usd.where, {**parts, "usd": usd})
     return Item(root.where, {**root.value, **over})
 
 

@@ -77,7 +77,7 @@ def lane_gates(session: Session, lane_id: int) -> tuple[Gate, ...]:
 
 
 def task_facts(session: Session, task_id: str | None, run_id: str | None) -> TaskFacts:
-    """What the books say about a task; a number is a planned task of the run's project (of any when there is no run).
+    """What the books say about a task: of a run, the key of a planned task of its project; else a planned task's id.
 
     Raises:
         BadInput: the run is not registered (`unknown_run`).

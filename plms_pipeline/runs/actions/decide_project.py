@@ -99,9 +99,10 @@ def approve_project(
 
     Raises:
         NotFound: there is no such project.
-        Conflict: it is not waiting for approval (`not_submitted`), or its plan is another than was shown (`plan_changed`).
+        Conflict: it is not waiting for approval (`not_submitted`), its plan is another than was shown (`plan_changed`) or
+            has no forecast (`not_estimated`), or no budget is known (`missing_budget`).
         Forbidden: the actor asked for it, or nobody vouched for the actor.
-        BadInput: no budget is known (`missing_budget`), no reason, or a term that cannot be.
+        BadInput: no reason, or a term that cannot be.
     """
     gates = read_gates(
         from_json(dict(terms.lane_gates or {}), "lane_gates"), f"project {project_id}", terms_of(registry)
@@ -111,6 +112,11 @@ def approve_project(
         view = _locked(session, project_id)
         _require_submitted(view)
         evidence = _agreed_evidence(view, terms.evidence_sha256)
+        if not view.is_estimated:
+            raise Conflict(
+                f"Project {project_id} has tasks without a forecast; estimate it again before it is approved.",
+                code="not_estimated",
+            )
         view = _with_terms(session, view, terms, {**view.lane_gates, **gates})
         decision_id = decide(
             session, clock_now=now, ids=ids, kind=APPROVAL, subject_type="project", subject_id=str(project_id),
@@ -186,6 +192,17 @@ def change_budget(
         return Decision(_after(session, project_id), decision_id)
 
 
+def project_approvals(registry: Registry, project_id: int) -> list[work.Approval]:
+    """Every gate of a project and its runs that was approved or rejected, newest first.
+
+    Raises:
+        NotFound: there is no such project.
+    """
+    with registry.reading() as session:
+        found_project(store.view_of(session, project_id, with_tasks=False), project_id)
+        return work.approvals(session, project_id)
+
+
 def requester(session: Session, project_id: int) -> str | None:
     """Who submitted a project last; None when nobody did."""
     found = decisions.newest(session, APPROVAL, "project", str(project_id), decision=REQUEST)
@@ -233,7 +250,7 @@ def _with_terms(session: Session, view: ProjectView, terms: ApprovalTerms, gates
     """The project under the approver's terms, stored."""
     budget = view.budget_cost_usd_max if terms.budget_usd is None else terms.budget_usd
     if budget is None:
-        raise BadInput(
+        raise Conflict(
             f"Project {view.id} has no budget in dollars; give one with the approval, it bounds what may be spent.",
             code="missing_budget",
         )

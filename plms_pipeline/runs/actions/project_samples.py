@@ -56,7 +56,7 @@ def make_samples(
         BadPlan: a file cannot be read (a bug in what ships).
     """
     terms = terms_of(registry)
-    plans = {number: read_plan(tree_of(file), file.name, terms) for number, file in files.items()}
+    plans = {number: read_plan(_tree_of_sample(file), file.name, terms) for number, file in files.items()}
     with registry.reading() as session:
         known = {number: store.id_of_key(session, _key(number)) for number in files}
         taken = {number for number in files if known[number] is None and store.id_is_taken(session, number)}
@@ -76,6 +76,12 @@ def make_samples(
         shelf = Shelf(None if number in taken else number, _key(number))
         samples.append(Sample(store_plan(registry, plan, clock=clock, actor=actor, shelf=shelf), is_new=True))
     return samples
+
+
+def _tree_of_sample(file: TaskFile) -> Item:
+    """A sample that is CSV is named by the words of its file: `3-small-model.csv` is the small model."""
+    words = file.name.rsplit(".", 1)[0].split("-")[1:]
+    return tree_of(file, {"name": " ".join(words).capitalize(), "budget_usd": "40.00"} if file.is_csv else None)
 
 
 def _key(number: int) -> str:

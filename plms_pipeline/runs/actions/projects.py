@@ -17,6 +17,7 @@ from plms_pipeline.clock import Clock
 from plms_pipeline.errors import BadInput, Conflict, NotFound
 from plms_pipeline.estimates.store.receipts import lane_words
 from plms_pipeline.kpis.gates import Gate, condition
+from plms_pipeline.kpis.store.receipts import active_lanes
 from plms_pipeline.registry.engine import Registry
 from plms_pipeline.registry.tables.vocabulary import PROJECT_STATES
 from plms_pipeline.runs.lanes import Suggest, suggester
@@ -47,7 +48,8 @@ def terms_of(registry: Registry, learnt: Suggest | None = None) -> Terms:
         BadInput: a gate in the books cannot be judged.
     """
     with registry.reading() as session:
-        words = lane_words(session)
+        active = {lane.lane_id for lane in active_lanes(session)}
+        words = {word: lane for word, lane in lane_words(session).items() if lane in active}
         rows = store.gate_rows(session)
     gates: dict[int, tuple[Gate, ...]] = {}
     for row in rows:

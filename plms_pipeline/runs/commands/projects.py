@@ -54,6 +54,7 @@ def create(
     name: Annotated[str | None, typer.Option(help="The project's name; a CSV file's own name otherwise.")] = None,
     owner: Annotated[str | None, typer.Option(help="Who owns it; whoever creates it otherwise.")] = None,
     provider: Annotated[str | None, typer.Option(help="Model or service of tasks that name none.")] = None,
+    budget_usd: Annotated[str | None, typer.Option(help="The budget in dollars.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be stored.")] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -71,7 +72,8 @@ def create(
 
     settings = load_settings()
     file = read_task_file(plan)
-    given = {key: value for key, value in (("name", name), ("owner", owner), ("provider", provider)) if value}
+    fields = {"name": name, "owner": owner, "provider": provider, "budget_usd": budget_usd}
+    given = {field: value for field, value in fields.items() if value}
     root, learnt = tree_of(file, given), learnt_lanes(settings.data_dir)
     with opened(settings) as registry:
         if dry_run:

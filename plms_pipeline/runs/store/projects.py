@@ -236,6 +236,15 @@ def store_estimates(
     session.execute(_update_project(project_id, values))
 
 
+def store_task_estimate(
+    session: Session, task_id: int, tokens: int, minutes: int, cost_usd: Decimal, forecast: Mapping[str, Any]
+) -> None:
+    """Keep what one task is estimated to take."""
+    values = {"estimated_tokens": tokens, "estimated_duration_minutes": minutes, "estimated_cost_usd": cost_usd}
+    session.execute(update(TaskEstimate), [{"id": task_id, **values}])
+    session.execute(update(TaskPlan), [{"task_estimate_id": task_id, "forecast_json": dict(forecast)}])
+
+
 def change_project(session: Session, project_id: int, **values: Any) -> None:
     """Change columns of a project other than its status."""
     session.execute(_update_project(project_id, values))
