@@ -33,10 +33,10 @@ LaneOption = Annotated[str | None, typer.Option("--lane", help="Number, name or 
 
 
 @contextmanager
-def _registry(settings: Settings) -> Iterator[Registry]:
+def _registry(settings: Settings, *, read_only: bool = True) -> Iterator[Registry]:
     from plms_pipeline.registry.migrate import require_head
 
-    registry = Registry.open(settings.database_url)
+    registry = Registry.open(settings.database_url, read_only=read_only)
     try:
         require_head(registry)
         yield registry
@@ -51,7 +51,7 @@ def _world(settings: Settings) -> Iterator[World]:
 
     from plms_pipeline.kpis.actions.world import world_of
 
-    with _registry(settings) as registry:
+    with _registry(settings, read_only=False) as registry:
         yield world_of(
             registry=registry, settings=settings, clock=SystemClock(), new_id=lambda: str(uuid4()),
             elapsed=time.monotonic, sleep=time.sleep,
