@@ -8,6 +8,8 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 from markupsafe import Markup
 
+from plms_pipeline.measures import BASES
+from plms_pipeline.monitoring.attention import attention
 from plms_pipeline.monitoring.render import charts
 
 MEASURES = {"cost_usd": ("Cost", "USD"), "duration_ms": ("Duration", "min"), "tokens": ("Tokens", "tokens")}
@@ -34,8 +36,18 @@ def page(summary: Mapping[str, Any], lane_names: Mapping[int, str]) -> str:
         sections=[_section(summary, tree, lane_names) for tree in ("calibration", "calibration_all_receipts")],
         prior_charts=_prior_charts(priors, lane_names),
         priors=priors,
+        todo=attention(summary),
+        bases=BASES,
+        exclusions=_exclusions(summary["calibration_dataset"]),
         pass_chart=_pass_chart(summary["kpi_pass_rates"], lane_names),
     )
+
+
+def _exclusions(dataset: Mapping[str, Any]) -> list[tuple[str, list[int]]]:
+    """Rule → how many receipts it left out, per basis in the order of `BASES`."""
+    excluded = dataset.get("excluded", {})
+    rules = sorted({rule for basis in BASES for rule in excluded.get(basis, {})})
+    return [(rule, [int(excluded.get(basis, {}).get(rule, 0)) for basis in BASES]) for rule in rules]
 
 
 def _section(summary: Mapping[str, Any], tree: str, names: Mapping[int, str]) -> dict[str, Any]:
