@@ -50,6 +50,8 @@ class Source:
     unread: tuple[str, ...] = ()
     # JSON lines only: one parsed line → the flat rows in it (none when the line holds nothing of ours).
     expand: Callable[[Flat], list[Flat]] | None = None
+    # What one such line must be, for whoever has given something else.
+    line: str = "one object with the columns as names"
 
     @property
     def columns(self) -> tuple[str, ...]:

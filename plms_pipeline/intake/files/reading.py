@@ -29,19 +29,38 @@ def columns_of(inspected: Inspected, source: Source) -> tuple[str, ...]:
     """The column names of a file; for JSON lines those of its first thousand rows.
 
     Raises:
-        BadInput: the header is not text, is empty or names a column twice; the Parquet file is damaged.
+        BadInput: the header is not text, is empty or names a column twice; the Parquet file is damaged; of JSON lines none
+            is what the source expects.
     """
     if inspected.kind == "parquet":
         return tuple(str(name) for name in _parquet(inspected).schema_arrow.names)
     if inspected.kind == "jsonl":
-        names: dict[str, None] = {}
-        for count, (_, flats) in enumerate(_json_rows(inspected, source)):
-            for flat in flats or ():
-                names.update(dict.fromkeys(str(name) for name in flat))
-            if count >= SAMPLE_ROWS:
-                break
-        return tuple(names)
+        return _names(inspected, source)
     return _header(inspected, source)
+
+
+def _names(inspected: Inspected, source: Source) -> tuple[str, ...]:
+    names: dict[str, None] = {}
+    is_json = False
+    for count, (_, flats) in enumerate(_json_rows(inspected, source)):
+        is_json = is_json or flats is not None
+        for flat in flats or ():
+            names.update(dict.fromkeys(str(name) for name in flat))
+        if count >= SAMPLE_ROWS:
+            break
+    if not is_json:
+        raise BadInput(
+            f"{inspected.path} has no line that is a JSON object; each line must be {source.line}. Objects that are spread "
+            "over several lines become one each with `jq -c . FILE`.",
+            code="not_json_lines",
+        )
+    if not names:
+        raise BadInput(
+            f"{inspected.path} holds no row for a {source.describes} in its first {SAMPLE_ROWS:,} lines; each line must be "
+            f"{source.line}.",
+            code="no_rows",
+        )
+    return tuple(names)
 
 
 def read(inspected: Inspected, source: Source, columns: Sequence[str], size: int = BATCH_ROWS) -> Iterator[RawBatch]:
