@@ -19,7 +19,7 @@ from plms_pipeline.measures import BASES
 from plms_pipeline.monitoring import files, store, tables
 from plms_pipeline.monitoring.actions import write_report
 from plms_pipeline.monitoring.attention import SHOWN, attention
-from plms_pipeline.monitoring.render.html import page
+from plms_pipeline.monitoring.render.html import SHOWN_PRIORS, page
 from plms_pipeline.monitoring.summary import BROKEN, NO_DATA, OK, Documents, compose, verdict
 from plms_pipeline.registry.engine import Registry
 from plms_pipeline.registry.tables import Project
@@ -157,6 +157,19 @@ def test_a_night_without_data_says_how_to_get_some() -> None:
     assert "no data" in html
     assert "plms import swebench FILE" in html
     assert "are broken" not in html
+
+
+def test_broken_invariants_come_first_and_what_is_not_drawn_is_said() -> None:
+    """A red row among fifty green ones, and a model that is missing in the chart, were both left for the reader to find."""
+    made = summary(broken=1)
+    checks = made["invariants"]["checks"]
+    checks["a_sentence_that_holds"] = {**checks["run_kind_is_known"]}
+    html = page(made, NAMES)
+    rows = re.findall(r"[✓✗]</span> (\w+)", html)
+    assert rows == ["every_run_has_a_passport", "a_sentence_that_holds", "run_kind_is_known"]
+    assert "are drawn" not in html
+    made["priors"] = [{**made["priors"][0], "provider": f"m{n}"} for n in range(SHOWN_PRIORS + 3)]
+    assert "</code> holds 3 more" in page(made, NAMES)
 
 
 def test_a_night_that_ran_later_says_what_is_of_now(registry: Registry, settings: Settings) -> None:
