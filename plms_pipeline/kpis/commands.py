@@ -58,7 +58,7 @@ def _world(settings: Settings) -> Iterator[World]:
         )  # fmt: skip
 
 
-@app.command(epilog="Example: plms kpi evaluate ./my-work --lane 4200 --json")
+@app.command(epilog="Example: plms kpi evaluate data/samples/artifacts/4200-token-bucket --lane 4200 --json")
 def evaluate(
     directory: Annotated[Path, typer.Argument(help="The artifact: a folder.")],
     lane: LaneOption = None,
