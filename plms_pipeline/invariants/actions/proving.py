@@ -122,9 +122,8 @@ def _checked(proof: Proof, invariant: Invariant, clock: Clock) -> Result:
 def _found(proof: Proof, invariant: Invariant) -> Found:
     if invariant.kind == "row":
         checked = proof.rows_of(VIOLATIONS[invariant.name].table)
-        if proof.is_clean(invariant.name):
-            return Found(checked)
-        return rows.offenders(proof.session, invariant, checked=checked, trust_index=not proof.full)
+        found = proof.offenders_of(invariant)
+        return found or rows.offenders(proof.session, invariant, checked=checked, trust_index=not proof.full)
     return CHECKS[invariant.name](proof)
 
 
