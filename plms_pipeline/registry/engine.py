@@ -68,7 +68,10 @@ class Registry:
             # Who only reads prepares every statement, because a server prepares only one at a time: a second one behind a
             # semicolon is refused.
             prepare = {"prepare_threshold": 0} if read_only else {}
-            engine = create_engine(url, pool_size=4, max_overflow=4, pool_pre_ping=True, connect_args=prepare)
+            try:
+                engine = create_engine(url, pool_size=4, max_overflow=4, pool_pre_ping=True, connect_args=prepare)
+            except ArgumentError as error:
+                raise _bad_options(masked(url), str(error)) from None
             event.listen(engine, "connect", _prepare_postgresql)
             return cls(engine, read_only=read_only)
         if not read_only:

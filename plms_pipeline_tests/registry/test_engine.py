@@ -264,6 +264,15 @@ def test_an_option_that_the_driver_does_not_know_is_one_clear_error(option: str,
     registry.close()
 
 
+def test_an_option_that_cannot_be_read_at_all_is_one_clear_error() -> None:
+    """SQLAlchemy itself refuses this one, before there is an engine."""
+    url = "postgresql+psycopg://plms:hunter2@/plms?host=a&port=abc"
+    for attempt in (Registry.open, migrate.upgrade, migrate.check):
+        with pytest.raises(BadInput, match="PLMS_DATABASE_URL or --db") as raised:
+            attempt(url)
+        assert "hunter2" not in raised.value.message
+
+
 @pytest.mark.parametrize("options", ["?mode=ro", "?timeout=abc", "?cache=shared&uri=true", "?"])
 def test_a_sqlite_url_takes_no_options(options: str, tmp_path: Path) -> None:
     """Some made a file of another name beside the registry, others ended in a warning of the library's."""
