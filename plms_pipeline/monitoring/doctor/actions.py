@@ -66,7 +66,7 @@ def _books(settings: Settings) -> Books:
         state = migrate.check(settings.database_url)
         if not state.is_at_head:
             return Books(revision=state.current, head=state.head, differences=state.differences)
-        registry = Registry.open(settings.database_url)
+        registry = Registry.open(settings.database_url, read_only=True)
         try:
             with registry.reading() as session:
                 completed, recorded = store.newest_moments(session)
