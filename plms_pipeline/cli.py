@@ -23,6 +23,8 @@ from plms_pipeline import __version__
 from plms_pipeline.errors import BadInput, PlmsError, Unavailable
 
 INTERRUPTED = 130
+# What a shell shows for a program that a closed pipe ended (128 + SIGPIPE).
+PIPE_CLOSED = 141
 
 # command → (module, what it is in `plms --help`). The module offers `app`, a Typer with the command(s) under that name.
 COMMANDS: dict[str, tuple[str, str]] = {
@@ -97,15 +99,13 @@ def report_error(error: PlmsError, *, as_json: bool) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run `plms` and return its exit code: 0 done and true, 1 the verdict is no, 2 bad use, 3 no data, 4 away, 130."""
+    """Run `plms` and return its exit code.
+
+    0 done and true, 1 the verdict is no, 2 bad use, 3 no data, 4 away, 130 interrupted, 141 nobody reads what is printed.
+    """
     arguments = list(sys.argv[1:] if argv is None else argv)
     as_json = "--json" in arguments
-    level = os.environ.get("PLMS_LOG_LEVEL", "").strip()
-    logging.basicConfig(
-        # A wrong level is refused with all other settings, by the command itself.
-        level=level if level in logging.getLevelNamesMapping() else logging.WARNING,
-        format="%(asctime)s %(levelname)s %(name)s %(message)s",
-    )
+    _log_to_terminal(os.environ.get("PLMS_LOG_LEVEL", "").strip())
     interrupts: list[int] = []
 
     def interrupted(number: int, _frame: object) -> None:
@@ -122,6 +122,16 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         report_error(told, as_json=as_json)
         return told.exit_code
+
+
+def _log_to_terminal(wanted: str) -> None:
+    """Log to standard error from the level `wanted` on; a wrong one is refused with all other settings, by the command."""
+    level = wanted if wanted in logging.getLevelNamesMapping() else logging.WARNING
+    # The handler holds the level too: Dagster lowers that of our loggers for its own log, and what they then emit reaches the
+    # root's handlers without asking the root.
+    handler = logging.StreamHandler()
+    handler.setLevel(level)
+    logging.basicConfig(level=level, handlers=[handler], format="%(asctime)s %(levelname)s %(name)s %(message)s")
 
 
 def _told(error: BaseException, *, interrupted: bool) -> PlmsError | None:
@@ -166,9 +176,9 @@ def _run(arguments: list[str]) -> int:
 
 
 def _silenced() -> int:
-    """The reader of our output went away (`plms … | head`): nothing more to say, and nothing went wrong."""
+    """The reader of our output went away (`plms … | head`): nothing more to say, but 0 would claim a verdict of yes."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return 0
+    return PIPE_CLOSED
 
 
 def _usage_sentence(error: TyperException) -> str:

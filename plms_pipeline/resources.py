@@ -68,7 +68,12 @@ class Plms(dg.ConfigurableResource[Any]):
 
 
 class Documents(dg.ConfigurableIOManager):
-    """Small JSON documents, one per asset: `$PLMS_DATA_DIR/documents/<asset>.json`, replaced atomically."""
+    """Small JSON documents, one per asset: `$PLMS_DATA_DIR/documents/<asset>.json`, replaced atomically.
+
+    That file is what the last run handed on, which may be a night that was repeated for a past date. A document that says
+    `as_of` is therefore also kept as `<asset>.newest.json` until one of the same or a later instant comes: what is read
+    outside the night reads this one.
+    """
 
     def _path(self, asset_key: dg.AssetKey) -> Path:
         return load_settings().data_dir / "documents" / f"{'__'.join(asset_key.path)}.json"
@@ -77,12 +82,12 @@ class Documents(dg.ConfigurableIOManager):
         """Write the document of an asset; equal documents give equal bytes."""
         path = self._path(context.asset_key)
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(f".{path.name}.{os.getpid()}.part")
-        with partial.open("w", encoding="utf-8") as file:
-            file.write(canonical_json(obj) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
+        text = canonical_json(obj) + "\n"
+        _replace_file(path, text)
+        newest = path.with_suffix(".newest.json")
+        instant = _instant_of(obj)
+        if instant is not None and not _is_later(newest, instant):
+            _replace_file(newest, text)
 
     def load_input(self, context: dg.InputContext) -> Any:
         """Read the document of an upstream asset.
@@ -97,6 +102,33 @@ class Documents(dg.ConfigurableIOManager):
                 "(`plms nightly` materializes all of them)."
             )
         return json.loads(path.read_text(encoding="utf-8"))
+
+
+def _replace_file(path: Path, text: str) -> None:
+    """Put a text in place: the old one or the new one, never half of it, whenever the process dies."""
+    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
+    with partial.open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    partial.replace(path)
+
+
+def _instant_of(document: Any) -> datetime | None:
+    """The instant that a document says it holds for, if it says one."""
+    try:
+        return parse_as_of(document["as_of"])
+    except (BadInput, KeyError, TypeError):
+        return None
+
+
+def _is_later(path: Path, instant: datetime) -> bool:
+    """Whether a readable document of a later instant lies there."""
+    try:
+        held = _instant_of(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError):
+        return False
+    return held is not None and held > instant
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from datetime import date
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, Literal
-from urllib.parse import unquote
+from urllib.parse import unquote, urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
@@ -31,6 +31,8 @@ def project_root() -> Path | None:
 
 
 INT64_MAX = 2**63 - 1
+# One pebibyte: what is larger was meant in bytes.
+MAX_DISK_MB = 2**30
 
 
 def _anchored(text: str) -> Path:
@@ -93,7 +95,9 @@ class Settings(BaseModel):
         secret=True,
     )
     kpi_timeout_s: int = _field(300, "s", "Wall clock after which a KPI child process group is killed.", ge=1, le=3600)
-    neo4j_url: str | None = _field(None, "URL", "Neo4j HTTP endpoint that graph_edge_count_delta measures.")
+    neo4j_url: str | None = _field(
+        None, "URL", "Neo4j HTTP endpoint (http:// or https://) that graph_edge_count_delta measures."
+    )
     neo4j_database: str = _field("neo4j", "name", "Database name at the Neo4j endpoint.", min_length=1)
     neo4j_user: str = _field("neo4j", "name", "User at the Neo4j endpoint.")
     neo4j_password: str | None = _field(None, "text", "Password at the Neo4j endpoint.", secret=True)
@@ -157,7 +161,7 @@ class Settings(BaseModel):
     git_commit: str | None = _field(
         None, "commit", "The commit that passports name; default: that of the checkout.", pattern=r"^[0-9a-f]{40,64}$"
     )
-    min_free_disk_mb: int = _field(1024, "MiB", "`plms doctor` complains below this free space.", ge=0)
+    min_free_disk_mb: int = _field(1024, "MiB", "`plms doctor` complains below this free space.", ge=0, le=MAX_DISK_MB)
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = _field("WARNING", "level", "Log level of `plms`.")
 
     @field_validator("data_dir", "reports_dir", mode="before")
@@ -182,6 +186,22 @@ class Settings(BaseModel):
     def _calendar_day(cls, value: object) -> object:
         # pydantic also reads a number as seconds since 1970: PLMS_FIRST_DAY=0 would admit fifty years of receipts.
         return date.fromisoformat(value) if isinstance(value, str) else value
+
+    @field_validator("neo4j_url")
+    @classmethod
+    def _http_endpoint(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
+        try:
+            parts = urlsplit(value)
+            has_place = bool(parts.hostname) and parts.port != 0
+        except ValueError:  # a port that is no number, a bracket that is not closed
+            has_place = False
+        if not has_place or parts.scheme not in ("http", "https"):
+            raise ValueError(
+                "must be http://host:port or https://host:port; Bolt is not spoken, Neo4j's HTTP port is 7474"
+            )
+        return value
 
     @field_validator("database_url", "kpi_database_url")
     @classmethod
@@ -255,10 +275,30 @@ def _given(environ: Mapping[str, str]) -> dict[str, tuple[str, str]]:
             if raw.strip() and not environ.get(base, "").strip():
                 given[known[base]] = (_secret_file(variable, raw.strip()), f"file ({variable})")
         else:
-            near = difflib.get_close_matches(variable, known, n=1)
-            hint = f"did you mean {near[0]}?" if near else "`plms settings` lists those that exist."
+            near = _nearest(variable)
+            hint = f"did you mean {near}?" if near else "`plms settings` lists those that exist."
             raise BadInput(f"{variable} is set but no such setting exists; {hint}", code="unknown_setting")
     return given
+
+
+def _nearest(variable: str) -> str | None:
+    """The variable that was probably meant, or None.
+
+    The prefix and `_FILE` do not count: what every name shares makes strangers look alike. A name that is not close as a
+    whole may still share a whole word (PLMS_KPI_DB).
+    """
+    asked = variable.removeprefix(PREFIX)
+    bare = asked.removesuffix("_FILE")
+    names = {field.upper(): field for field in Settings.model_fields}
+    near = difflib.get_close_matches(bare, names, n=1)
+    if not near:
+        words = set(bare.split("_"))
+        kin = [name for name in names if words & set(name.split("_")) - {"MAX", "MIN", "URL", "DIR", "MS", "MB", "S"}]
+        near = difflib.get_close_matches(bare, kin, n=1, cutoff=0.0)
+    if not near:
+        return None
+    as_file = "_FILE" if asked != bare and is_secret(names[near[0]]) else ""
+    return PREFIX + near[0] + as_file
 
 
 def _secret_file(variable: str, path: str) -> str:

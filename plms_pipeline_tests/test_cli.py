@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import glob
 import importlib
 import json
+import logging
 import os
+import re
+import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -43,6 +48,11 @@ def probe(how: str, as_json: bool = typer.Option(False, "--json")) -> None:
         "disk": OSError(28, "No space left on device", "/data/x.parquet"),
         "exit1": typer.Exit(1),
     }
+    if how == "log":
+        logger = logging.getLogger("plms_pipeline.somewhere")
+        logger.setLevel(logging.INFO)
+        logger.info("books_proven")
+        logger.warning("something_is_wrong")
     if how == "half an import":
         try:
             os.kill(os.getpid(), signal.SIGINT)
@@ -105,6 +115,31 @@ def test_every_command_shows_how_it_is_used(name: str) -> None:
         assert command.help, f"{spoken} does not say what it does"
         assert spoken in (command.epilog or ""), f"{spoken} --help has no example that calls it"
         assert all(getattr(option, "help", "x") for option in command.params), f"{spoken} has an option without help"
+
+
+def examples(name: str) -> Iterator[list[str]]:
+    """What the help of a command and of those below it says to type, as a shell would pass it on."""
+    for _, command in leaves(offered(name), ("plms", name)):
+        found = re.search(r"Example: plms (.+?)(?:\. |$)", command.epilog)
+        assert found, command.epilog
+        words = shlex.split(found[1])
+        yield [each for word in words for each in (sorted(glob.glob(word)) if "*" in word else [word])]
+
+
+def test_the_examples_run_as_printed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """On a fresh checkout: whoever copies an example and gets an error stops believing the rest of the help."""
+    samples = Path(__file__).resolve().parent.parent / "data" / "samples"
+    shutil.copytree(samples, tmp_path / "data" / "samples", ignore=shutil.ignore_patterns("kpi_receipt.json"))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PLMS_DATA_DIR", str(tmp_path / "data"))
+    monkeypatch.setenv("PLMS_REPORTS_DIR", str(tmp_path / "reports"))
+    for name in ("db", "import", "kpi", "invariants"):
+        for words in examples(name):
+            assert main(words) == 0, f"plms {' '.join(words)}: {capsys.readouterr()}"
+            if "downgrade" in words:
+                assert main(["db", "upgrade"]) == 0
 
 
 @pytest.mark.parametrize("name", sorted(set(COMMANDS) - {"ui"}))
@@ -228,20 +263,22 @@ print(json.dumps(guilty))
     assert json.loads(done.stdout) == {}
 
 
-def test_a_closed_pipe_is_no_error(environment: dict[str, str], plms: Run) -> None:
-    """`plms db query … | head` must print neither a traceback nor "the verdict is no"."""
+def test_a_closed_pipe_is_quiet_and_no_yes(environment: dict[str, str], plms: Run) -> None:
+    """`plms invariants | head` must print no traceback, and exit neither 1 ("no") nor 0 ("yes") without having said it."""
     plms("db", "upgrade")
+    # Unbuffered, Python takes a write that was cut short for a whole one.
+    buffered = {name: value for name, value in environment.items() if name != "PYTHONUNBUFFERED"}
     statement = "WITH RECURSIVE t(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM t WHERE i < 50000) SELECT i FROM t"
     done = subprocess.run(
         ["bash", "-c", 'set -o pipefail; "$0" -m plms_pipeline.cli db query --json "$1" | head -c 1',
          sys.executable, statement],
-        env=environment, capture_output=True, text=True, timeout=60, check=False,
+        env=buffered, capture_output=True, text=True, timeout=60, check=False,
     )  # fmt: skip
-    assert (done.returncode, done.stdout, done.stderr) == (0, "[", "")
+    assert (done.returncode, done.stdout, done.stderr) == (141, "[", "")
 
 
 @pytest.mark.usefixtures("probing")
-def test_a_pipe_that_breaks_inside_a_command_is_no_error(environment: dict[str, str]) -> None:
+def test_a_pipe_that_breaks_inside_a_command_is_quiet_too(environment: dict[str, str]) -> None:
     """Typer answers it with exit 1 by itself."""
     script = (
         "import sys, plms_pipeline.cli as cli; "
@@ -251,7 +288,25 @@ def test_a_pipe_that_breaks_inside_a_command_is_no_error(environment: dict[str, 
     done = subprocess.run(
         [sys.executable, "-c", script], env=environment, cwd=root, capture_output=True, text=True, check=False
     )
-    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert (done.returncode, done.stdout, done.stderr) == (141, "", "")
+
+
+@pytest.mark.parametrize(("level", "is_shown"), [("", False), ("WARNING", False), ("INFO", True)])
+def test_the_log_level_holds_whoever_lowers_that_of_a_logger(
+    level: str, is_shown: bool, environment: dict[str, str]
+) -> None:
+    """Dagster lowers our loggers to INFO for its own log: a night printed what PLMS_LOG_LEVEL=WARNING had switched off."""
+    script = (
+        "import sys, plms_pipeline.cli as cli; "
+        f"cli.COMMANDS['probe'] = ({f'{__name__}:probe_app'!r}, ''); sys.exit(cli.main(['probe', 'log']))"
+    )
+    root = str(Path(__file__).resolve().parent.parent)
+    done = subprocess.run(
+        [sys.executable, "-c", script], env={**environment, "PLMS_LOG_LEVEL": level}, cwd=root, capture_output=True,
+        text=True, check=True,
+    )  # fmt: skip
+    assert ("books_proven" in done.stderr) is is_shown
+    assert "something_is_wrong" in done.stderr
 
 
 def test_interrupting_exits_130_with_one_line(

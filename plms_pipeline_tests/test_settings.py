@@ -89,7 +89,12 @@ def test_redis_is_used_when_it_is_named_unless_it_is_switched_off(flag: str, is_
 @pytest.mark.parametrize(
     ("variable", "hint"),
     [("PLMS_MAX_COSTS_USD", "did you mean PLMS_MAX_COST_USD"), ("PLMS_DATADIR", "did you mean PLMS_DATA_DIR"),
-     ("PLMS_QQQ", "`plms settings`"), ("PLMS_ALPHA_FILE", "did you mean PLMS_ALPHA")],
+     ("PLMS_QQQ", "`plms settings`"), ("PLMS_ALPHA_FILE", "did you mean PLMS_ALPHA?"),
+     ("PLMS_DB_URL", "did you mean PLMS_DATABASE_URL?"), ("PLMS_PORT", "did you mean PLMS_UI_PORT?"),
+     ("PLMS_KPI_DB", "did you mean PLMS_KPI_DATABASE_URL?"), ("PLMS_COST_MAX_USD", "did you mean PLMS_MAX_COST_USD?"),
+     ("PLMS_DATABSE_URL_FILE", "did you mean PLMS_DATABASE_URL_FILE?"), ("PLMS_MIN_DISK", "PLMS_MIN_FREE_DISK_MB?"),
+     ("PLMS_COLOR", "`plms settings`"), ("PLMS_HOME", "`plms settings`"), ("PLMS_API_KEY", "`plms settings`"),
+     ("PLMS_", "`plms settings`")],
 )  # fmt: skip
 def test_an_unknown_variable_is_refused_with_a_suggestion(variable: str, hint: str) -> None:
     """A misspelt limit that is silently ignored is discovered by the bill."""
@@ -112,7 +117,10 @@ def test_an_unknown_variable_is_refused_with_a_suggestion(variable: str, hint: s
         ("PLMS_REPORTS_DIR", "~nobody-of-that-name/reports"), ("PLMS_DATABASE_URL", "mysql://h/db"),
         ("PLMS_DATABASE_URL", "sqlite://"), ("PLMS_DATABASE_URL", "sqlite:///"),
         ("PLMS_DATABASE_URL", "sqlite:///:memory:"), ("PLMS_DATABASE_URL", "registry.db"),
-        ("PLMS_KPI_DATABASE_URL", "ftp://h"),
+        ("PLMS_KPI_DATABASE_URL", "ftp://h"), ("PLMS_NEO4J_URL", "bolt://graph:7687"), ("PLMS_NEO4J_URL", "graph:7474"),
+        ("PLMS_NEO4J_URL", "http://"), ("PLMS_NEO4J_URL", "http://graph:many"), ("PLMS_NEO4J_URL", "file:///etc/passwd"),
+        ("PLMS_NEO4J_URL", "neo4j+s://graph"), ("PLMS_NEO4J_URL", "http://[::1"),
+        ("PLMS_MIN_FREE_DISK_MB", "1073741825"), ("PLMS_MIN_FREE_DISK_MB", "1" * 30),
     ],
 )  # fmt: skip
 def test_a_bad_value_is_one_clear_error(variable: str, value: str) -> None:
@@ -126,6 +134,12 @@ def test_a_bad_value_is_one_clear_error(variable: str, value: str) -> None:
     assert "\n" not in message
     assert "Value error" not in message
     assert raised.value.code == "bad_setting"
+
+
+@pytest.mark.parametrize("url", ["http://localhost:7474", "https://graph.example/db", "http://[::1]:7474"])
+def test_neo4j_is_reached_by_http(url: str) -> None:
+    """A Bolt URL was taken, and failed an hour later inside a KPI."""
+    assert load_settings({"PLMS_NEO4J_URL": url}).neo4j_url == url
 
 
 def test_a_secret_can_come_from_a_file(tmp_path: Path) -> None:

@@ -34,7 +34,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 def _opened(settings: Settings) -> Iterator[Registry]:
     from plms_pipeline.registry.migrate import require_head
 
-    registry = Registry.open(settings.database_url)
+    registry = Registry.open(settings.database_url, read_only=True)
     try:
         require_head(registry)
         yield registry

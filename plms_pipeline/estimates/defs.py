@@ -110,7 +110,8 @@ def day_summaries(context: dg.AssetExecutionContext, plms: Plms) -> dg.Materiali
     code_version="1",
     description="Every receipt forecast one step ahead, at its start, from what had been completed by then: coverage of the "
     "90 % interval, Winkler, CRPS, MAE and PIT per lane and provider, with the prototype as baseline. Stores the corrections "
-    "of the intervals that hold from this night on.",
+    "of the intervals that hold from this night on. A night repeated for a past date corrects that date only, and "
+    "`plms forecast` goes on quoting the newest night.",
     metadata=_columns(
         ("measure", "string", "cost_usd, duration_ms or tokens"),
         ("lane_id", "int", "lane"),
@@ -123,7 +124,7 @@ def day_summaries(context: dg.AssetExecutionContext, plms: Plms) -> dg.Materiali
     ),
 )
 def calibration_backtest(context: dg.AssetExecutionContext, plms: Plms) -> dg.MaterializeResult[Any]:
-    """Prove the intervals."""
+    """Prove the intervals, and correct those that are made from this night's day on until the next night."""
     from plms_pipeline.estimates.actions.calibration import TREES, run_backtest
     from plms_pipeline.estimates.render import calibration_markdown, calibration_png, cells_markdown, png_markdown
 
@@ -156,7 +157,8 @@ def calibration_backtest(context: dg.AssetExecutionContext, plms: Plms) -> dg.Ma
     code_version="1",
     description="What is believed per (lane, provider), per provider, per lane and overall, on both bases, as append-only "
     "versions in `estimate_versions`: a version is written only when its numbers differ. The intervals shown carry this "
-    "night's correction; the stored quantiles do not.",
+    "night's correction; the stored quantiles do not. A night repeated for a past date shows what was believed then and "
+    "writes a version only where none of a later night exists: beliefs do not move backwards.",
     metadata=_columns(
         ("lane_id", "int", "lane; null: over all lanes"),
         ("provider", "string", "model or service; *: one never seen"),
@@ -171,7 +173,7 @@ def calibration_backtest(context: dg.AssetExecutionContext, plms: Plms) -> dg.Ma
 def priors(
     context: dg.AssetExecutionContext, plms: Plms, calibration_backtest: dict[str, Any]
 ) -> dg.MaterializeResult[Any]:
-    """Write the versions whose numbers are new."""
+    """Write the versions whose numbers are new; a past date's are shown, and written only where nothing later is held."""
     from plms_pipeline.estimates.actions.calibration import write_priors
     from plms_pipeline.estimates.render import png_markdown, priors_markdown, priors_png
 

@@ -9,6 +9,7 @@ from typing import Any, Final
 from plms_pipeline.errors import BadInput
 
 MAX_PLAN_BYTES: Final = 16 * 1024 * 1024
+NEWEST_BACKTEST: Final = "calibration_backtest.newest.json"
 
 
 def read_plan(path: Path) -> str:
@@ -30,9 +31,9 @@ def read_plan(path: Path) -> str:
 
 
 def last_backtest(data_dir: Path) -> dict[str, Any]:
-    """The document of the last night's backtest; empty when no night has run here."""
+    """The backtest of the newest night, whatever date was repeated since; empty when no night has run here."""
     try:
-        found = json.loads((data_dir / "documents" / "calibration_backtest.json").read_text(encoding="utf-8"))
+        found = json.loads((data_dir / "documents" / NEWEST_BACKTEST).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
     return found if isinstance(found, dict) else {}

@@ -57,8 +57,9 @@ def metr(
 
 
 @app.command(
-    epilog="Examples: plms import receipts runs.csv · plms import receipts runs.parquet --map usd=cost_usd --set lane=4200 · "
-    f"plms import receipts spend.csv --mapping litellm --set lane=4200. {EXIT}"
+    epilog="Example: plms import receipts data/samples/swebench_agent_runs.csv.gz --map model=run_id --map instance_id=task_id "
+    "--map run_date=completed_at --set lane=4200 --set provider=unknown --set status=SUCCESS --dry-run. "
+    f"A log of your own: spend.csv --mapping litellm --set lane=4200. {EXIT}"
 )
 def receipts(
     files: Files,

@@ -50,6 +50,8 @@ class Source:
     unread: tuple[str, ...] = ()
     # JSON lines only: one parsed line → the flat rows in it (none when the line holds nothing of ours).
     expand: Callable[[Flat], list[Flat]] | None = None
+    # What one such line must be, for whoever has given something else.
+    line: str = "one object with the columns as names"
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -118,6 +120,29 @@ def _renamed(source: Source, columns: Sequence[str], renames: Mapping[str, str])
     return takes
 
 
+def _refuse_doubles(source: Source, renames: Mapping[str, str], constants: Mapping[str, str]) -> None:
+    """One field, one origin: of two that are given the second would win without a word.
+
+    Two columns of a source may feed one field, the first filled one wins: these can both be renamed.
+    """
+    fed = {
+        target: [name for name, take in source.takes.items() if target in take.columns] or [target]
+        for target in renames.values()
+    }
+    origins = list(renames.items())
+    for place, (column, target) in enumerate(origins):
+        for other, its in origins[:place]:
+            shared = set(fed[target]) & set(fed[its])
+            if target == its or (shared and not {target, its} <= set(source.columns)):
+                raise BadInput(
+                    f"--map {other}={its} and --map {column}={target} both give {sorted(shared)[0]!r}; leave one out."
+                )
+        if all(name in constants for name in fed[target]):
+            raise BadInput(
+                f"--map {column}={target} and --set {fed[target][0]}=… both give {fed[target][0]!r}; leave one out."
+            )
+
+
 def fit(
     source: Source, columns: Sequence[str], *, renames: Mapping[str, str], constants: Mapping[str, str], thing: str
 ) -> Plan:
@@ -135,6 +160,7 @@ def fit(
     for name in constants:
         if name not in BY_NAME:
             raise BadInput(f"--set {name}=…: there is no field {name!r}; {_near(name, tuple(BY_NAME))}")
+    _refuse_doubles(source, renames, constants)
     takes = {name: take for name, take in _renamed(source, columns, renames).items() if name not in constants}
     given = {**source.constants, **constants}
     present: dict[str, Take] = {}

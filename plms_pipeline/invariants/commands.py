@@ -35,9 +35,10 @@ def invariants(db: Database = None, full: Full = False, as_json: AsJson = False)
     """
     from plms_pipeline.invariants.actions.proving import open_registry, prove
     from plms_pipeline.invariants.report import to_json, told
+    from plms_pipeline.registry.engine import sqlite_url
 
     settings = load_settings()
-    url = settings.database_url if db is None else db if "://" in db else f"sqlite:///{db}"
+    url = settings.database_url if db is None else db if "://" in db else sqlite_url(db)
     registry = open_registry(url, is_named=db is not None)
     try:
         report = prove(registry, settings, SystemClock(), full=full)

@@ -37,9 +37,9 @@ def day_file_problem(expected: DayFile, *, data_dir: Path) -> str | None:
     return None
 
 
-def is_file(path: str) -> bool:
-    """Whether a SQLite database lies there (or in memory)."""
-    return path == ":memory:" or Path(path).is_file()
+def is_file(path: Path) -> bool:
+    """Whether a file lies there."""
+    return path.is_file()
 
 
 def stored_document(data_dir: Path) -> dict[str, Any] | None:

@@ -33,10 +33,10 @@ LaneOption = Annotated[str | None, typer.Option("--lane", help="Number, name or 
 
 
 @contextmanager
-def _registry(settings: Settings) -> Iterator[Registry]:
+def _registry(settings: Settings, *, read_only: bool = True) -> Iterator[Registry]:
     from plms_pipeline.registry.migrate import require_head
 
-    registry = Registry.open(settings.database_url)
+    registry = Registry.open(settings.database_url, read_only=read_only)
     try:
         require_head(registry)
         yield registry
@@ -51,14 +51,14 @@ def _world(settings: Settings) -> Iterator[World]:
 
     from plms_pipeline.kpis.actions.world import world_of
 
-    with _registry(settings) as registry:
+    with _registry(settings, read_only=False) as registry:
         yield world_of(
             registry=registry, settings=settings, clock=SystemClock(), new_id=lambda: str(uuid4()),
             elapsed=time.monotonic, sleep=time.sleep,
         )  # fmt: skip
 
 
-@app.command(epilog="Example: plms kpi evaluate ./my-work --lane 4200 --json")
+@app.command(epilog="Example: plms kpi evaluate data/samples/artifacts/4200-token-bucket --lane 4200 --json")
 def evaluate(
     directory: Annotated[Path, typer.Argument(help="The artifact: a folder.")],
     lane: LaneOption = None,

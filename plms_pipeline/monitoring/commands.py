@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import sys
 import webbrowser
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from typing import Annotated, Any
 
@@ -18,7 +20,7 @@ from plms_pipeline.errors import NoData, VerdictNo
 from plms_pipeline.instance.files import prepare_instance
 from plms_pipeline.monitoring import files, tables
 from plms_pipeline.monitoring.night import night_of, parse_night
-from plms_pipeline.monitoring.summary import OK
+from plms_pipeline.monitoring.summary import NO_DATA, OK
 from plms_pipeline.registry.engine import Registry
 from plms_pipeline.registry.migrate import require_head
 from plms_pipeline.settings import Settings, load_settings
@@ -32,17 +34,25 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 @nightly_app.command(epilog="Example: plms nightly --date 2026-03-01")
 def nightly(
     date: Annotated[
-        str | None, typer.Option("--date", help="The night of this date (YYYY-MM-DD); now when left out.")
+        str | None,
+        typer.Option("--date", help="The night of this date (YYYY-MM-DD, 02:00 in New York); now when left out."),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Run the night: recalibrate, evaluate artifacts, prove the books, write the report. Exit 1 when an invariant is broken."""
+    """Run the night: recalibrate, evaluate artifacts, prove the books, write the report.
+
+    The night of a past date counts what had been completed by then and shows the priors as they follow from that. It appends
+    no version to a prior that has a newer one; artifacts are measured and the books proven as they are now.
+
+    Exit 0: the books are right. 1: an invariant is broken, another night is running, or the night failed. 2: bad use, or the
+    reports folder cannot be written. 3: no receipt counts, so nothing is said. 4: the database is away or the disk full.
+    """
     settings, clock = load_settings(), SystemClock()
-    as_of = parse_night(date, now=clock.now()) if date else clock.now()
-    _may_start(settings, clock)
-    prepare_instance(settings)
-    console = Console(stderr=True)
-    _run(as_of, console)
+    as_of = clock.now() if date is None else parse_night(date, now=clock.now(), first_day=settings.first_day)
+    files.require_writable(settings.reports_dir)
+    with _claimed(settings, clock):
+        prepare_instance(settings)
+        _run(as_of, Console(stderr=True))
     stored = files.find_report(settings.reports_dir, night_of(as_of).isoformat())
     if stored.summary is None:
         raise NoData(f"The night ended but {stored.folder / files.SUMMARY} cannot be read; run `plms nightly` again.")
@@ -50,6 +60,12 @@ def nightly(
         typer.echo(json.dumps(stored.summary, sort_keys=True))
     else:
         _print(stored.summary, stored.page)
+    if stored.summary["verdict"] == NO_DATA:
+        raise NoData(
+            f"The night of {stored.night} rests on no receipts: none was completed by {as_of:%Y-%m-%d %H:%M} UTC. Import some "
+            "first, such as `plms import swebench FILE` (`plms import --help`); the report says so too.",
+            code="no_receipts",
+        )
     if stored.summary["verdict"] != OK:
         raise VerdictNo(
             f"The night of {stored.night} is {stored.summary['verdict']}: `plms invariants` names every offender.",
@@ -57,13 +73,15 @@ def nightly(
         )
 
 
-def _may_start(settings: Settings, clock: SystemClock) -> None:
-    from plms_pipeline.monitoring.service import refuse_if_held
+@contextmanager
+def _claimed(settings: Settings, clock: SystemClock) -> Iterator[None]:
+    from plms_pipeline.monitoring.service import claimed_night
 
     registry = Registry.open(settings.database_url)
     try:
         require_head(registry)
-        refuse_if_held(registry, clock)
+        with claimed_night(registry, clock):
+            yield
     finally:
         registry.close()
 
@@ -93,7 +111,9 @@ def _print(summary: dict[str, Any], page: object) -> None:
             table.add_row(*row)
         console.print(table)
     verdict = summary["verdict"]
-    console.print(f"[bold]Night of {summary['date']}: [{'green' if verdict == OK else 'red'}]{verdict}[/][/bold]")
+    colour = {OK: "green", NO_DATA: "yellow"}.get(verdict, "red")
+    late = ", run later: KPI gates and invariants are as of now" if summary.get("ran_late") else ""
+    console.print(f"[bold]Night of {summary['date']}: [{colour}]{verdict}[/][/bold]{late}")
     console.print(f"Report: {page}", soft_wrap=True)
 
 
@@ -118,7 +138,7 @@ def list_reports(as_json: AsJson = False) -> None:
             typer.echo(f"{row['date']}  {row['verdict']:<10}  {row['page']}")
 
 
-@report_app.command("open", epilog="Example: plms report open 2026-03-01")
+@report_app.command("open", epilog="Example: plms report open (the newest; `plms report list` names the dates)")
 def open_report(
     date: Annotated[str | None, typer.Argument(help="YYYY-MM-DD; the newest when left out.")] = None,
     as_json: AsJson = False,

@@ -29,11 +29,13 @@ class NightLease(dg.ConfigurableResource[Any]):
         """Hold the lease for as long as the run lasts.
 
         Raises:
-            VerdictNo: another night is running; the message says who and since when.
+            Failure: another night is running (the message says who and since when), or the report could not be written.
         """
+        from plms_pipeline.monitoring.files import require_writable
         from plms_pipeline.monitoring.service import night_lease
 
         with no_retry_for_permanent_errors(), night_lease(self.plms.registry(), self.plms.clock()) as lease:
+            require_writable(self.plms.settings().reports_dir)
             self._holder = lease.holder
             yield self
 
@@ -75,7 +77,10 @@ def nightly_report(
             calibration_backtest=calibration_backtest, kpi_evaluations=kpi_evaluations, kpi_pass_rates=kpi_pass_rates,
             invariants_report=invariants_report,
         )  # fmt: skip
-        report = write_report(plms.registry(), plms.settings(), as_of=as_of(context, plms.clock()), documents=documents)
+        now = plms.clock().now()
+        report = write_report(
+            plms.registry(), plms.settings(), as_of=as_of(context, plms.clock()), documents=documents, ran_at=now
+        )
     context.log.info(f"night_written date={report.night} verdict={report.verdict} holder={night_lease.holder}")
     return dg.MaterializeResult(
         metadata={

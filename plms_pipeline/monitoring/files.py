@@ -6,19 +6,29 @@ name, synced and moved into place; `summary.json` comes last, so a night counts 
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import tempfile
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 from typing import Any
 
-from plms_pipeline.errors import BadInput, NoData, Unavailable
+from plms_pipeline.errors import BadInput, NoData, PlmsError, Unavailable
+from plms_pipeline.monitoring.night import parse_date
 from plms_pipeline.registry.types import canonical_json
 
+NIGHTLY = "nightly"
 SUMMARY = "summary.json"
 PAGE = "index.html"
 INVARIANTS = "invariants.json"
+# What trying again does not mend.
+_PERMANENT = frozenset({
+    errno.ENOTDIR, errno.ENOENT, errno.EEXIST, errno.EISDIR, errno.EACCES, errno.EPERM, errno.EROFS, errno.ELOOP,
+    errno.ENAMETOOLONG,
+})  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,14 +47,15 @@ class StoredReport:
 
 def nightly_folder(reports_dir: Path, night: date) -> Path:
     """The folder of one night."""
-    return reports_dir / "nightly" / night.isoformat()
+    return reports_dir / NIGHTLY / night.isoformat()
 
 
 def write_atomically(path: Path, text: str) -> None:
     """Write UTF-8 text so that a reader sees the old bytes or the new ones, never a mixture.
 
     Raises:
-        Unavailable: the folder cannot be written; nothing half-written stays behind.
+        BadInput: the folder is none or may not be written; trying again does not help.
+        Unavailable: the disk is full or failing. In both cases nothing half-written stays behind.
     """
     partial = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
@@ -55,12 +66,40 @@ def write_atomically(path: Path, text: str) -> None:
             os.fsync(file.fileno())
         partial.replace(path)
     except OSError as error:
-        partial.unlink(missing_ok=True)
-        raise Unavailable(
-            f"{path} cannot be written ({error.strerror}); free space on the disk or set PLMS_REPORTS_DIR to a folder that "
-            "may be written.",
-            code="report_not_written",
-        ) from error
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)
+        raise _not_written(path, error) from error
+
+
+def _not_written(path: Path, error: OSError) -> PlmsError:
+    reason = error.strerror or str(error)
+    if error.errno in _PERMANENT:
+        return BadInput(
+            f"{path} cannot be written ({reason}); set PLMS_REPORTS_DIR to a folder that may be written.",
+            code="bad_reports_dir",
+        )
+    return Unavailable(
+        f"{path} cannot be written ({reason}); free space on the disk or set PLMS_REPORTS_DIR to a folder that may be "
+        "written.",
+        code="report_not_written",
+    )
+
+
+def require_writable(reports_dir: Path) -> None:
+    """Find out before a night begins whether its report can be written; makes the folder.
+
+    Raises:
+        BadInput: it is no folder or may not be written (`bad_reports_dir`).
+        Unavailable: its disk is full or failing.
+    """
+    folder = reports_dir / NIGHTLY
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=folder, prefix=".probe-") as probe:
+            probe.write(b"probe")
+            probe.flush()
+    except OSError as error:
+        raise _not_written(folder, error) from error
 
 
 def write_night(folder: Path, *, page: str, invariants: dict[str, Any], summary: dict[str, Any]) -> None:
@@ -73,15 +112,32 @@ def write_night(folder: Path, *, page: str, invariants: dict[str, Any], summary:
 
 
 def stored_reports(reports_dir: Path) -> list[StoredReport]:
-    """Every night on disk, the newest first; a folder that is no date is passed over."""
+    """Every night on disk, the newest first; a folder that is no date is passed over.
+
+    Raises:
+        BadInput: the reports folder is there but is no folder or may not be read (`bad_reports_dir`).
+    """
     found = []
-    for folder in (reports_dir / "nightly").glob("*/"):
+    for folder in _folders(reports_dir / NIGHTLY):
         try:
-            night = date.fromisoformat(folder.name)
-        except ValueError:
+            night = parse_date(folder.name, name="folder")
+        except BadInput:
             continue
         found.append(StoredReport(night, folder, _summary(folder / SUMMARY)))
     return sorted(found, key=lambda report: report.night, reverse=True)
+
+
+def _folders(place: Path) -> list[Path]:
+    try:
+        return [entry for entry in place.iterdir() if entry.is_dir()]
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise BadInput(
+            f"{place} cannot be read as a folder ({error.strerror or error}); set PLMS_REPORTS_DIR to the folder that holds "
+            "the reports.",
+            code="bad_reports_dir",
+        ) from error
 
 
 def find_report(reports_dir: Path, text: str | None) -> StoredReport:
@@ -91,17 +147,18 @@ def find_report(reports_dir: Path, text: str | None) -> StoredReport:
         BadInput: the text is no date.
         NoData: there is no such report.
     """
+    wanted = parse_date(text, name="The date") if text is not None else None
     reports = stored_reports(reports_dir)
-    if text is not None:
-        try:
-            wanted = date.fromisoformat(text)
-        except ValueError:
-            raise BadInput(f"{text} is no date; write it as YYYY-MM-DD.", code="bad_date") from None
-        reports = [report for report in reports if report.night == wanted]
-    if not reports or not reports[0].page.is_file():
-        which = f"of {text} " if text else ""
-        raise NoData(f"There is no nightly report {which}in {reports_dir / 'nightly'}; `plms nightly` writes one.")
-    return reports[0]
+    for report in reports:
+        if wanted in (None, report.night) and report.page.is_file():
+            return report
+    place = reports_dir / NIGHTLY
+    if wanted is None or not reports:
+        raise NoData(f"There is no nightly report in {place} yet; `plms nightly` writes one.")
+    raise NoData(
+        f"There is no nightly report of {wanted} in {place}; `plms nightly --date {wanted}` writes it, `plms report list` "
+        f"names those that exist (the newest is of {reports[0].night})."
+    )
 
 
 def _summary(path: Path) -> dict[str, Any] | None:

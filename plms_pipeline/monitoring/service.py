@@ -21,16 +21,21 @@ RENEW_EVERY_S = 15.0
 logger = logging.getLogger(__name__)
 
 
-def refuse_if_held(registry: Registry, clock: Clock) -> None:
-    """Say who runs a night now, if somebody does.
+@contextmanager
+def claimed_night(registry: Registry, clock: Clock) -> Iterator[None]:
+    """Take the lease before Dagster is even started; `night_lease` takes it over from this process.
+
+    Only looking whether it is free would let two commands that start within two seconds both begin a run, one of which
+    fails half-way.
 
     Raises:
-        VerdictNo: a living process holds the lease.
+        VerdictNo: a living process holds it; the message says who and since when.
     """
-    with registry.reading() as session:
-        held = leases.current(session, NAME)
-    if held and held.expires_at > clock.now() and not is_dead(held.holder) and held.holder != this_holder():
-        raise _running(held)
+    lease = _acquired(registry, clock)
+    try:
+        yield
+    finally:
+        _give_back(registry, lease)
 
 
 @contextmanager
@@ -40,20 +45,33 @@ def night_lease(registry: Registry, clock: Clock) -> Iterator[leases.Held]:
     Raises:
         VerdictNo: a living process holds it; the message says who and since when.
     """
+    lease = _acquired(registry, clock)
+    stop = threading.Event()
+    keeper = threading.Thread(target=_keep, args=(registry, clock, lease, stop), name="night-lease", daemon=True)
+    keeper.start()
+    try:
+        yield lease
+    finally:
+        stop.set()
+        keeper.join(timeout=5)
+        _give_back(registry, lease)
+
+
+def _acquired(registry: Registry, clock: Clock) -> leases.Held:
     with registry.writing() as session:
         answer = leases.acquire(session, NAME, this_holder(), now=clock.now(), ttl=TTL, is_dead=is_dead)
     if not answer.granted:
         raise _running(answer.lease)
-    stop = threading.Event()
-    keeper = threading.Thread(target=_keep, args=(registry, clock, answer.lease, stop), name="night-lease", daemon=True)
-    keeper.start()
+    return answer.lease
+
+
+def _give_back(registry: Registry, lease: leases.Held) -> None:
     try:
-        yield answer.lease
-    finally:
-        stop.set()
-        keeper.join(timeout=5)
         with registry.writing() as session:
-            leases.release(session, answer.lease)
+            leases.release(session, lease)
+    except PlmsError as error:
+        # The lease ends by itself; an outage here must not hide the one that ended the night.
+        logger.warning("night_lease_not_released reason=%s", error.code)
 
 
 def _keep(registry: Registry, clock: Clock, lease: leases.Held, stop: threading.Event) -> None:

@@ -5,14 +5,21 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import func, or_, select
 from sqlalchemy.orm import Session
 
-from plms_pipeline.registry.tables import Lane, Project, TaskReceipt
+from plms_pipeline.registry.tables import Lane, Project, ProjectRun, TaskReceipt
 
 
 def totals(session: Session, *, as_of: datetime) -> dict[str, Any]:
-    """Counts of receipts by source, with the first and last UTC day, and of projects, as they stood at `as_of`."""
+    """Counts of receipts by source, with the first and last UTC day, and of projects, as they stood at `as_of`.
+
+    A project that was brought in later with its history counts from its first run: when its row was made says only when
+    it was imported.
+    """
+    has_run = select(ProjectRun.id).where(
+        ProjectRun.project_id == Project.id, or_(ProjectRun.started_at <= as_of, ProjectRun.completed_at <= as_of)
+    )
     by_source = session.execute(
         select(
             TaskReceipt.source,
@@ -29,7 +36,9 @@ def totals(session: Session, *, as_of: datetime) -> dict[str, Any]:
         "receipts_by_source": {row[0]: row[1] for row in by_source},
         "first_day": min((row[2].isoformat() for row in by_source), default=None),
         "last_day": max((row[3].isoformat() for row in by_source), default=None),
-        "projects": session.scalar(select(func.count()).select_from(Project).where(Project.created_at <= as_of)),
+        "projects": session.scalar(
+            select(func.count()).select_from(Project).where(or_(Project.created_at <= as_of, has_run.exists()))
+        ),
     }
 
 

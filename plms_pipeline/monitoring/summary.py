@@ -15,6 +15,7 @@ from typing import Any, Final
 SCHEMA_VERSION: Final = 1
 OK: Final = "ok"
 BROKEN: Final = "broken"
+NO_DATA: Final = "no_data"
 
 Document = Mapping[str, Any]
 
@@ -32,7 +33,9 @@ class Documents:
     invariants_report: Document
 
 
-def compose(documents: Documents, *, night: date, as_of: datetime, totals: Document) -> dict[str, Any]:
+def compose(
+    documents: Documents, *, night: date, as_of: datetime, totals: Document, ran_late: bool = False
+) -> dict[str, Any]:
     """The summary of a night.
 
     Args:
@@ -40,6 +43,8 @@ def compose(documents: Documents, *, night: date, as_of: datetime, totals: Docum
         night: the date in New York.
         as_of: the instant, aware.
         totals: counts of the books at that instant (receipts, runs, projects, first and last day).
+        ran_late: the night ran long after its instant. `invariants`, `kpis`, `kpi_pass_rates` and `receipt_days` are always
+            of the run itself; then they say nothing about the instant, and the page says so.
 
     Returns:
         A JSON-able dict; the issue's keys `calibration` and `calibration_all_receipts` hold, per measure, `overall` and
@@ -51,7 +56,8 @@ def compose(documents: Documents, *, night: date, as_of: datetime, totals: Docum
         "schema_version": SCHEMA_VERSION,
         "date": night.isoformat(),
         "as_of": as_of.isoformat(),
-        "verdict": verdict(invariants),
+        "ran_late": ran_late,
+        "verdict": verdict(invariants, receipts=totals["receipts"]),
         "books": dict(totals),
         "receipt_days": dict(documents.receipt_days),
         "calibration_dataset": dict(documents.calibration_dataset),
@@ -64,11 +70,21 @@ def compose(documents: Documents, *, night: date, as_of: datetime, totals: Docum
     }
 
 
-def verdict(invariants: Document) -> str:
-    """`ok` when every invariant was checked and holds; anything else is `broken`, also a report that proves nothing."""
+def verdict(invariants: Document, *, receipts: int) -> str:
+    """`ok` when every invariant was checked and holds; `no_data` when they hold but speak of nothing; else `broken`.
+
+    A report that proves nothing (no check ran, one crashed) is `broken`: it must never read as green.
+
+    Args:
+        invariants: the document of `invariants_report`.
+        receipts: how many receipts the night rests on.
+    """
     summary = invariants.get("summary", {})
-    proven = summary.get("total_checks", 0) > 0 and summary.get("failed_checks", 1) == 0
-    return OK if proven and summary.get("status") == "pass" else BROKEN
+    holds = summary.get("total_checks", 0) > 0 and summary.get("failed_checks", 1) == 0
+    status = summary.get("status")
+    if not holds or status not in ("pass", "no_data"):
+        return BROKEN
+    return OK if status == "pass" and receipts else NO_DATA
 
 
 def figures(summary: Document) -> dict[str, float]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Annotated, Any, cast
 
 import typer
@@ -18,6 +19,8 @@ from plms_pipeline.settings import load_settings, masked
 
 app = typer.Typer(help="Create, migrate and check the registry's schema.", no_args_is_help=True)
 
+# Past white space, comments and opening parentheses.
+_FIRST_WORD = re.compile(r"(?:\s|\(|--[^\n]*(?:\n|$)|/\*.*?\*/)*([^\s(;]+)", re.DOTALL)
 Revision = Annotated[str, typer.Argument(help="Revision, `head`, `base`, or steps such as -1.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 
@@ -60,18 +63,24 @@ def check(as_json: AsJson = False) -> None:
         raise VerdictNo("The registry is not at head; run `plms db upgrade`.", code="registry_not_at_head")
 
 
-@app.command(epilog="Example: plms db query 'SELECT lane_id, name, cap FROM lanes'")
+# The guides' statements begin with a comment, which is no option.
+@app.command(
+    epilog="Example: plms db query 'SELECT lane_id, name, cap FROM lanes'",
+    context_settings={"ignore_unknown_options": True},
+)
 def query(
-    statement: Annotated[str, typer.Argument(help="One SQL statement; it runs in a transaction that is rolled back.")],
+    statement: Annotated[str, typer.Argument(help="One SELECT, WITH or EXPLAIN statement.")],
     as_json: AsJson = False,
 ) -> None:
-    """Read from the registry with SQL, on either database; what the statement changes is rolled back."""
+    """Read from the registry with SQL, on either database; nothing can be changed."""
+    asked = only_reads(statement)
     url = load_settings().database_url
     migrate.require_made(url)
-    registry = Registry.open(url)
+    registry = Registry.open(url, read_only=True)
     try:
         with registry.reading() as session:
-            result = cast("CursorResult[Any]", session.execute(text(statement)))
+            # A colon is SQL here (a moment, a cast), never a parameter of ours.
+            result = cast("CursorResult[Any]", session.execute(text(asked.replace(":", "\\:"))))
             columns = list(result.keys()) if result.returns_rows else []
             rows = [tuple(row) for row in result] if result.returns_rows else []
     except SQLAlchemyError as error:
@@ -82,6 +91,25 @@ def query(
     finally:
         registry.close()
     _print_rows(columns, rows, as_json=as_json)
+
+
+def only_reads(statement: str) -> str:
+    """The statement, if it is one that asks.
+
+    What it asks may still want to write (`WITH … DELETE`, a function): that the database refuses, to which the connection is
+    read-only. What it cannot refuse is what ends its transaction or opens another file: COMMIT, ATTACH.
+
+    Raises:
+        BadInput: it begins with another word than SELECT, WITH or EXPLAIN, or is empty.
+    """
+    word = _FIRST_WORD.match(statement)
+    if word is None or word[1].upper() not in {"SELECT", "WITH", "EXPLAIN"}:
+        found = f"begins with {word[1][:20]!r}" if word else "is none"
+        raise BadInput(
+            f"The statement {found}; `plms db query` only reads: give one SELECT, WITH or EXPLAIN statement.",
+            code="not_a_query",
+        )
+    return statement
 
 
 def _print_rows(columns: list[str], rows: list[tuple[Any, ...]], *, as_json: bool) -> None:

@@ -3,7 +3,8 @@
 On SQLite a transaction that starts by reading and then writes fails at once with "database is locked" when another writer
 was faster, whatever the busy timeout says. So there are two kinds of session: `reading()` and `writing()`; the second
 begins with BEGIN IMMEDIATE and waits its turn. Journal mode WAL, foreign keys on and synchronous FULL are set on every
-connection, because each is a property of the connection, not of the file.
+connection, because each is a property of the connection, not of the file. Who only reads says so (`read_only=True`): then
+the database refuses every change, and a SQLite file stays as it is to the byte.
 """
 
 from __future__ import annotations
@@ -15,13 +16,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Engine, create_engine, event
+from sqlalchemy import URL, Engine, create_engine, event
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError, ProgrammingError, SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from plms_pipeline.clock import SystemClock
 from plms_pipeline.errors import BadInput, PlmsError, Unavailable
+from plms_pipeline.registry.files import Snapshot, snapshot_of
 from plms_pipeline.settings import masked
 
 BUSY_TIMEOUT_S = 30.0
@@ -43,28 +45,42 @@ _SQLITE_REMEDIES = {
 class Registry:
     """The operational database. Safe to share between threads; a process opens it once."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, *, read_only: bool = False, lies: Snapshot | None = None) -> None:
         self.engine = engine
+        self.read_only = read_only
+        self._lies = lies
 
     @classmethod
-    def open(cls, url: str) -> Registry:
+    def open(cls, url: str, *, read_only: bool = False) -> Registry:
         """Open (and for SQLite create the folder of) the database at `url`, without touching its schema.
 
+        Args:
+            url: where it lies.
+            read_only: for commands that only ask. The database refuses every change; a SQLite file that is not there is
+                not made, and one in a folder that may not be written can still be read.
+
         Raises:
-            BadInput: the URL is none that SQLAlchemy understands, or the folder of the file cannot be made.
+            BadInput: the URL is none that SQLAlchemy understands, a SQLite URL has options, or the folder of the file
+                cannot be made.
         """
-        try:
-            parsed = make_url(url)
-        except (ArgumentError, ValueError):  # ValueError: a port that is no number
-            raise BadInput(
-                f"{masked(url)} is no database URL; use sqlite:////absolute/path.db or postgresql+psycopg://host/name.",
-                code="bad_database_url",
-            ) from None
-        if parsed.get_backend_name() == "sqlite":
+        parsed = checked_url(url)
+        if parsed.get_backend_name() != "sqlite":
+            # Who only reads prepares every statement, because a server prepares only one at a time: a second one behind a
+            # semicolon is refused.
+            prepare = {"prepare_threshold": 0} if read_only else {}
+            try:
+                engine = create_engine(url, pool_size=4, max_overflow=4, pool_pre_ping=True, connect_args=prepare)
+            except ArgumentError as error:
+                raise _bad_options(masked(url), str(error)) from None
+            event.listen(engine, "connect", _prepare_postgresql)
+            return cls(engine, read_only=read_only)
+        if not read_only:
             return cls(_sqlite_engine(url, parsed.database))
-        engine = create_engine(url, pool_size=4, max_overflow=4, pool_pre_ping=True)
-        event.listen(engine, "connect", _prepare_postgresql)
-        return cls(engine)
+        file = sqlite_file(url)
+        if file is None or str(file) == ":memory:":
+            raise BadInput(f"{masked(url)} names no file, so there is nothing to read.", code="bad_database_url")
+        lies = snapshot_of(file)
+        return cls(_reading_sqlite_engine(url, lies), read_only=True, lies=lies)
 
     @property
     def dialect(self) -> str:
@@ -76,9 +92,16 @@ class Registry:
         """A session for reading: one consistent snapshot, rolled back at the end whatever happened."""
         with _translated(self.engine), Session(self.engine) as session:
             if self.dialect == "postgresql":
-                session.connection(execution_options={"isolation_level": "REPEATABLE READ"})
+                options = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": self.read_only}
+                session.connection(execution_options=options)
             try:
                 yield session
+                if self._lies is not None and self._lies.is_torn:
+                    raise Unavailable(
+                        f"The registry {self._lies.file} was written while it was read from a folder that may not be "
+                        "written; run the same command again.",
+                        code="registry_changed",
+                    )
             finally:
                 # Rows that were read stay readable after the block; a rollback alone would expire them.
                 session.expunge_all()
@@ -99,6 +122,34 @@ class Registry:
     def close(self) -> None:
         """Close every pooled connection."""
         self.engine.dispose()
+
+
+def checked_url(url: str) -> URL:
+    """The parts of a database URL.
+
+    Raises:
+        BadInput: it is none that SQLAlchemy understands, or a SQLite URL with options.
+    """
+    try:
+        parsed = make_url(url)
+    except (ArgumentError, ValueError):  # ValueError: a port that is no number
+        raise BadInput(
+            f"{masked(url)} is no database URL; use sqlite:////absolute/path.db or postgresql+psycopg://host/name.",
+            code="bad_database_url",
+        ) from None
+    if parsed.get_backend_name() == "sqlite" and "?" in url:
+        # Some of them make another file than the one that is named, others reach the driver as they are.
+        raise BadInput(
+            f"{masked(url)} has options after the question mark; a sqlite:/// URL takes none: leave them out of "
+            "PLMS_DATABASE_URL or --db, and write a question mark in a file name as %3F.",
+            code="bad_database_url",
+        )
+    return parsed
+
+
+def sqlite_url(file: str) -> str:
+    """The URL of a SQLite file: a URL is percent-encoded, a path is not."""
+    return URL.create("sqlite", database=file).render_as_string(hide_password=False)
 
 
 def sqlite_file(url: str) -> Path | None:
@@ -130,12 +181,23 @@ def outage(engine: Engine, error: SQLAlchemyError) -> PlmsError | None:
     name = masked(engine.url.render_as_string(hide_password=True))
     if isinstance(error.orig, sqlite3.Error):
         return _sqlite_outage(error.orig, name, reason)
+    if isinstance(error, ProgrammingError) and error.statement is None:
+        # Before any statement: the driver did not understand the URL's options.
+        return _bad_options(name, reason)
     if error.connection_invalidated or isinstance(error, OperationalError):
         return Unavailable(
             f"The registry {name} does not answer ({reason}); check PLMS_DATABASE_URL and that the server runs.",
             code="registry_unavailable",
         )
     return None
+
+
+def _bad_options(name: str, reason: str) -> PlmsError:
+    return BadInput(
+        f"The registry {name} cannot be asked for with the options of its URL ({reason}); correct what follows the question "
+        "mark in PLMS_DATABASE_URL or --db.",
+        code="bad_database_url",
+    )
 
 
 def _sqlite_outage(error: sqlite3.Error, name: str, reason: str) -> PlmsError | None:
@@ -165,17 +227,31 @@ def _sqlite_engine(url: str, database: str | None) -> Engine:
             ) from error
     engine = create_engine(url, connect_args={"timeout": BUSY_TIMEOUT_S})
     event.listen(engine, "connect", _prepare_sqlite)
+    return _spoken(engine)
+
+
+def _reading_sqlite_engine(url: str, lies: Snapshot) -> Engine:
+    engine = create_engine(url, creator=lies.connector(BUSY_TIMEOUT_S))
+    event.listen(engine, "connect", _prepare_any_sqlite)
+    return _spoken(engine)
+
+
+def _spoken(engine: Engine) -> Engine:
     event.listen(engine, "begin", _begin_sqlite)
     event.listen(engine, "before_cursor_execute", _speak_sqlite, retval=True)
     return engine
 
 
-def _prepare_sqlite(connection: sqlite3.Connection, _record: object) -> None:
+def _prepare_any_sqlite(connection: sqlite3.Connection, _record: object) -> None:
     # The driver must not open transactions by itself: `_begin_sqlite` says which kind it is.
     connection.isolation_level = None
     connection.create_function("NOW", 0, _sqlite_now)
+    connection.execute(f"PRAGMA busy_timeout = {int(BUSY_TIMEOUT_S * 1000)}")
+
+
+def _prepare_sqlite(connection: sqlite3.Connection, record: object) -> None:
+    _prepare_any_sqlite(connection, record)
     cursor = connection.cursor()
-    cursor.execute(f"PRAGMA busy_timeout = {int(BUSY_TIMEOUT_S * 1000)}")
     cursor.execute("PRAGMA journal_mode = WAL")
     cursor.execute("PRAGMA synchronous = FULL")
     cursor.execute("PRAGMA foreign_keys = ON")

@@ -27,7 +27,7 @@ from sqlalchemy.pool import NullPool
 from plms_pipeline.errors import BadInput, PlmsError, Unavailable
 from plms_pipeline.registry import tables  # noqa: F401 - fills the metadata
 from plms_pipeline.registry.base import Base
-from plms_pipeline.registry.engine import Registry, outage, sqlite_file
+from plms_pipeline.registry.engine import Registry, checked_url, outage, sqlite_file
 from plms_pipeline.settings import masked
 
 MIGRATIONS = Path(__file__).parent / "migrations"
@@ -96,11 +96,26 @@ def require_made(url: str) -> None:
     """Refuse to read a SQLite file that is not there: opening it would make an empty one, which then looks like books.
 
     Raises:
+        BadInput: the URL is none.
         Unavailable: the file does not exist.
     """
+    checked_url(url)
     file = sqlite_file(url)
     if file is not None and not file.exists():
         raise Unavailable(f"There is no registry at {file}; `plms db upgrade` makes it.", code="registry_not_at_head")
+
+
+def require_ours(registry: Registry) -> None:
+    """Refuse a database that somebody named and that never was a registry: to upgrade it would be the wrong remedy.
+
+    Raises:
+        BadInput: no revision of ours is in it.
+    """
+    if _revision_of(registry) is None:
+        raise BadInput(
+            f"{masked(registry.engine.url.render_as_string())} holds no registry; name one that `plms db upgrade` made.",
+            code="no_such_registry",
+        )
 
 
 def require_head(registry: Registry) -> None:
@@ -111,14 +126,18 @@ def require_head(registry: Registry) -> None:
     """
     require_made(registry.engine.url.render_as_string(hide_password=False))
     head = ScriptDirectory.from_config(_config()).get_current_head()
-    with registry.reading() as session:
-        current = MigrationContext.configure(session.connection()).get_current_revision()
+    current = _revision_of(registry)
     if current != head:
         raise Unavailable(
             f"The registry {masked(registry.engine.url.render_as_string())} is at revision {current or 'none'}, this program "
             f"needs {head}; run `plms db upgrade`.",
             code="registry_not_at_head",
         )
+
+
+def _revision_of(registry: Registry) -> str | None:
+    with registry.reading() as session:
+        return MigrationContext.configure(session.connection()).get_current_revision()
 
 
 def _is_ours(name: str | None, kind: str, _parents: object) -> bool:
@@ -195,11 +214,12 @@ def _connection(url: str, *, write: bool) -> Iterator[Connection]:
 
 
 def _engine(url: str, *, write: bool) -> Engine:
+    if not write:
+        return Registry.open(url, read_only=True).engine
     registry = Registry.open(url)
-    if registry.dialect != "sqlite":
-        registry.close()
-        return create_engine(url, poolclass=NullPool)
     registry.close()
+    if registry.dialect != "sqlite":
+        return create_engine(url, poolclass=NullPool)
     engine = create_engine(url, poolclass=NullPool, connect_args={"timeout": 30.0})
 
     @event.listens_for(engine, "connect")
@@ -210,7 +230,7 @@ def _engine(url: str, *, write: bool) -> Engine:
 
     @event.listens_for(engine, "begin")
     def _begin(connection: Connection) -> None:
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
 
     return engine
 

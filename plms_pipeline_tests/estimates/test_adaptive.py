@@ -10,9 +10,9 @@ from plms_pipeline.estimates.adaptive import NARROWEST, WIDEST, Scan, correction
 RIGHT = np.abs(np.random.default_rng(1).standard_normal(4000)) / 1.6448536
 
 
-@pytest.mark.parametrize("truth", [1.0, 1.25, 1.6])
-def test_the_factor_finds_how_much_too_narrow_the_intervals_are(truth: float) -> None:
-    """Outcomes that scatter wider than forecast must widen the next night's intervals by as much."""
+@pytest.mark.parametrize("truth", [0.9, 1.0, 1.15, 1.3])
+def test_the_factor_finds_how_wrong_the_intervals_are_from_both_sides(truth: float) -> None:
+    """Outcomes that scatter wider or closer than forecast must widen or narrow the next night's intervals by as much."""
     scan = Scan.start(1)
     scan.add_day(np.zeros(RIGHT.size, np.int64), RIGHT * truth)
     assert scan.current()[0].value == pytest.approx(truth, rel=0.06)
@@ -21,15 +21,15 @@ def test_the_factor_finds_how_much_too_narrow_the_intervals_are(truth: float) ->
 def test_a_lane_without_history_takes_the_factor_of_all_lanes() -> None:
     """A new lane must not start from the assumption that all is well while every other lane has been too narrow."""
     scan = Scan.start(2)
-    scan.add_day(np.zeros(RIGHT.size, np.int64), RIGHT * 1.5)
-    assert scan.current()[1].value == pytest.approx(1.5, rel=0.06)
+    scan.add_day(np.zeros(RIGHT.size, np.int64), RIGHT * 1.3)
+    assert scan.current()[1].value == pytest.approx(1.3, rel=0.06)
     assert scan.current()[1].n == 0
 
 
 @settings(max_examples=30)
 @given(st.lists(st.floats(0, 50), max_size=50))
 def test_no_history_can_push_the_factor_beyond_its_limits(found: list[float]) -> None:
-    """One absurd day may double an interval and never make it vanish."""
+    """One absurd day may widen an interval and never make it vanish."""
     scan = Scan.start(1)
     scan.add_day(np.zeros(len(found), np.int64), np.minimum(np.array(found), 6.0))
     assert NARROWEST <= scan.current()[0].value <= WIDEST
@@ -39,10 +39,10 @@ def test_a_forecast_is_corrected_by_earlier_days_only() -> None:
     """A factor that knew the outcomes of its own day would make the backtest look better than the service."""
     lanes = np.zeros(8000, np.int64)
     made = np.repeat([1, 2], 4000)
-    distances = np.concatenate([RIGHT * 1.5, RIGHT * 1.5])
+    distances = np.concatenate([RIGHT * 1.3, RIGHT * 1.3])
     factors, held = corrections_of_forecasts(lanes, made, made, distances, np.ones(8000), n_lanes=1, today=2)
     assert factors[:4000] == pytest.approx(1.0)
-    assert factors[4000] == pytest.approx(1.5, rel=0.06)
+    assert factors[4000] == pytest.approx(1.3, rel=0.06)
     assert held[0].n == 4000
 
 
@@ -62,15 +62,35 @@ def test_distance_is_one_at_the_ends_and_zero_outcomes_are_placed() -> None:
     assert distance(np.zeros(1), np.ones(1), np.ones(1) * 2, np.zeros(1)).tolist() == [0.0]
 
 
-def test_few_or_dependent_outcomes_leave_a_margin() -> None:
-    """Forty outcomes of five batches say little about the next one: the plain quantile would be too narrow."""
+def spread_evenly(n: int) -> np.ndarray:
+    """Distances of n outcomes of a right method without luck."""
+    return np.interp((np.arange(n) + 0.5) / n, np.linspace(0, 1, RIGHT.size), np.sort(RIGHT))
+
+
+@pytest.mark.parametrize("truth", [0.85, 1.3])
+def test_outcomes_that_come_in_batches_move_other_lanes_less(truth: float) -> None:
+    """A hundred tasks of one family are a few outcomes: counted in full they overrode the assumption in either direction."""
+    scan = Scan.start(2)
+    scan.add_day(np.zeros(100, np.int64), spread_evenly(100) * truth)
+    independent, dependent = scan.current(1.0)[1].value, scan.current(6.0)[1].value
+    assert abs(dependent - 1.0) < abs(independent - 1.0) - 0.03
+    scan.add_day(np.zeros(3000, np.int64), spread_evenly(3000) * truth)
+    assert scan.current(6.0)[1].value == pytest.approx(scan.current(1.0)[1].value, rel=0.04)
+
+
+def test_few_outcomes_leave_a_margin() -> None:
+    """The plain quantile of few outcomes holds the next one too seldom (Vovk et al. 2005); without any there is no margin."""
     scan = Scan.start(1)
     assert scan.current(6.0)[0].value == pytest.approx(1.0)
-    scan.add_day(np.zeros(40, np.int64), RIGHT[:40])
-    few, dependent = scan.current(1.0)[0].value, scan.current(6.0)[0].value
-    assert dependent > few * 1.1
-    scan.add_day(np.zeros(3000, np.int64), RIGHT[40:3040])
-    assert scan.current(6.0)[0].value == pytest.approx(scan.current(1.0)[0].value, rel=0.03)
+    scan.add_day(np.zeros(40, np.int64), spread_evenly(40))
+    assert 1.01 < scan.current()[0].value < 1.1
+
+
+def test_one_bad_day_is_not_answered_twice() -> None:
+    """The state widens after a bad day by itself; doubling the interval on top of it made the days after cover 98 of 100."""
+    scan = Scan.start(1)
+    scan.add_day(np.zeros(165, np.int64), RIGHT[:165] * 4.0)
+    assert scan.current(4.0)[0].value <= 1.4
 
 
 @settings(max_examples=20, deadline=None)

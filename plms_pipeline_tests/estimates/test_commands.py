@@ -11,6 +11,7 @@ import pytest
 from plms_pipeline.cli import main
 from plms_pipeline.clock import FrozenClock
 from plms_pipeline.estimates.actions.calibration import write_priors
+from plms_pipeline.registry.engine import Registry
 from plms_pipeline.settings import Settings
 from plms_pipeline_tests.estimates.conftest import NOON, Book
 
@@ -121,3 +122,21 @@ def test_a_run_is_explained(capsys: pytest.CaptureFixture[str], filled: Book) ->
     found = json.loads(plms(capsys, "receipts", "explain", run, "--json")[1])
     assert found["receipts"][0]["teaches"] == {"effort": False, "spend": True}
     assert plms(capsys, "receipts", "explain", "nobody")[0] == 2
+
+
+def test_who_only_asks_writes_nothing(
+    capsys: pytest.CaptureFixture[str], filled: Book, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A forecast is asked by accounts that may read the books and not write them: any write would be an error for them."""
+    opened: list[bool] = []
+    original = Registry.open
+
+    def open_and_note(url: str, *, read_only: bool = False) -> Registry:
+        opened.append(read_only)
+        return original(url, read_only=read_only)
+
+    monkeypatch.setattr(Registry, "open", open_and_note)
+    code, _, err = plms(capsys, "forecast", "--lane", "4200", "--provider", "n")
+    assert (code, err) == (0, "")
+    assert opened
+    assert all(opened)

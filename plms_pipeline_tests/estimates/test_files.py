@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from plms_pipeline.errors import BadInput
-from plms_pipeline.estimates.files import MAX_PLAN_BYTES, last_backtest, read_plan
+from plms_pipeline.estimates.files import MAX_PLAN_BYTES, NEWEST_BACKTEST, last_backtest, read_plan
 
 
 def test_a_plan_that_cannot_be_read_is_refused_by_name(tmp_path: Path) -> None:
@@ -37,5 +37,5 @@ def test_without_a_readable_night_there_is_no_coverage(tmp_path: Path, text: str
     """A forecast must not fail because the night did."""
     if text is not None:
         (tmp_path / "documents").mkdir()
-        (tmp_path / "documents" / "calibration_backtest.json").write_text(text)
+        (tmp_path / "documents" / NEWEST_BACKTEST).write_text(text)
     assert last_backtest(tmp_path) == {}

@@ -76,6 +76,34 @@ def test_an_option_that_names_nothing_is_refused(
         fit(SOURCES["receipts"], REQUIRED, renames=renames, constants=constants, thing="f")
 
 
+@pytest.mark.parametrize(
+    ("name", "renames", "constants", "field"),
+    [
+        ("receipts", {"a": "cost_usd", "b": "cost_usd"}, {}, "cost_usd"),
+        ("receipts", {"a": "lane"}, {"lane": "4200"}, "lane"),
+        ("litellm", {"a": "spend", "b": "cost_usd"}, {}, "cost_usd"),
+        ("litellm", {"a": "cost_usd", "b": "spend"}, {}, "cost_usd"),
+        ("litellm", {"a": "lane"}, {"lane": "4200"}, "lane"),
+        ("litellm", {"a": "spend"}, {"cost_usd": "1"}, "cost_usd"),
+    ],
+)
+def test_a_field_that_is_given_twice_is_refused(
+    name: str, renames: dict[str, str], constants: dict[str, str], field: str
+) -> None:
+    """The second one won without a word, and the books held the wrong column for ever."""
+    columns = [*SOURCES[name].columns, "a", "b"]
+    with pytest.raises(BadInput, match=f"both give '{field}'"):
+        fit(SOURCES[name], columns, renames=renames, constants=constants, thing="f")
+
+
+def test_two_columns_of_a_source_that_feed_one_field_may_both_be_renamed() -> None:
+    """The answering model first, else the one that was asked: an export may have renamed both."""
+    columns = [*SOURCES["otel-genai"].columns, "a", "b"]
+    renames = {"a": "gen_ai.response.model", "b": "gen_ai.request.model"}
+    plan = fit(SOURCES["otel-genai"], columns, renames=renames, constants={}, thing="f")
+    assert plan.takes["provider"].columns == ("a", "b")
+
+
 @pytest.mark.parametrize("pair", ["lane", "=4200", "lane=", "="])
 def test_a_pair_without_both_sides_is_refused(pair: str) -> None:
     with pytest.raises(BadInput, match="LEFT=RIGHT"):

@@ -10,10 +10,11 @@ from uuid import UUID
 import pandas as pd
 import pytest
 
+from plms_pipeline.errors import BadInput
 from plms_pipeline.intake.identity import NAMESPACE
 from plms_pipeline.intake.sources.litellm import lane_of_tags
 from plms_pipeline.intake.sources.metr import lane_of_family
-from plms_pipeline.intake.sources.otel_genai import expand
+from plms_pipeline.intake.sources.otel_genai import expand, nanoseconds
 from plms_pipeline.intake.sources.swebench import lane_of_owner
 from plms_pipeline_tests.intake.conftest import LIMITS, Importer, checked
 
@@ -166,8 +167,69 @@ def test_otlp_lines_become_receipts_and_agent_spans_do_not(sqlite_importer: Impo
     assert (receipt.duration_ms, receipt.status, receipt.lane_id, receipt.cost_usd) == (1500, "FAIL", 4200, None)
 
 
+USAGE = {"gen_ai.usage.input_tokens": 100, "gen_ai.usage.output_tokens": 40}
+CONSOLE = {
+    "name": "chat m-1", "kind": "SpanKind.CLIENT", "parent_id": None, "events": [], "links": [],
+    "context": {"trace_id": "0xt1", "span_id": "0xs-chat", "trace_state": "[]"},
+    "start_time": "2025-07-20T12:00:00.000000Z", "end_time": "2025-07-20T12:00:01.500000Z",
+    "status": {"status_code": "ERROR", "description": "x"},
+    "attributes": {"gen_ai.operation.name": "chat", "gen_ai.response.model": "m-1", "tags": ["a"], **USAGE},
+    "resource": {"attributes": {"plms.lane": "4200", "service.name": "p"}, "schema_url": ""},
+}  # fmt: skip
+
+
+def test_a_span_has_one_key_in_every_shape(sqlite_importer: Importer, tmp_path: Path) -> None:
+    """One span per line and the console exporter's print were "columns missing" to people who had all of them."""
+    bare = span("chat", **{"gen_ai.response.model": "m-1", "plms.lane": "4200", "service.name": "p", **USAGE})
+    bare |= {"startTimeUnixNano": "1753012800000000000", "endTimeUnixNano": "1753012801500000000"}
+    for name, line in (("bare", bare), ("console", CONSOLE)):
+        (tmp_path / f"{name}.jsonl").write_text(json.dumps(line) + "\n")
+    result = sqlite_importer("otel-genai", tmp_path / "bare.jsonl")
+    assert (result.rows, result.inserted) == (1, 1)
+    result = sqlite_importer("otel-genai", tmp_path / "console.jsonl")
+    assert (result.rows, result.inserted, result.unchanged) == (1, 0, 1)
+    with sqlite_importer.registry.reading() as session:
+        from plms_pipeline.registry.tables import TaskReceipt
+
+        receipt = session.query(TaskReceipt).one()
+    assert (receipt.tokens, receipt.duration_ms, receipt.status, receipt.lane_id) == (140, 1500, "FAIL", 4200)
+
+
+@pytest.mark.parametrize("moment", [None, 5, "noon", "2025-07-20T12:00:00", {}])
+def test_a_console_time_that_is_none_is_left_to_the_rules(moment: object) -> None:
+    """It becomes a refused row that names the column, not a traceback."""
+    assert nanoseconds(moment) == str(moment)
+
+
 @pytest.mark.parametrize(
-    "line", [{}, {"resourceSpans": None}, {"resourceSpans": [1, {"scopeSpans": [{"spans": "x"}]}]}]
+    ("text", "words"),
+    [
+        (json.dumps(CONSOLE, indent=4), "jq -c . FILE"),
+        (json.dumps([CONSOLE]), "jq -c '.\\[\\]' FILE"),
+        (json.dumps(span("invoke_agent", **USAGE)), "resourceSpans, or one span"),
+        ('{"hello": 1}', "resourceSpans, or one span"),
+    ],
+)
+def test_spans_in_another_shape_are_told_what_is_expected(
+    sqlite_importer: Importer, tmp_path: Path, text: str, words: str
+) -> None:
+    """`Columns are missing, found: none` sends people to look for columns."""
+    path = tmp_path / "spans.jsonl"
+    path.write_text(text + "\n")
+    with pytest.raises(BadInput, match=words):
+        sqlite_importer("otel-genai", path)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        {},
+        {"attributes": None},
+        {"attributes": 5},
+        {"attributes": [], "context": []},
+        {"resourceSpans": None},
+        {"resourceSpans": [1, {"scopeSpans": [{"spans": "x"}]}]},
+    ],
 )
 def test_odd_otlp_lines_hold_no_rows(line: dict[str, object]) -> None:
     assert expand(line) == []

@@ -63,23 +63,25 @@ def _execute(server: Any, statement: str) -> None:
 
 @pytest.fixture
 def sqlite_books(healthy_sqlite: Path, tmp_path: Path) -> Iterator[Books]:
-    """A copy of the filled SQLite registry; its day files are the original's (a test that spoils files copies them)."""
-    target = tmp_path / "copy.db"
-    shutil.copyfile(healthy_sqlite / "data" / "registry.db", target)
-    url = f"sqlite:///{target}"
-    registry = Registry.open(url)
-    yield Books(registry, healthy.settings_in(healthy_sqlite, url), url)
+    """A copy of the filled SQLite registry and of its day files: a night in one test must not be seen by the next."""
+    folder = tmp_path / "books"
+    shutil.copytree(healthy_sqlite, folder)
+    settings = healthy.settings_in(folder)
+    registry = Registry.open(settings.database_url)
+    yield Books(registry, settings, settings.database_url)
     registry.close()
 
 
 @pytest.fixture
-def postgres_books(healthy_postgres: Path, postgres_server: Any) -> Iterator[Books]:
-    """A clone of the filled PostgreSQL registry."""
+def postgres_books(healthy_postgres: Path, postgres_server: Any, tmp_path: Path) -> Iterator[Books]:
+    """A clone of the filled PostgreSQL registry and a copy of its day files."""
     name = f"books_{uuid4().hex[:12]}"
     _execute(postgres_server, f"CREATE DATABASE {name} TEMPLATE plms_healthy")
     url = postgres_url(postgres_server, name)
+    folder = tmp_path / "books"
+    shutil.copytree(healthy_postgres, folder)
     registry = Registry.open(url)
-    yield Books(registry, healthy.settings_in(healthy_postgres, url), url)
+    yield Books(registry, healthy.settings_in(folder, url), url)
     registry.close()
     _execute(postgres_server, f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
 

@@ -10,6 +10,18 @@ CELL = {"n": 120, "coverage_90": 0.9, "winkler": 1.0, "mae": 0.2}
 OVERALL = {**CELL, "winkler_prototype": 2.0, "winkler_ratio": 0.5, "crps": 0.1, "pit": [6.0] * 20}
 
 
+# As `calibration_dataset` hands it over: rules are counted per basis.
+DATASET: dict[str, Any] = {
+    "days": 3,
+    "stale_days": [],
+    "receipts": 124,
+    "included": {"effort": 118, "spend": 122},
+    "tasks": {"effort": 118, "spend": 100},
+    "excluded": {"effort": {"judged_good": 4, "real_run": 2}, "spend": {"real_run": 2}},
+    "cells": [{"lane_id": 4200, "provider": "m<script>", "effort": 118, "spend": 122}],
+}
+
+
 def invariants(*, broken: int = 0) -> dict[str, Any]:
     checks = {
         "every_run_has_a_passport": {
@@ -17,6 +29,7 @@ def invariants(*, broken: int = 0) -> dict[str, Any]:
             "checked": 10,
             "violations": broken,
             "errors": ["run <b>r1</b>"] * broken,
+            "remedy": "Import its file again.",
         },
         "run_kind_is_known": {"passed": True, "checked": 10, "violations": 0, "errors": []},
     }
@@ -34,7 +47,7 @@ def documents(*, broken: int = 0) -> Documents:
     interval = {"n": 120, "mean": 0.3, "median": 0.2, "low": 0.05, "high": 0.9}
     return Documents(
         receipt_days={"written": 3},
-        calibration_dataset={"excluded": {"validation_passed": 4}, "included": {"effort": 120, "spend": 124}},
+        calibration_dataset=DATASET,
         priors={
             "priors": [
                 {"lane_id": 4200, "lane": "Code-API", "provider": "m<script>", "basis": "effort", "n": 120,
@@ -52,7 +65,7 @@ def documents(*, broken: int = 0) -> Documents:
         },
         kpi_evaluations={
             "artifacts": [
-                {"artifact": "a1", "lane_id": 4202, "verdict": "failed",
+                {"artifact": "a1", "lane_id": 4202, "state": "evaluated", "verdict": "failed",
                  "kpis": [{"name": "readability", "value": None, "operator": "<=", "threshold": 10.0, "pass": False,
                            "reason": "generated_docs.md is missing"}]},
             ]

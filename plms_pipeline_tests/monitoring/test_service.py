@@ -10,9 +10,10 @@ import pytest
 from sqlalchemy import update
 
 from plms_pipeline.clock import SystemClock
-from plms_pipeline.errors import VerdictNo
+from plms_pipeline.errors import Unavailable, VerdictNo
 from plms_pipeline.monitoring.process import is_dead, this_holder
-from plms_pipeline.monitoring.service import night_lease, refuse_if_held
+from plms_pipeline.monitoring.service import NAME, claimed_night, night_lease
+from plms_pipeline.registry import leases
 from plms_pipeline.registry.engine import Registry
 from plms_pipeline.registry.tables import Lease
 
@@ -20,6 +21,7 @@ HOLD = """
 import sys, time
 from plms_pipeline.clock import SystemClock
 from plms_pipeline.monitoring.service import night_lease
+from plms_pipeline.registry import leases
 from plms_pipeline.registry.engine import Registry
 with night_lease(Registry.open(sys.argv[1]), SystemClock()):
     print("held", flush=True)
@@ -46,15 +48,14 @@ def test_a_second_night_is_told_who_runs_since_when(registry: Registry, holder: 
         night_lease(registry, SystemClock()),
     ):
         pytest.fail("the lease was granted twice")
-    with pytest.raises(VerdictNo):
-        refuse_if_held(registry, SystemClock())
+    with pytest.raises(VerdictNo, match=f"process {holder.pid}"), claimed_night(registry, SystemClock()):
+        pytest.fail("the lease was granted twice")
 
 
 def test_a_killed_night_is_followed_at_once(registry: Registry, holder: subprocess.Popen[str]) -> None:
     """After kill -9 nobody must wait for a time-out before the books can be proven again."""
     holder.kill()
     holder.wait()
-    refuse_if_held(registry, SystemClock())
     with night_lease(registry, SystemClock()) as lease:
         assert lease.holder == this_holder()
         assert lease.fencing_token == 2
@@ -74,7 +75,38 @@ def test_the_lease_is_free_after_a_night_that_failed(registry: Registry) -> None
     """A failed night must not block the retry."""
     with pytest.raises(RuntimeError), night_lease(registry, SystemClock()):
         raise RuntimeError
-    refuse_if_held(registry, SystemClock())
+    with registry.reading() as session:
+        assert leases.current(session, NAME) is None
+
+
+def test_a_claim_goes_over_to_the_night_of_the_same_process(registry: Registry) -> None:
+    """The command claims the night before Dagster starts; were it to lock itself out, no night would ever run."""
+    with claimed_night(registry, SystemClock()):
+        with night_lease(registry, SystemClock()) as lease, registry.reading() as session:
+            assert leases.current(session, NAME) == lease
+        with registry.reading() as session:
+            assert leases.current(session, NAME) is None
+
+
+def test_a_claim_that_no_night_followed_is_given_back(registry: Registry) -> None:
+    """A command that fails before Dagster starts must not block the next one."""
+    with claimed_night(registry, SystemClock()), registry.reading() as session:
+        assert leases.current(session, NAME) is not None
+    with registry.reading() as session:
+        assert leases.current(session, NAME) is None
+
+
+def test_an_outage_while_the_lease_is_given_back_does_not_hide_what_ended_the_night(
+    registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The error that people need is the first one, not that the lease could not be released either."""
+
+    def away(*_: object) -> bool:
+        raise Unavailable("the registry is away")
+
+    monkeypatch.setattr(leases, "release", away)
+    with pytest.raises(RuntimeError, match="the first one"), night_lease(registry, SystemClock()):
+        raise RuntimeError("the first one")
 
 
 def test_a_later_process_with_the_same_number_is_not_the_holder() -> None:

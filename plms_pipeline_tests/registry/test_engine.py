@@ -250,6 +250,81 @@ def test_a_server_that_is_not_there_keeps_its_password_secret(tmp_path: Path) ->
     registry.close()
 
 
+@pytest.mark.parametrize("option", ["bogusopt=1", "connect_timeout=abc"])
+@pytest.mark.parametrize("read_only", [False, True])
+def test_an_option_that_the_driver_does_not_know_is_one_clear_error(option: str, read_only: bool) -> None:
+    """A typing error in PLMS_DATABASE_URL was a traceback, with the password two lines above it."""
+    url = f"postgresql+psycopg://plms:hunter2@localhost/plms?{option}"
+    registry = Registry.open(url, read_only=read_only)
+    for attempt in (lambda: projects(registry), lambda: migrate.check(url), lambda: migrate.upgrade(url)):
+        with pytest.raises(BadInput, match=option.partition("=")[0]) as raised:
+            attempt()
+        assert "PLMS_DATABASE_URL or --db" in raised.value.message
+        assert "hunter2" not in raised.value.message
+    registry.close()
+
+
+def test_an_option_that_cannot_be_read_at_all_is_one_clear_error() -> None:
+    """SQLAlchemy itself refuses this one, before there is an engine."""
+    url = "postgresql+psycopg://plms:hunter2@/plms?host=a&port=abc"
+    for attempt in (Registry.open, migrate.upgrade, migrate.check):
+        with pytest.raises(BadInput, match="PLMS_DATABASE_URL or --db") as raised:
+            attempt(url)
+        assert "hunter2" not in raised.value.message
+
+
+@pytest.mark.parametrize("options", ["?mode=ro", "?timeout=abc", "?cache=shared&uri=true", "?"])
+def test_a_sqlite_url_takes_no_options(options: str, tmp_path: Path) -> None:
+    """Some made a file of another name beside the registry, others ended in a warning of the library's."""
+    url = f"sqlite:///{tmp_path / 'registry.db'}{options}"
+    for attempt in (Registry.open, migrate.upgrade, migrate.check):
+        with pytest.raises(BadInput, match="takes none") as raised:
+            attempt(url)
+        assert raised.value.code == "bad_database_url"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_question_mark_in_a_file_name_is_no_option(tmp_path: Path) -> None:
+    """PLMS_DATA_DIR may be called anything."""
+    url = engine_module.sqlite_url(str(tmp_path / "100% sure?.db"))
+    migrate.upgrade(url)
+    for read_only in (False, True):
+        registry = Registry.open(url, read_only=read_only)
+        assert projects(registry) == 0
+        registry.close()
+    assert engine_module.sqlite_file(url) == tmp_path / "100% sure?.db"
+
+
+def test_who_only_reads_cannot_write(registry: Registry, registry_url: str) -> None:
+    """A command that asks must not change the books, whatever a later hand builds into it."""
+    reader = Registry.open(registry_url, read_only=True)
+    with pytest.raises((Unavailable, SQLAlchemyError), match=r"(?i)read-?only"), reader.reading() as session:
+        session.execute(text("UPDATE lanes SET cap = 99"))
+    reader.close()
+    with registry.reading() as session:
+        assert session.scalar(select(func.max(Lane.cap))) != 99
+
+
+def test_who_only_reads_makes_no_file(tmp_path: Path) -> None:
+    """An empty file in the place of the registry looks like books without a row."""
+    reader = Registry.open(f"sqlite:///{tmp_path / 'deep' / 'registry.db'}", read_only=True)
+    with pytest.raises(Unavailable, match="unable to open"):
+        projects(reader)
+    reader.close()
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(BadInput, match="names no file"):
+        Registry.open("sqlite:///:memory:", read_only=True)
+
+
+def test_who_only_reads_sees_what_stands_in_the_log(sqlite_registry: Registry, sqlite_registry_url: str) -> None:
+    """The newest commits stand in the write-ahead log: a reader that looks at the file alone tells yesterday's numbers."""
+    with sqlite_registry.writing() as session:
+        session.add(Project(name="new", created_at=NOW))
+    reader = Registry.open(sqlite_registry_url, read_only=True)
+    assert projects(reader) == 1
+    reader.close()
+
+
 def test_a_mistake_in_sql_stays_what_it_is(registry: Registry) -> None:
     """A bug of ours that reads as "the database is away" sends people to the wrong place."""
     with pytest.raises(SQLAlchemyError), registry.reading() as session:

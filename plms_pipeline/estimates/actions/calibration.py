@@ -76,13 +76,15 @@ class Calibration:
 
     found: Mapping[tuple[Basis, Measure], Backtest]
     scanned_from: date | None
+    as_of: datetime
 
     def document(self) -> dict[str, Any]:
-        """The trees of `summary.json`."""
+        """The trees of `summary.json`, and the instant that they hold for."""
         trees: dict[str, Any] = {tree: {} for tree in TREES.values()}
         for (basis, measure), one in self.found.items():
             trees[TREES[basis]][measure] = report(one)
-        return {**trees, "scanned_from": self.scanned_from.isoformat() if self.scanned_from else None}
+        since = self.scanned_from.isoformat() if self.scanned_from else None
+        return {**trees, "scanned_from": since, "as_of": self.as_of.isoformat()}
 
 
 def run_backtest(registry: Registry, *, as_of: datetime, alpha: float) -> Calibration:
@@ -91,7 +93,7 @@ def run_backtest(registry: Registry, *, as_of: datetime, alpha: float) -> Calibr
     with registry.reading() as session:
         first = scan_start(books.receipt_counts(session, until=as_of.date()))
         if first is None:
-            return Calibration({}, None)
+            return Calibration({}, None, as_of)
         receipts = books.receipts_since(session, first, until=as_of)
         before = beliefs_at(session, as_of, alpha=alpha, before=first)
     found = _backtests(receipts, before, first, as_of.date())
@@ -99,7 +101,7 @@ def run_backtest(registry: Registry, *, as_of: datetime, alpha: float) -> Calibr
         kept.hold_lock(session)
         for (basis, measure), one in found.items():
             kept.put_corrections(session, as_of.date(), measure, basis, one.corrections)
-    return Calibration(found, first)
+    return Calibration(found, first, as_of)
 
 
 def _backtests(receipts: Receipts, before: Beliefs, first: date, today: date) -> dict[tuple[Basis, Measure], Backtest]:

@@ -144,15 +144,21 @@ def _ground_of(work: Work, state: State) -> Ground:
 
 
 def _coverage(plan: Sequence[Work], tree: Mapping[str, Any]) -> tuple[float | None, int]:
-    """Last night's coverage of the (lane, provider) of a plan; of the lane, or of all, where it had no forecast."""
-    cells = {(cell["lane_id"], cell["provider"]): cell for cell in tree.get("cells", [])}
-    found = []
-    for key in {(work.lane_id, work.provider) for work in plan}:
-        cell = cells.get(key) or tree.get("lanes", {}).get(str(key[0])) or tree.get("overall", {})
-        if cell.get("n"):
-            found.append((cell["coverage_90"], cell["n"]))
-    n = sum(weight for _, weight in found)
-    return (sum(value * weight for value, weight in found) / n, n) if n else (None, 0)
+    """Last night's coverage of the (lane, provider) of a plan; of the lane, or of all, where it had no forecast.
+
+    A lane holds the forecasts of its providers, and all hold those of the lanes: each forecast is counted once.
+    """
+    cells = {(cell["lane_id"], cell["provider"]): cell for cell in tree.get("cells", []) if cell.get("n")}
+    lanes = {int(lane): found for lane, found in tree.get("lanes", {}).items() if found.get("n")}
+    wanted = {(work.lane_id, work.provider) for work in plan}
+    whole = {lane for lane, provider in wanted if (lane, provider) not in cells}
+    if whole - lanes.keys():
+        found = [tree.get("overall", {})]
+    else:
+        found = [lanes[lane] for lane in whole]
+        found += [cells[lane, provider] for lane, provider in wanted if lane not in whole]
+    n = sum(one.get("n", 0) for one in found)
+    return (sum(one["coverage_90"] * one["n"] for one in found) / n, n) if n else (None, 0)
 
 
 def _notes(plan: Sequence[Work], beliefs: Beliefs) -> list[str]:

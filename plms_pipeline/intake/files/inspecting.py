@@ -171,4 +171,9 @@ def _kind(head: bytes, path: Path, expected: Sequence[str], *, gzipped: bool) ->
         what = "binary data"
     if what is not None:
         raise BadInput(f"{path} is {what}, not a table. {remedy(expected)}", code="not_a_table")
-    return "jsonl" if head.removeprefix(b"\xef\xbb\xbf").lstrip()[:1] == b"{" else "csv"
+    text = head.removeprefix(b"\xef\xbb\xbf").lstrip()
+    if text[:1] == b"[" and text[1:].lstrip()[:1] == b"{":
+        raise BadInput(
+            f"{path} is one JSON array; write one object per line, as `jq -c '.[]' FILE` does.", code="not_json_lines"
+        )
+    return "jsonl" if text[:1] == b"{" else "csv"

@@ -28,11 +28,12 @@ class Line(NamedTuple):
 
 
 class Record(NamedTuple):
-    """One CSV record: `cells` is None when its quotes do not work out or it is too long."""
+    """One CSV record: `cells` is None when its quotes do not work out or, then `is_too_long`, when it passes a bound."""
 
     line: int
     cells: list[str] | None
     text: str
+    is_too_long: bool = False
 
 
 def lines(stream: IO[bytes], limit: int = LINE_BYTES) -> Iterator[Line]:
@@ -91,7 +92,18 @@ def records(source: Iterator[Line], may_span: Callable[[list[str]], bool] = lamb
             cells = None
         if cells is None or (len(feed.taken) > 1 and not may_span(cells)):
             first = feed.refuse_first()
-            yield Record(first.number, None, first.text)
+            yield Record(first.number, None, first.text, _is_too_long(first))
             reader = csv.reader(feed, strict=True)
         elif cells:
             yield Record(feed.taken[0].number, cells, feed.taken[0].text)
+
+
+def _is_too_long(line: Line) -> bool:
+    """Whether a refused line passes a bound by itself, with all its quotes in order."""
+    if line.is_cut:
+        return True
+    try:
+        next(csv.reader([line.text], strict=True), None)
+    except csv.Error as error:
+        return "field limit" in str(error)
+    return False

@@ -13,12 +13,13 @@ from typing import Any, Final
 from plms_pipeline.errors import BadInput
 from plms_pipeline.intake.batch import BATCH_ROWS, RawBatch
 from plms_pipeline.intake.files.inspecting import Inspected, opened, remedy
-from plms_pipeline.intake.files.lines import LINE_BYTES, Line, lines, records
+from plms_pipeline.intake.files.lines import CELL_CHARACTERS, LINE_BYTES, Line, lines, records
 from plms_pipeline.intake.mapping import Flat, Source
 from plms_pipeline.intake.reasons import Reason, Rejected, rejected
 
 # OTLP puts many spans on one line.
 JSON_LINE_BYTES: Final = 16 * LINE_BYTES
+LONGEST: Final = f"a line has at most {LINE_BYTES:,} bytes, a cell {CELL_CHARACTERS:,} characters"
 SAMPLE_ROWS: Final = 1_000
 SHOWN: Final = 200
 Flatten = Callable[[Flat], list[Flat]]
@@ -28,19 +29,38 @@ def columns_of(inspected: Inspected, source: Source) -> tuple[str, ...]:
     """The column names of a file; for JSON lines those of its first thousand rows.
 
     Raises:
-        BadInput: the header is not text, is empty or names a column twice; the Parquet file is damaged.
+        BadInput: the header is not text, is empty or names a column twice; the Parquet file is damaged; of JSON lines none
+            is what the source expects.
     """
     if inspected.kind == "parquet":
         return tuple(str(name) for name in _parquet(inspected).schema_arrow.names)
     if inspected.kind == "jsonl":
-        names: dict[str, None] = {}
-        for count, (_, flats) in enumerate(_json_rows(inspected, source)):
-            for flat in flats or ():
-                names.update(dict.fromkeys(str(name) for name in flat))
-            if count >= SAMPLE_ROWS:
-                break
-        return tuple(names)
+        return _names(inspected, source)
     return _header(inspected, source)
+
+
+def _names(inspected: Inspected, source: Source) -> tuple[str, ...]:
+    names: dict[str, None] = {}
+    is_json = False
+    for count, (_, flats) in enumerate(_json_rows(inspected, source)):
+        is_json = is_json or flats is not None
+        for flat in flats or ():
+            names.update(dict.fromkeys(str(name) for name in flat))
+        if count >= SAMPLE_ROWS:
+            break
+    if not is_json:
+        raise BadInput(
+            f"{inspected.path} has no line that is a JSON object; each line must be {source.line}. Objects that are spread "
+            "over several lines become one each with `jq -c . FILE`.",
+            code="not_json_lines",
+        )
+    if not names:
+        raise BadInput(
+            f"{inspected.path} holds no row for a {source.describes} in its first {SAMPLE_ROWS:,} lines; each line must be "
+            f"{source.line}.",
+            code="no_rows",
+        )
+    return tuple(names)
 
 
 def read(inspected: Inspected, source: Source, columns: Sequence[str], size: int = BATCH_ROWS) -> Iterator[RawBatch]:
@@ -110,9 +130,10 @@ def _read_csv(inspected: Inspected, source: Source, columns: Sequence[str], size
     with opened(inspected) as stream:
         source_lines = lines(stream)
         next(records(source_lines))
-        for line, cells, text in records(source_lines, may_span):
+        for line, cells, text, is_too_long in records(source_lines, may_span):
             if cells is None:
-                batcher.broken.append(rejected(line, "", text[:SHOWN].rstrip("\r\n"), Reason.BAD_QUOTING))
+                reason, detail = (Reason.TOO_LONG, LONGEST) if is_too_long else (Reason.BAD_QUOTING, "")
+                batcher.broken.append(rejected(line, "", text[:SHOWN].rstrip("\r\n"), reason, detail))
             elif len(cells) != width:
                 detail = f"{len(cells)} instead of {width}"
                 shown = text[:SHOWN].rstrip("\r\n")
@@ -146,7 +167,10 @@ def _read_jsonl(inspected: Inspected, source: Source, columns: Sequence[str], si
     batcher = _Batcher(columns, size)
     for line, flats in _json_rows(inspected, source):
         if flats is None:
-            batcher.broken.append(rejected(line.number, "", line.text[:SHOWN].rstrip("\r\n"), Reason.NOT_JSON))
+            reason, detail = Reason.NOT_JSON, ""
+            if line.is_cut:
+                reason, detail = Reason.TOO_LONG, f"a line has at most {JSON_LINE_BYTES:,} bytes"
+            batcher.broken.append(rejected(line.number, "", line.text[:SHOWN].rstrip("\r\n"), reason, detail))
         for flat in flats or ():
             batcher.lines.append(line.number)
             batcher.rows.append(tuple([_json_text(flat.get(column)) for column in columns]))

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
-from typing import Final
+from typing import Any, Final
 
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
+from plms_pipeline.invariants.report import Found
+from plms_pipeline.invariants.rules import INVARIANTS, Invariant
 from plms_pipeline.invariants.store import books, rows
 from plms_pipeline.invariants.window import Day, days_to_prove, first_unproven
 from plms_pipeline.registry.base import Base
@@ -34,22 +36,29 @@ class Proof:
     _counts: dict[str, int] = field(default_factory=dict)
     _newest: dict[str, int] = field(default_factory=dict)
     _days: list[Day] | None = None
-    _tally: dict[str, int] | None = None
+    _at_once: Mapping[str, Sequence[Any]] | None = None
     # What the receipts of the window give: two checks need it, and it is the longest part of a proof.
     rebuild: object = None
 
-    def is_clean(self, name: str) -> bool:
-        """Whether the index of a row invariant is known to be empty; a full proof does not ask the indexes."""
+    def offenders_of(self, invariant: Invariant) -> Found | None:
+        """What the indexes say about a row invariant; None when it must be asked on its own.
+
+        A full proof does not ask the indexes.
+        """
         if self.full:
-            return False
-        if self._tally is None:
+            return None
+        if self._at_once is None:
+            chosen = [INVARIANTS[each] for each in self.names if each in VIOLATIONS]
             try:
-                self._tally = rows.tally(self.session, [each for each in self.names if each in VIOLATIONS])
+                self._at_once = rows.all_at_once(self.session, chosen)
             except SQLAlchemyError:
                 # One question that cannot be asked must not silence the others: each is then asked on its own.
                 self.session.rollback()
-                self._tally = {}
-        return self._tally.get(name) == 0
+                self._at_once = {}
+        found = self._at_once.get(invariant.name)
+        if found is None:
+            return None
+        return rows.told(invariant, found, checked=self.rows_of(VIOLATIONS[invariant.name].table))
 
     def above(self, table: str) -> int:
         """The id above which the rows of a table are in the window."""

@@ -24,7 +24,7 @@ from plms_pipeline.invariants.rules import INVARIANTS, Invariant
 from plms_pipeline.invariants.store import books, rows
 from plms_pipeline.invariants.window import is_full_night
 from plms_pipeline.registry import migrate
-from plms_pipeline.registry.engine import Registry, outage
+from plms_pipeline.registry.engine import Registry, checked_url, outage, sqlite_file
 from plms_pipeline.registry.violations import VIOLATIONS
 from plms_pipeline.settings import Settings, masked
 
@@ -33,14 +33,14 @@ logger = logging.getLogger(__name__)
 
 
 def open_registry(url: str, *, is_named: bool) -> Registry:
-    """Open an existing registry. SQLite would make an empty file where none is, and prove that.
+    """Open an existing registry for reading only. SQLite would make an empty file where none is, and prove that.
 
     Args:
         url: where it lies.
         is_named: whether a person named it (`--db`) or it is the configured one.
 
     Raises:
-        BadInput: the named SQLite file does not exist, or the URL is none.
+        BadInput: the named SQLite file does not exist or holds no registry, or the URL is none.
         Unavailable: the configured SQLite file does not exist, or the schema is not at head.
     """
     url = url.replace("postgresql://", "postgresql+psycopg://", 1) if url.startswith("postgresql://") else url
@@ -49,13 +49,16 @@ def open_registry(url: str, *, is_named: bool) -> Registry:
             f"{masked(url)} is no registry; use a file, sqlite:////absolute/path.db or postgresql+psycopg://host/name.",
             code="bad_database_url",
         )
-    path = url.removeprefix("sqlite:///")
-    if path != url and not files.is_file(path):
+    checked_url(url)
+    path = sqlite_file(url)
+    if path is not None and not files.is_file(path):
         if is_named:
             raise BadInput(f"There is no registry at {path}; name an existing one with --db.", code="no_such_registry")
         raise Unavailable(f"There is no registry at {path}; `plms db upgrade` makes it.", code="registry_not_at_head")
-    registry = Registry.open(url)
+    registry = Registry.open(url, read_only=True)
     try:
+        if is_named:
+            migrate.require_ours(registry)
         migrate.require_head(registry)
     except BaseException:
         registry.close()
@@ -119,9 +122,8 @@ def _checked(proof: Proof, invariant: Invariant, clock: Clock) -> Result:
 def _found(proof: Proof, invariant: Invariant) -> Found:
     if invariant.kind == "row":
         checked = proof.rows_of(VIOLATIONS[invariant.name].table)
-        if proof.is_clean(invariant.name):
-            return Found(checked)
-        return rows.offenders(proof.session, invariant, checked=checked, trust_index=not proof.full)
+        found = proof.offenders_of(invariant)
+        return found or rows.offenders(proof.session, invariant, checked=checked, trust_index=not proof.full)
     return CHECKS[invariant.name](proof)
 
 

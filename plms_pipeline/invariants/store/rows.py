@@ -1,8 +1,10 @@
 """Which rows offend against a row invariant, and how many rows are there?
 
-Each question reads the partial index that holds the offenders. All are asked at once first, because a round trip costs more
-than an empty index; only what offends is asked again, for names. With `trust_index=False` a question reads the table itself:
-an index may be damaged or missing, and the weekly proof must not stand on what it proves.
+Each question reads the partial index that holds the offenders. All are asked at once first, because asking costs more than
+reading an empty index. SQLite counts in one statement, and what offends is asked again, for names; PostgreSQL plans each
+statement before it answers, which takes longer than the answer, so it gets all of them in one message, names and all. With
+`trust_index=False` a question reads the table itself: an index may be damaged or missing, and the weekly proof must not
+stand on what it proves.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ from typing import Any
 
 from sqlalchemy import Table, func, literal_column, select, text
 from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from plms_pipeline.invariants.report import CAP, Found
@@ -33,25 +36,58 @@ def dialect_of(session: Session) -> str:
     return session.get_bind().dialect.name
 
 
-def tally(session: Session, names: Sequence[str]) -> dict[str, int]:
-    """Row invariant → number of offenders, for all `names` in one statement; fails when an index is missing."""
-    if not names:
+def all_at_once(session: Session, invariants: Sequence[Invariant]) -> dict[str, Sequence[Any]]:
+    """Row invariant → its offenders as `offenders` reads them, for those whose answer is known after one round trip.
+
+    On SQLite these are the clean ones. Fails when an index is missing.
+    """
+    if not invariants:
         return {}
-    return dict(zip(names, session.execute(text(tally_sql(dialect_of(session), names))).one(), strict=True))
+    names = [each.name for each in invariants]
+    if dialect_of(session) == "sqlite":
+        counts = session.execute(text(tally_sql(names))).one()
+        return {name: () for name, n in zip(names, counts, strict=True) if n == 0}
+    statements = [indexed_sql(VIOLATIONS[each.name], each.shows) for each in invariants]
+    return dict(zip(names, _one_message(session, statements), strict=True))
 
 
-def tally_sql(dialect: str, names: Sequence[str]) -> str:
-    """One statement that counts the offenders of every named row invariant, each in its own index.
+def indexed_sql(violation: Violation, shows: tuple[str, ...]) -> str:
+    """What `_statement` asks of PostgreSQL, as text: SQLAlchemy takes longer to write it than PostgreSQL to answer."""
+    key = ", ".join(_quoted(column.name) for column in Base.metadata.tables[violation.table].primary_key)
+    shown = ", ".join(_quoted(name) for name in shows)
+    return (
+        f"SELECT count(*) OVER (), {shown} FROM {violation.table} "  # noqa: S608 - our names
+        f"WHERE {violation.on('postgresql')} ORDER BY {key} LIMIT {CAP}"
+    )
 
-    COUNT, not EXISTS: a planner that expects offenders would begin to read the table for the first of them. Sub-selects, not
-    UNION ALL: PostgreSQL starts parallel workers for that, which costs ten times as much as the answer. INDEXED BY, because
+
+def _one_message(session: Session, statements: Sequence[str]) -> list[Sequence[Any]]:
+    """The rows of several statements that PostgreSQL gets in one message, which SQLAlchemy cannot send."""
+    connection = session.connection()
+    dialect: Any = connection.dialect
+    cursor: Any = connection.connection.cursor()
+    try:
+        # A message of several statements cannot be prepared.
+        cursor.execute("; ".join(statements), prepare=False)
+        found = [cursor.fetchall()]
+        while cursor.nextset():
+            found.append(cursor.fetchall())
+    except dialect.loaded_dbapi.Error as error:
+        raise SQLAlchemyError(str(error)) from error
+    finally:
+        cursor.close()
+    return found
+
+
+def tally_sql(names: Sequence[str]) -> str:
+    """One statement for SQLite that counts the offenders of every named row invariant, each in its own index.
+
+    COUNT, not EXISTS: a planner that expects offenders would begin to read the table for the first of them. INDEXED BY, because
     SQLite would rather read all of another index that happens to hold the columns.
     """
-    hint = " INDEXED BY {}" if dialect == "sqlite" else ""
-    chosen = [VIOLATIONS[name] for name in names]
     counts = [
-        f"(SELECT COUNT(*) FROM {each.table}{hint.format(each.index)} WHERE {each.on(dialect)})"  # noqa: S608 - our names
-        for each in chosen
+        f"(SELECT COUNT(*) FROM {each.table} INDEXED BY {each.index} WHERE {each.on('sqlite')})"  # noqa: S608 - our names
+        for each in (VIOLATIONS[name] for name in names)
     ]
     return f"SELECT {', '.join(counts)}"
 
@@ -65,9 +101,15 @@ def offenders(session: Session, invariant: Invariant, *, checked: int, trust_ind
     found = session.execute(_statement(session, violation, invariant.shows, trust_index=trust_index)).all()
     if distrusts:
         _use_indexes(session, "on")
+    return told(invariant, found, checked=checked)
+
+
+def told(invariant: Invariant, found: Sequence[Any], *, checked: int) -> Found:
+    """What was found: each row is the total followed by the columns that name the offender."""
     if not found:
         return Found(checked)
-    return Found(checked, int(found[0][0]), tuple(named(violation.table, invariant.shows, row[1:]) for row in found))
+    table = VIOLATIONS[invariant.name].table
+    return Found(checked, int(found[0][0]), tuple(named(table, invariant.shows, row[1:]) for row in found))
 
 
 def _use_indexes(session: Session, switch: str) -> None:

@@ -55,8 +55,8 @@ def evaluate_artifact(
         run_id: a registered run.
 
     Raises:
-        BadInput: no artifact, no or an unregistered lane, lane or task that contradict manifest or books, unknown run, a
-            gate or formula that cannot be judged. What is wrong with a single KPI's input is a failed gate instead.
+        BadInput: no artifact, no or an unregistered lane, lane or task that contradict manifest or books, unknown run or
+            task, a gate or formula that cannot be judged. What is wrong with a single KPI's input is a failed gate instead.
     """
     # Whoever names a link means what it leads to; links inside an artifact are never followed.
     place = directory.resolve()

@@ -30,7 +30,7 @@ from plms_pipeline.registry.tables import (
 
 @dataclass(frozen=True, slots=True)
 class TaskFacts:
-    """What the books say about a task: its lane, and its own `kpi_formula` (None: none, or the task is unknown)."""
+    """What the books say about a task: its lane, and its own `kpi_formula` (None: none, or no task was named)."""
 
     lane_id: int | None
     formula: str | None
@@ -80,7 +80,8 @@ def task_facts(session: Session, task_id: str | None, run_id: str | None) -> Tas
     """What the books say about a task: of a run, the key of a planned task of its project; else a planned task's id.
 
     Raises:
-        BadInput: the run is not registered (`unknown_run`).
+        BadInput: the run is not registered (`unknown_run`), or the task is neither planned nor one of the run
+            (`unknown_task`): a misspelt one would be judged without its own formula.
     """
     run = None
     if run_id is not None:
@@ -104,11 +105,18 @@ def task_facts(session: Session, task_id: str | None, run_id: str | None) -> Tas
             .where(TaskPlan.project_id == run.project_id, TaskPlan.task_key == task_id)
         )
         planned = named or (planned if planned is not None and planned.project_id == run.project_id else None)
-    lane_id = None
+    done = select(RunTask.lane_id).where(RunTask.task_id == task_id)
     if run is not None:
-        lane_id = session.scalar(
-            select(RunTask.lane_id).where(RunTask.run_id == run.run_id, RunTask.task_id == task_id)
+        done = done.where(RunTask.run_id == run.run_id)
+    known = session.execute(done.limit(1)).first()
+    if known is None and planned is None:
+        where = (
+            f"no task of run {run_id!r}, nor planned for its project" if run else "no task that is planned or was run"
         )
+        raise BadInput(
+            f"task {task_id[:80]!r} is {where}; name an existing one, or leave the task out.", code="unknown_task"
+        )
+    lane_id = known[0] if known is not None and run is not None else None
     if lane_id is None and planned is not None:
         corrected = session.scalar(
             select(LaneOverride.corrected_lane)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from plms_pipeline.clock import Clock
 from plms_pipeline.errors import PlmsError
-from plms_pipeline.instance.files import CONFIG_FILE, dagster_home
+from plms_pipeline.instance.files import CONFIG_FILE, dagster_home, dagster_state_dir
 from plms_pipeline.monitoring import files as reports
 from plms_pipeline.monitoring.doctor import checks, files, store
 from plms_pipeline.monitoring.doctor.checks import Books, Line, Night
@@ -33,6 +33,7 @@ def examine(settings: Settings, clock: Clock, dagster_problem: Callable[[Path], 
     books = _books(settings)
     home = dagster_home(settings)
     config = home / CONFIG_FILE
+    state = files.look_at(dagster_state_dir(settings))
     differences, locked = files.lock_differences(root / "requirements.lock" if root else None)
     now = clock.now()
     return [
@@ -47,7 +48,9 @@ def examine(settings: Settings, clock: Clock, dagster_problem: Callable[[Path], 
             str(config),
             exists=files.is_file(config),
             is_default=home == root,
-            problem=dagster_problem(home) if files.is_file(config) else "",
+            problem=dagster_problem(home) if files.is_file(config) and not state.problem else "",
+            state_path=str(state.path),
+            state_problem=state.problem if data.problem == "" else "",
         ),
         checks.clock(now, data.file_time, books),
         checks.last_night(_last_night(settings), now),
@@ -63,7 +66,7 @@ def _books(settings: Settings) -> Books:
         state = migrate.check(settings.database_url)
         if not state.is_at_head:
             return Books(revision=state.current, head=state.head, differences=state.differences)
-        registry = Registry.open(settings.database_url)
+        registry = Registry.open(settings.database_url, read_only=True)
         try:
             with registry.reading() as session:
                 completed, recorded = store.newest_moments(session)
@@ -75,7 +78,11 @@ def _books(settings: Settings) -> Books:
 
 
 def _last_night(settings: Settings) -> Night | None:
-    stored = reports.stored_reports(settings.reports_dir)
+    try:
+        stored = reports.stored_reports(settings.reports_dir)
+    except PlmsError:
+        # The line about the folder's rights tells why.
+        return None
     if not stored:
         return None
     newest, summary = stored[0], stored[0].summary or {}

@@ -100,8 +100,24 @@ def database(books: Books, name: str) -> Line:
     return Line("database", Level.OK, f"{name} at head ({books.head})")
 
 
-def dagster_home(path: str, *, exists: bool, is_default: bool, problem: str) -> Line:
-    """`dagster.yaml` is there, its storage can be written and Dagster loads it. `problem`: what a fresh process said."""
+def dagster_home(
+    path: str, *, exists: bool, is_default: bool, problem: str, state_path: str = "", state_problem: str = ""
+) -> Line:
+    """`dagster.yaml` is there, its storage can be written and Dagster loads it.
+
+    Args:
+        path: the instance's `dagster.yaml`.
+        exists: whether it is there.
+        is_default: whether it is the checkout's own.
+        problem: what a fresh process said that tried to load it.
+        state_path: the folder of everything that Dagster stores.
+        state_problem: why that cannot be written.
+    """
+    if state_problem:
+        return Line(
+            "dagster home", Level.FAIL, f"{state_path} cannot be written ({state_problem})",
+            f"move {state_path} away if it is no folder, else chown or chmod it for the account that runs plms",
+        )  # fmt: skip
     if not exists and not is_default:
         return Line(
             "dagster home",
@@ -125,8 +141,17 @@ def last_night(night: Night | None, now: datetime) -> Line:
         return Line("last night", Level.WARN, "no nightly report yet", "plms nightly")
     if night.as_of is None or night.verdict is None:
         return Line(
-            "last night", Level.FAIL, f"the summary of {night.date} cannot be read", f"plms nightly --date {night.date}"
+            # Not `--date`: the night of today's date may be still to come, and a new night is what is wanted anyway.
+            "last night",
+            Level.FAIL,
+            f"the summary of {night.date} cannot be read",
+            "plms nightly",
         )
+    if night.verdict == "no_data":
+        return Line(
+            "last night", Level.WARN, f"{night.date} rests on no receipts",
+            "plms import swebench FILE (plms import --help names the other forms), then plms nightly",
+        )  # fmt: skip
     if night.verdict != "ok":
         return Line(
             "last night", Level.FAIL, f"{night.date} says {night.verdict}",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -16,7 +16,7 @@ from uuid import uuid4
 
 import dagster as dg
 
-from plms_pipeline.errors import PlmsError
+from plms_pipeline.errors import BadInput, NoData, PlmsError, Unavailable, VerdictNo
 from plms_pipeline.instance.actors import Launch, LaunchedFrom
 from plms_pipeline.monitoring.process import watching_interrupts
 from plms_pipeline.resources import AS_OF_TAG
@@ -25,6 +25,20 @@ DEFINITIONS = "plms_pipeline.definitions"
 JOB = "nightly"
 
 Progress = Callable[[str, str, float | None], None]
+
+
+# What a step raised comes back as text; the name of its class says which exit code it stands for.
+_FAMILY: dict[str, type[PlmsError]] = {each.__name__: each for each in (BadInput, NoData, Unavailable, VerdictNo)}
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """Why a step or the run failed: one line, and the class and code of our own error when it was one of ours."""
+
+    step: str
+    text: str
+    kind: type[PlmsError] | None = None
+    code: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,14 +58,15 @@ def run_night(*, as_of: datetime, actor: str, progress: Progress) -> NightRun:
         progress: called with (step, "start" | "done" | "failed", seconds or None).
 
     Raises:
-        PlmsError: the run failed; the message names the step and its reason.
+        BadInput, NoData, Unavailable, VerdictNo: a step raised it, and no retry helped; told with the step's name.
+        PlmsError: the run failed for another reason; the message names the step and its reason (`night_failed`, exit 1).
         KeyboardInterrupt: SIGINT arrived while a step ran.
     """
     warnings.filterwarnings("ignore", category=dg.BetaWarning)
     warnings.filterwarnings("ignore", category=dg.PreviewWarning)
     definitions: dg.Definitions = importlib.import_module(DEFINITIONS).defs
     run_id = str(uuid4())
-    reasons: list[str] = []
+    reasons: list[Reason] = []
     with dg.DagsterInstance.get() as instance, watching_interrupts() as is_interrupted:
         instance.add_event_listener(run_id, _listener(progress, reasons, is_interrupted))
         result = definitions.resolve_job_def(JOB).execute_in_process(
@@ -65,17 +80,31 @@ def run_night(*, as_of: datetime, actor: str, progress: Progress) -> NightRun:
             # Dagster takes SIGINT for itself while steps run and tells of it as a failed step.
             raise KeyboardInterrupt
     if not result.success:
-        reason = reasons[0] if reasons else "no step said why"
-        raise PlmsError(
-            f"The night failed ({reason}); nothing half-written was kept. Run {run_id} in the Dagster UI holds the details; "
-            "`plms doctor` checks the installation.",
-            code="night_failed",
-            exit_code=1,
-        )
+        raise night_error(reasons, run_id)
     return NightRun(run_id=run_id, succeeded=result.success)
 
 
-def _listener(progress: Progress, reasons: list[str], is_interrupted: Callable[[], bool]) -> Callable[[Any], None]:
+def night_error(reasons: Sequence[Reason], run_id: str) -> PlmsError:
+    """What to tell of a run that failed: our own error under its own class, so that an outage exits 4 and not 1."""
+    first = next((each for each in reasons if each.kind), reasons[0] if reasons else Reason("", "no step said why"))
+    where = f" at {first.step}" if first.step else ""
+    if first.kind is VerdictNo:
+        return VerdictNo(first.text, code=first.code)
+    if first.kind is not None:
+        return first.kind(
+            f"The night stopped{where}: {first.text} Nothing half-written was kept; run the same command again "
+            "when that is put right.",
+            code=first.code,
+        )
+    return PlmsError(
+        f"The night failed{where} ({first.text}); nothing half-written was kept. Run {run_id} in the Dagster UI holds the "
+        "details; `plms doctor` checks the installation.",
+        code="night_failed",
+        exit_code=1,
+    )
+
+
+def _listener(progress: Progress, reasons: list[Reason], is_interrupted: Callable[[], bool]) -> Callable[[Any], None]:
     started: dict[str, float] = {}
     stopping = False
 
@@ -97,19 +126,33 @@ def _listener(progress: Progress, reasons: list[str], is_interrupted: Callable[[
             done = "done" if kind == "STEP_SUCCESS" else "failed"
             progress(step, done, entry.timestamp - started.get(step, entry.timestamp))
         if kind in {"STEP_FAILURE", "PIPELINE_FAILURE"}:
-            reason = _reason(event.event_specific_data)
-            if reason:
-                reasons.append(f"{step}: {reason}" if step else reason)
+            reason = _reason(step, event.event_specific_data)
+            if reason.text:
+                reasons.append(reason)
 
     return told
 
 
-def _reason(data: Any) -> str:
-    """The innermost error of a failure, in one line."""
-    failure = getattr(data, "user_failure_data", None)
-    if failure is not None and failure.description:
-        return str(failure.description)
+def _reason(step: str, data: Any) -> Reason:
+    """Our own error in the chain of a failure, else its innermost one, in one line."""
     error = getattr(data, "error", None)
-    while error is not None and error.cause is not None:
+    failure = getattr(data, "user_failure_data", None)
+    text = str(failure.description) if failure is not None and failure.description else ""
+    described, innermost = text, ""
+    while error is not None:
+        kind = _FAMILY.get(error.cls_name or "")
+        innermost = _line(error, is_named=kind is None)
+        if kind is not None:
+            # `no_retry_for_permanent_errors` wraps it into "<code>: <message>".
+            return Reason(step, innermost, kind, described.partition(": ")[0] or None)
+        if error.cls_name == dg.Failure.__name__:
+            described = _line(error, is_named=False)
         error = error.cause
-    return " ".join(str(error.message).split()) if error is not None else ""
+    return Reason(step, text or innermost)
+
+
+def _line(error: Any, *, is_named: bool) -> str:
+    """The message in one line, with or without the name of the exception's class before it."""
+    text = " ".join(str(error.message).split())
+    name, separator, rest = text.partition(": ")
+    return rest if separator and not is_named and name.endswith(str(error.cls_name)) else text

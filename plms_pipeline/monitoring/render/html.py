@@ -8,10 +8,13 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 from markupsafe import Markup
 
+from plms_pipeline.measures import BASES
+from plms_pipeline.monitoring.attention import attention
 from plms_pipeline.monitoring.render import charts
 
 MEASURES = {"cost_usd": ("Cost", "USD"), "duration_ms": ("Duration", "min"), "tokens": ("Tokens", "tokens")}
 SHOWN_PRIORS = 40
+DRAWN = (("cost_usd", 1.0), ("duration_ms", 1 / 60_000))
 
 
 def page(summary: Mapping[str, Any], lane_names: Mapping[int, str]) -> str:
@@ -34,8 +37,24 @@ def page(summary: Mapping[str, Any], lane_names: Mapping[int, str]) -> str:
         sections=[_section(summary, tree, lane_names) for tree in ("calibration", "calibration_all_receipts")],
         prior_charts=_prior_charts(priors, lane_names),
         priors=priors,
+        shown_priors=SHOWN_PRIORS,
+        hidden_priors=max(0, *(len(_drawable(priors, measure)) - SHOWN_PRIORS for measure, _ in DRAWN)),
+        # What is broken must not be looked for in the middle of fifty rows.
+        invariants=sorted(
+            summary["invariants"].get("checks", {}).items(), key=lambda item: (item[1]["passed"], item[0])
+        ),
+        todo=attention(summary),
+        bases=BASES,
+        exclusions=_exclusions(summary["calibration_dataset"]),
         pass_chart=_pass_chart(summary["kpi_pass_rates"], lane_names),
     )
+
+
+def _exclusions(dataset: Mapping[str, Any]) -> list[tuple[str, list[int]]]:
+    """Rule → how many receipts it left out, per basis in the order of `BASES`."""
+    excluded = dataset.get("excluded", {})
+    rules = sorted({rule for basis in BASES for rule in excluded.get(basis, {})})
+    return [(rule, [int(excluded.get(basis, {}).get(rule, 0)) for basis in BASES]) for rule in rules]
 
 
 def _section(summary: Mapping[str, Any], tree: str, names: Mapping[int, str]) -> dict[str, Any]:
@@ -60,17 +79,20 @@ def _section(summary: Mapping[str, Any], tree: str, names: Mapping[int, str]) ->
     return {"tree": tree, "cards": cards}
 
 
+def _drawable(priors: Sequence[Mapping[str, Any]], measure: str) -> list[Mapping[str, Any]]:
+    return [row for row in priors if row.get(measure) and row["lane_id"] is not None and row["provider"] != "*"]
+
+
 def _prior_charts(priors: Sequence[Mapping[str, Any]], names: Mapping[int, str]) -> list[Markup]:
     drawn = []
-    for measure, scale in (("cost_usd", 1.0), ("duration_ms", 1 / 60_000)):
+    for measure, scale in DRAWN:
         rows = [
             {
                 "label": f"{_lane(row['lane_id'], names)} · {row['provider']}",
                 **{key: float(row[measure][key]) * scale for key in ("low", "median", "high")},
             }
-            for row in priors
-            if row.get(measure) and row["lane_id"] is not None and row["provider"] != "*"
-        ][:SHOWN_PRIORS]
+            for row in _drawable(priors, measure)[:SHOWN_PRIORS]
+        ]
         if rows:
             title, unit = MEASURES[measure]
             drawn.append(Markup(charts.prior_intervals(rows, title, unit)))  # noqa: S704 - our own SVG

@@ -83,3 +83,26 @@ def test_last_nights_coverage_is_that_of_the_lane_and_provider(filled: Book) -> 
     cells = {cell["provider"]: cell for cell in night["calibration"]["cost_usd"]["cells"]}
     assert (own.coverage_90, own.coverage_n) == (cells["cheap"]["coverage_90"], cells["cheap"]["n"])
     assert overall.coverage_n == night["calibration"]["cost_usd"]["overall"]["n"]
+
+
+@pytest.mark.parametrize(
+    ("plan", "n"),
+    [
+        ([(4200, "cheap"), (4200, "dear")], 32),
+        ([(4200, "new"), (4200, "newer")], 32),
+        ([(4200, "cheap"), (4200, "new")], 32),
+        ([(4201, "new"), (4202, "new"), (4200, "cheap")], 32),
+        ([(4200, "cheap")], 16),
+    ],
+)
+def test_a_forecast_of_last_night_is_counted_once_in_a_mixed_plan(
+    filled: Book, plan: list[tuple[int, str]], n: int
+) -> None:
+    """Two new models in one lane both lean on the lane: its forecasts were counted twice, and looked like twice the proof."""
+    night = run_backtest(filled.registry, as_of=LATER, alpha=0.3).document()
+    work = [Work(lane, provider, 1) for lane, provider in plan]
+    (found,) = forecasts(filled.registry, [work], quantile=0.95, as_of=LATER, alpha=0.3, last_night=night)
+    line = next(line for line in found.lines if (line.basis, line.measure) == ("effort", "cost_usd"))
+    assert line.coverage_n == n
+    assert line.coverage_90 is not None
+    assert 0.0 <= line.coverage_90 <= 1.0

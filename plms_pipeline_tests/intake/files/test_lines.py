@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -55,6 +56,23 @@ def test_a_line_of_megabytes_is_one_broken_row_and_little_memory() -> None:
 
 def test_a_cell_beyond_the_limit_is_one_broken_row() -> None:
     assert cut("a," + "x" * (CELL_CHARACTERS + 1) + "\nc,d\n") == [(1, None), (2, ["c", "d"])]
+
+
+@pytest.mark.parametrize(
+    ("row", "is_too_long"),
+    [
+        (b"a," + b"x" * (10 << 20), True),
+        (b"a," + b"x" * (CELL_CHARACTERS + 1), True),
+        (b'a,"' + b"x" * (CELL_CHARACTERS + 1) + b'"', True),
+        (b'a,"open', False),
+        (b'a,"b"c', False),
+    ],
+)
+def test_a_row_that_is_too_long_is_told_from_one_whose_quotes_are_wrong(row: bytes, is_too_long: bool) -> None:
+    """Whoever has a cell of ten megabytes looked for a quote that was never there."""
+    first, last = records(lines(io.BytesIO(row + b"\nc,d\n")), lambda cells: len(cells) == 2)
+    assert (first.cells, first.is_too_long) == (None, is_too_long)
+    assert last.cells == ["c", "d"]
 
 
 def test_bytes_that_are_no_utf8_reach_the_rules_as_surrogates() -> None:

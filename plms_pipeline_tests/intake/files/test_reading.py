@@ -37,6 +37,25 @@ def test_batches_hold_at_most_their_size_and_count_their_rows(tmp_path: Path) ->
     assert (found[2].broken[0].line, found[2].broken[0].reason) == (27, "wrong_cell_count")
 
 
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("f.csv", "a,b\n1," + "x" * (10 << 20) + "\n2,y\n"),
+        ("f.jsonl", f'{{"a": "1", "b": "{"x" * (17 << 20)}"}}\n{{"a": "2"}}\n'),
+    ],
+)
+def test_a_row_of_megabytes_is_refused_as_too_long(name: str, text: str, tmp_path: Path) -> None:
+    """The quarantine said "the quotes of the row are not closed" of a row without a quote."""
+    path = tmp_path / name
+    path.write_text(text)
+    (batch,) = read(inspect(path, ()), SOURCE, ("a",))
+    (broken,) = batch.broken
+    assert broken.reason == "too_long"
+    assert "bytes" in broken.text
+    assert len(broken.value) <= 200
+    assert list(batch.columns["a"]) == ["2"]
+
+
 def test_cells_are_stripped(tmp_path: Path) -> None:
     path = tmp_path / "f.csv"
     path.write_text("a , b\n x ,\ty \n")

@@ -147,6 +147,8 @@ def test_an_artifact_cannot_choose_an_easier_lane(world: World, artifact: Builde
         ('{"task_id": 5}', {"lane": 4200, "task_id": "6"}, "task_conflict"),
         ('{"run_id": "a"}', {"lane": 4200, "run_id": "b"}, "run_conflict"),
         ("{}", {"lane": 4200, "run_id": "nothing"}, "unknown_run"),
+        ("{}", {"lane": 4200, "task_id": "typo"}, "unknown_task"),
+        ('{"task_id": "typo"}', {"lane": 4200}, "unknown_task"),
     ],
 )
 def test_bad_use_is_refused_before_anything_runs(

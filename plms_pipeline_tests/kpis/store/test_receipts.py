@@ -124,14 +124,25 @@ def test_the_books_know_a_tasks_lane_and_formula(registry: Registry) -> None:
         assert receipts.task_facts(session, "card-7", "r1") == receipts.TaskFacts(5101, None)
         assert receipts.task_facts(session, "card-7", None) == receipts.TaskFacts(None, None)
         assert receipts.task_facts(session, None, "r1") == receipts.TaskFacts(None, None)
-        assert receipts.task_facts(session, "9" * 30, None) == receipts.TaskFacts(None, None)
+
+
+@pytest.mark.parametrize(
+    ("task_id", "run_id"), [("card-8", "r1"), ("card-7", "r2"), ("typo", None), ("9" * 30, None), ("", None)]
+)
+def test_an_unknown_task_is_refused(registry: Registry, task_id: str, run_id: str | None) -> None:
+    """A misspelt task was judged by its lane's gates alone, and its own stricter formula never asked."""
+    plan(registry)
+    with registry.reading() as session, pytest.raises(BadInput, match="name an existing one") as caught:
+        receipts.task_facts(session, task_id, run_id)
+    assert caught.value.code == "unknown_task"
 
 
 def test_a_number_of_another_projects_plan_is_another_task(registry: Registry) -> None:
     """Run r2 belongs to project q; task 1 of project p is none of its tasks."""
     first, _ = plan(registry)
-    with registry.reading() as session:
-        assert receipts.task_facts(session, str(first), "r2") == receipts.TaskFacts(None, None)
+    with registry.reading() as session, pytest.raises(BadInput) as caught:
+        receipts.task_facts(session, str(first), "r2")
+    assert caught.value.code == "unknown_task"
 
 
 def test_an_unknown_run_is_refused(registry: Registry) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from plms_pipeline.clock import FrozenClock, SystemClock
+from plms_pipeline.instance.config import checkout_yaml
 from plms_pipeline.instance.files import prepare_instance
 from plms_pipeline.monitoring.doctor import files
 from plms_pipeline.monitoring.doctor.actions import examine
@@ -80,6 +81,24 @@ def test_a_file_in_the_place_of_a_folder_is_named(tmp_path: Path) -> None:
     lines = {line.name: line for line in examine(settings, SystemClock(), lambda _: "")}
     assert lines["PLMS_DATA_DIR"].level is lines["PLMS_REPORTS_DIR"].level is Level.FAIL
     assert "no folder" in lines["PLMS_DATA_DIR"].detail
+
+
+@pytest.mark.parametrize("in_checkout", [True, False])
+def test_a_file_in_the_place_of_dagsters_storage_is_named(
+    in_checkout: bool, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The doctor said "nothing to do", and every command that needs Dagster failed."""
+    settings.data_dir.mkdir()
+    (settings.data_dir / "dagster").touch()
+    if in_checkout:
+        root = settings.data_dir.parent
+        (root / "dagster.yaml").write_text(checkout_yaml())
+        for module in ("plms_pipeline.monitoring.doctor.actions", "plms_pipeline.instance.files"):
+            monkeypatch.setattr(f"{module}.project_root", lambda: root)
+    lines = {line.name: line for line in examine(settings, SystemClock(), lambda _: "")}
+    assert lines["dagster home"].level is Level.FAIL
+    assert str(settings.data_dir / "dagster") in lines["dagster home"].detail
+    assert lines["PLMS_DATA_DIR"].level is Level.OK
 
 
 def test_a_database_that_is_away_is_one_line_of_many(tmp_path: Path) -> None:

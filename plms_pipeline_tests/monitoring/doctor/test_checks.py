@@ -38,6 +38,13 @@ EXPECTED = {
     "a home that does not load": (checks.dagster_home("/h", exists=True, is_default=False, problem="no"), Level.FAIL),
     "a default home that is gone": (checks.dagster_home("/h", exists=False, is_default=True, problem=""), Level.FAIL),
     "a home that is not made yet": (checks.dagster_home("/h", exists=False, is_default=False, problem=""), Level.WARN),
+    "a home of which the storage is a file": (
+        checks.dagster_home(
+            "/h/d.yaml", exists=True, is_default=True, problem="", state_path="/h", state_problem="no folder"
+        ),
+        Level.FAIL,
+    ),
+    "a night without data": (checks.last_night(night(verdict="no_data"), NOW), Level.WARN),
     "last night": (checks.last_night(night(), NOW), Level.OK),
     "a night of 26 hours ago": (checks.last_night(night(hours_ago=26), NOW), Level.OK),
     "a missed night": (checks.last_night(night(hours_ago=26.1), NOW), Level.WARN),
@@ -82,6 +89,12 @@ def test_many_wrong_packages_stay_one_line() -> None:
     """After a failed upgrade a hundred packages differ; the reader needs to know that, not each of them."""
     line = checks.lock([f"p{n} is missing" for n in range(100)], 130)
     assert "p2 is missing; and 97 more" in line.detail
+
+
+@pytest.mark.parametrize("verdict", [None, "broken", "no_data"])
+def test_no_remedy_is_a_command_that_is_refused(verdict: str | None) -> None:
+    """`plms nightly --date <today>` is refused until two in the morning in New York: a remedy that fails is worse than none."""
+    assert "--date" not in checks.last_night(night(verdict=verdict), NOW).remedy
 
 
 def test_warnings_do_not_make_an_installation_unhealthy() -> None:
