@@ -289,7 +289,7 @@ def _nearest(variable: str) -> str | None:
     """
     asked = variable.removeprefix(PREFIX)
     bare = asked.removesuffix("_FILE")
-    names = {field.upper(): field for field in Settings.model_fields}
+    names = {field.upper(): field for field in Settings.model_fields if variable_of(field).startswith(PREFIX)}
     near = difflib.get_close_matches(bare, names, n=1)
     if not near:
         words = set(bare.split("_"))

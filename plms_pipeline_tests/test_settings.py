@@ -93,7 +93,7 @@ def test_redis_is_used_when_it_is_named_unless_it_is_switched_off(flag: str, is_
      ("PLMS_DB_URL", "did you mean PLMS_DATABASE_URL?"), ("PLMS_PORT", "did you mean PLMS_UI_PORT?"),
      ("PLMS_KPI_DB", "did you mean PLMS_KPI_DATABASE_URL?"), ("PLMS_COST_MAX_USD", "did you mean PLMS_MAX_COST_USD?"),
      ("PLMS_DATABSE_URL_FILE", "did you mean PLMS_DATABASE_URL_FILE?"), ("PLMS_MIN_DISK", "PLMS_MIN_FREE_DISK_MB?"),
-     ("PLMS_COLOR", "`plms settings`"), ("PLMS_HOME", "`plms settings`"), ("PLMS_API_KEY", "`plms settings`"),
+     ("PLMS_COLOR", "`plms settings`"), ("PLMS_HOME", "`plms settings`"), ("PLMS_API_PROT", "did you mean PLMS_API_PORT?"),
      ("PLMS_", "`plms settings`")],
 )  # fmt: skip
 def test_an_unknown_variable_is_refused_with_a_suggestion(variable: str, hint: str) -> None:
