@@ -45,6 +45,7 @@ from plms_pipeline.runs.store import start as store
 from plms_pipeline.runs.store.idempotency import Unique
 
 RETRY_AFTER_S = 1
+Beside = Callable[[Session, str, datetime], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +78,7 @@ def start_run(
     stopped: str | None,
     policy: StartPolicy = StartPolicy(),
     cache: AnswerCache | None = None,
+    beside: Beside | None = None,
 ) -> StartAnswer:
     """Start a run of a project, or give the answer that the same key was given before.
 
@@ -85,6 +87,7 @@ def start_run(
         world: code, interpreter and the executor's providers, gathered beforehand.
         stopped: the reason of the kill switch, or None. A known key is answered all the same: that starts nothing.
         cache: finished answers; None when there is none.
+        beside: writes, in the same transaction, what a fresh run must never be without (session, run id, now).
 
     Raises:
         BadInput: no or a malformed key (`invalid_idempotency_key`), an unknown kind (`invalid_run_kind`).
@@ -107,7 +110,7 @@ def start_run(
         with registry.writing() as session:
             return _start_in(
                 session, now=clock.now(), ids=ids, actor=actor, request=request, world=world, stopped=stopped,
-                policy=policy, unique=unique, body_sha256=body_sha256,
+                policy=policy, unique=unique, body_sha256=body_sha256, beside=beside,
             )  # fmt: skip
 
     answer = _once_more(attempt)
@@ -143,6 +146,7 @@ def _start_in(
     policy: StartPolicy,
     unique: Unique,
     body_sha256: str,
+    beside: Beside | None,
 ) -> StartAnswer | _Refused:
     known = idempotency.recall(session, unique)
     if known is not None and known.expires_at <= now:
@@ -168,16 +172,21 @@ def _start_in(
     if not passport.is_complete:
         return _incomplete(session, passport, actor=actor, request=request, now=now)
     new = _rows(passport, plan, request, run_id=run_id, now=now, actor=actor)
-    body = answer_body(run_id, passport.document["provider_matrix"], [card["card_key"] for card in new.cards])
+    text = canonical_json(
+        answer_body(run_id, passport.document["provider_matrix"], [card["card_key"] for card in new.cards])
+    )
     store.insert_run(session, new.run)
     mine = idempotency.remember(
-        session, unique, body_sha256=body_sha256, status_code=200, answer_text=canonical_json(body), run_id=run_id,
+        session, unique, body_sha256=body_sha256, status_code=200, answer_text=text, run_id=run_id,
         now=now, expires_at=now + policy.ttl,
     )  # fmt: skip
     if not mine:
         raise _Raced
     store.insert_rest(session, new)
-    return StartAnswer(200, body, replayed=False)
+    if beside is not None:
+        beside(session, run_id, now)
+    # Read back from what is kept, so that the first answer and its repetitions are the same bytes.
+    return StartAnswer(200, json.loads(text), replayed=False)
 
 
 def _repeated(
@@ -293,10 +302,13 @@ def _rows(
     document = passport.document
     matrix_text = canonical_json(document["provider_matrix"])
     kind, project_id = request.run_kind, request.project_id
+    # A rehearsal of all tasks is one of 100 % that covers every stratum.
+    whole = 1.0 if kind == "rehearsal" and request.tasks is None else None
     return store.NewRun(
         run={
             "run_id": run_id, "project_id": project_id, "status": "QUEUED", "created_at": now, "run_kind": kind,
-            "rehearsal_pct": request.rehearsal_pct, "strata_coverage": request.strata_coverage,
+            "rehearsal_pct": whole if request.rehearsal_pct is None else request.rehearsal_pct,
+            "strata_coverage": whole if request.strata_coverage is None else request.strata_coverage,
             "provider_matrix_json": matrix_text, "capability_snapshot": canonical_json(document["capabilities"]),
             "validation": "pending", "write_sandbox": request.write_sandbox, "passport_sha256": passport.sha256,
             "source": "plms",
