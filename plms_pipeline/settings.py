@@ -158,6 +158,13 @@ class Settings(BaseModel):
         secret=True,
         min_length=16,
     )
+    reconcile_after_s: float = _field(
+        60.0,
+        "s",
+        "A run this old is compared with the executor's status, so that lost events are found.",
+        ge=0.1,
+        le=86_400,
+    )
     git_commit: str | None = _field(
         None, "commit", "The commit that passports name; default: that of the checkout.", pattern=r"^[0-9a-f]{40,64}$"
     )

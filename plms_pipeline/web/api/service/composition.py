@@ -38,6 +38,7 @@ from plms_pipeline.web.api.service.background import Background, Work
 
 STOP_S = 10.0
 EXECUTOR_EVERY_S = 15.0
+CLOSE_EVERY_S = 15.0
 RECONCILE_EVERY_S = 15.0
 
 
@@ -118,9 +119,9 @@ def works(state: AppState, episodes: deque[tuple[bool, str]]) -> tuple[Work, ...
             "reconcile",
             lambda: settler.reconcile().did_something,
             wakes=("settle", "dispatch"),
-            idle_s=RECONCILE_EVERY_S,
+            idle_s=min(RECONCILE_EVERY_S, state.settings.reconcile_after_s),
         ),
-        Work("close", lambda: bool(settler.close_due()), idle_s=RECONCILE_EVERY_S),
+        Work("close", lambda: bool(settler.close_due()), idle_s=CLOSE_EVERY_S),
         Work("episodes", lambda: _write_episode(state, episodes), idle_s=1.0),
         Work("executor", lambda: _look_at_executor(state), idle_s=EXECUTOR_EVERY_S),
     )
