@@ -9,7 +9,7 @@ PEERS := .bench-peers
 N ?=
 SEED ?=
 
-.PHONY: help setup run test test-ui ui lint format bench bench-peers prove-api prove-kill prove-small lock clean
+.PHONY: help setup run test test-ui ui lint format bench bench-peers prove-api prove-kill prove-small prove-start lock clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -57,8 +57,12 @@ prove-kill: setup ## SIGKILL at N random moments of import and night; priors sta
 prove-api: setup ## schemathesis over the OpenAPI of a live `plms serve`, all checks (N=examples per operation SEED=…)
 	$(BIN)/python -m plms_pipeline_tests.proofs.api $(if $(N),--examples $(N)) $(if $(SEED),--seed $(SEED))
 
+prove-start: setup ## 100 clients send the same start at once, N rounds, four worlds; one run per key (N=50 SEED=…)
+	$(BIN)/python -m plms_pipeline_tests.proofs.start $(if $(N),--rounds $(N)) $(if $(SEED),--seed $(SEED))
+
 prove-small: ## every proof with a small count, as CI runs them
 	$(MAKE) prove-kill N=6
+	$(MAKE) prove-start N=2
 
 bench: setup ## compare with peers and with the limit of this machine
 	$(BIN)/python -m bench

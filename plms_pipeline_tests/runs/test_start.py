@@ -111,7 +111,9 @@ def test_the_same_key_and_body_give_the_same_answer_and_no_second_run(registry: 
     planned_project(registry)
     first, second = started(registry, clock), started(registry, clock)
     assert second.replayed
-    assert (second.body, second.status_code) == (first.body, first.status_code)
+    assert second.status_code == first.status_code
+    # Byte for byte: a client may compare or sign what it was answered.
+    assert json.dumps(second.body) == json.dumps(first.body)
     assert count(registry, ProjectRun) == 1
 
 
