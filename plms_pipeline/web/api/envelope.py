@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from plms_pipeline.access.problems import MEDIA_TYPE, problem
+from plms_pipeline.web.api.methods import MethodTable, allow_header
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -43,6 +44,7 @@ class Refusal:
     status: int
     code: str
     detail: str
+    headers: tuple[tuple[str, str], ...] = ()
 
 
 class Envelope:
@@ -54,6 +56,7 @@ class Envelope:
         stopwatch: seconds on a clock that never jumps.
         max_body_bytes: longer bodies are refused with 413.
         observe: told about every answered request.
+        methods: which methods a path has.
         refused: awaited for every refused path, for the audit log.
     """
 
@@ -65,6 +68,7 @@ class Envelope:
         stopwatch: Callable[[], float],
         max_body_bytes: int,
         observe: Observe,
+        methods: MethodTable,
         refused: Callable[[Scope, Refusal], Awaitable[None]],
     ) -> None:
         self._app = app
@@ -72,6 +76,7 @@ class Envelope:
         self._stopwatch = stopwatch
         self._max_body_bytes = max_body_bytes
         self._observe = observe
+        self._methods = methods
         self._refused = refused
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -103,6 +108,8 @@ class Envelope:
         refusal = path_refusal(scope)
         if refusal is not None:
             await self._refused(scope, refusal)
+        elif allowed := self._methods.refused(scope["path"], scope["method"]):
+            refusal = method_refusal(allowed)
         elif _may_have_body(scope):
             refusal, receive = await self._body(scope, receive)
         if refusal is not None:
@@ -174,11 +181,18 @@ class _Answer:
         )
         body = json.dumps(told).encode()
         headers = [(b"content-type", MEDIA_TYPE.encode()), (b"content-length", str(len(body)).encode())]
+        headers += [(name.encode(), value.encode()) for name, value in refusal.headers]
         if refusal.status == 413:
             # What is left of the body is not read, so the connection cannot be used again.
             headers.append((b"connection", b"close"))
         await self.send({"type": "http.response.start", "status": refusal.status, "headers": headers})
         await self.send({"type": "http.response.body", "body": body})
+
+
+def method_refusal(allowed: frozenset[str]) -> Refusal:
+    """405, with what a path has instead."""
+    told = allow_header(allowed)
+    return Refusal(405, "method_not_allowed", f"This path has {told}.", (("allow", told),))
 
 
 def path_refusal(scope: Scope) -> Refusal | None:

@@ -18,6 +18,7 @@ from plms_pipeline.access.routes import AppState
 from plms_pipeline.intake.routes import ROUTERS as EVENT_ROUTERS
 from plms_pipeline.runs.routes import ROUTERS as RUN_ROUTERS
 from plms_pipeline.web.api.envelope import Envelope, Refusal, Scope
+from plms_pipeline.web.api.methods import MethodTable
 from plms_pipeline.web.api.metrics import ApiMetrics
 from plms_pipeline.web.api.routes import errors, openapi, ops
 
@@ -56,11 +57,12 @@ def create_app(state: AppState, extra_routers: tuple[APIRouter, ...] = ()) -> Fa
     for router in routers:
         app.include_router(router)
     app.documented = tuple(route for router in routers for route in router.routes if isinstance(route, APIRoute))
-    metrics = ApiMetrics((route.path, method) for route in app.documented for method in route.methods or ())
+    endpoints = [(route.path, method) for route in app.documented for method in sorted(route.methods or ())]
+    metrics, methods = ApiMetrics(endpoints), MethodTable([*endpoints, ("/openapi.json", "GET")])
     app.state.plms = state
     app.state.metrics = metrics
     book = RefusalBook(state.registry)
-    errors.install(app, book)
+    errors.install(app, book, methods)
 
     async def refused(scope: Scope, refusal: Refusal) -> None:
         await errors.audited_path(scope, refusal, book)
@@ -71,6 +73,7 @@ def create_app(state: AppState, extra_routers: tuple[APIRouter, ...] = ()) -> Fa
         stopwatch=state.stopwatch,
         max_body_bytes=state.settings.api_max_body_bytes,
         observe=metrics.observe,
+        methods=methods,
         refused=refused,
     )
     return app

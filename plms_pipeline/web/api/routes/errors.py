@@ -19,13 +19,14 @@ from plms_pipeline.access.actions import RefusalBook
 from plms_pipeline.access.problems import MEDIA_TYPE, STATUSES, headers_of, problem, problem_of
 from plms_pipeline.access.routes import state_of
 from plms_pipeline.errors import PlmsError
-from plms_pipeline.web.api.envelope import Refusal, Scope, shown_path
+from plms_pipeline.web.api.envelope import Refusal, Scope, method_refusal, shown_path
+from plms_pipeline.web.api.methods import MethodTable
 
 MAX_FIELDS_TOLD = 20
 MAX_SUBJECT = 300
 
 
-def install(app: FastAPI, book: RefusalBook) -> None:
+def install(app: FastAPI, book: RefusalBook, methods: MethodTable) -> None:
     """Give the application its error handlers."""
 
     async def on_plms_error(request: Request, error: Exception) -> Response:
@@ -41,7 +42,11 @@ def install(app: FastAPI, book: RefusalBook) -> None:
         detail = error.detail if isinstance(error.detail, str) else "The request is refused."
         if error.status_code == 404 and detail == "Not Found":
             detail = "There is nothing at this path; GET /openapi.json lists what there is."
-        return _answer(error.status_code, _told(request, error.status_code, code, detail), dict(error.headers or {}))
+        headers = dict(error.headers or {})
+        if error.status_code == 405 and (allowed := methods.allowed(request.url.path)):
+            refusal = method_refusal(allowed)
+            detail, headers = refusal.detail, {**headers, **dict(refusal.headers)}
+        return _answer(error.status_code, _told(request, error.status_code, code, detail), headers)
 
     async def on_invalid(request: Request, error: Exception) -> Response:
         assert isinstance(error, RequestValidationError)  # noqa: S101 - registered for this class
