@@ -20,6 +20,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from plms_pipeline.pas.breaker import BreakerPolicy
 from plms_pipeline.pas.client import Dialect, PasClient
 
 START_S = 60.0
@@ -68,11 +69,14 @@ class ReferencePas:
         """SIGTERM, as an operator would."""
         self._end(signal.SIGTERM)
 
-    def client(self, *, dialect: Dialect = "pas", timeout_s: float = 10.0, attempts: int = 6) -> PasClient:
-        """A client of this process, with the machine's own clock and dice."""
+    def client(
+        self, *, dialect: Dialect = "pas", timeout_s: float = 10.0, attempts: int = 6, breaks: bool = True
+    ) -> PasClient:
+        """A client of this process, with the machine's own clock and dice; `breaks`: with its circuit breaker."""
         return PasClient(
             self.url, sleep=time.sleep, chance=random.random, monotonic_s=time.monotonic, dialect=dialect,
-            timeout_s=timeout_s, attempts=attempts, token=self.environment.get("PLMS_PAS_TOKEN"),
+            timeout_s=timeout_s, attempts=attempts, policy=None if breaks else BreakerPolicy(failures=10**6),
+            token=self.environment.get("PLMS_PAS_TOKEN"),
         )  # fmt: skip
 
     def _end(self, number: signal.Signals) -> None:

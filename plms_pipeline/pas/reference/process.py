@@ -17,6 +17,7 @@ import json
 import os
 import resource
 import signal
+import struct
 import subprocess
 import sys
 import threading
@@ -30,7 +31,9 @@ USER_BASE = 0x58000000
 TICK_S = 0.02
 TAIL_BYTES = 2000
 CANNOT_START = 127
-PR_SET_PDEATHSIG, PR_SET_NO_NEW_PRIVS = 1, 38
+PR_SET_PDEATHSIG, PR_SET_KEEPCAPS, PR_SET_NO_NEW_PRIVS, PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE = 1, 8, 38, 47, 2
+CAP_DAC_READ_SEARCH = 2
+CAPABILITY_VERSION_3 = 0x20080522
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,16 +226,41 @@ def _remove(folder: Path) -> None:
 
 
 def _become(user: int) -> None:
-    """Take the child's user id, if it can still reach what it needs; otherwise stay root, with the other limits."""
+    """Take the child's user id.
+
+    The interpreter may live below a folder that only root may enter. The child then keeps the one right to read what others
+    hide; where even that cannot be had it stays root, with the other limits.
+    """
     os.setgroups([])
     os.setegid(user)
     os.seteuid(user)
-    reachable = os.access(sys.executable, os.X_OK, effective_ids=True) and os.access(".", os.W_OK, effective_ids=True)
+    is_reachable = os.access(sys.executable, os.X_OK, effective_ids=True)
     os.seteuid(0)
     os.setegid(0)
-    if reachable:
-        os.setresgid(user, user, user)
-        os.setresuid(user, user, user)
+    libc = ctypes.CDLL(None)
+    if not is_reachable:
+        if not _may_read_everything():
+            return
+        libc.prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0)
+    os.setresgid(user, user, user)
+    os.setresuid(user, user, user)
+    if not is_reachable:
+        mask = 1 << CAP_DAC_READ_SEARCH
+        header = struct.pack("Ii", CAPABILITY_VERSION_3, 0)
+        libc.capset(
+            ctypes.create_string_buffer(header),
+            ctypes.create_string_buffer(struct.pack("6I", mask, mask, mask, 0, 0, 0)),
+        )
+        libc.prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, CAP_DAC_READ_SEARCH, 0, 0)
+
+
+def _may_read_everything() -> bool:
+    try:
+        status = Path("/proc/self/status").read_text(encoding="ascii", errors="replace")
+    except OSError:
+        return False
+    found = next((line.split()[1] for line in status.splitlines() if line.startswith("CapPrm:")), "0")
+    return bool(int(found, 16) >> CAP_DAC_READ_SEARCH & 1)
 
 
 def _main() -> None:
