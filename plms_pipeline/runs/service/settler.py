@@ -19,7 +19,7 @@ from plms_pipeline.kpis.actions.world import World, world_of
 from plms_pipeline.pas.client import PasClient
 from plms_pipeline.registry.engine import Registry
 from plms_pipeline.runs.actions.closing import close_due, close_runs
-from plms_pipeline.runs.actions.reconcile import ReconcileResult, reconcile_runs
+from plms_pipeline.runs.actions.reconcile import GRACE, ReconcileResult, reconcile_runs
 from plms_pipeline.runs.actions.settle import MOST_EVENTS, SettleResult, count_due, settle_due
 from plms_pipeline.runs.process import lease_holder
 from plms_pipeline.settings import Settings
