@@ -56,6 +56,9 @@ class StartPolicy:
     keys: KeyForm = "uuid"
 
 
+POLICY = StartPolicy()
+
+
 @dataclass(frozen=True, slots=True)
 class _Refused:
     """A refusal that leaves a fact in the books."""
@@ -76,7 +79,7 @@ def start_run(
     request: StartRequest,
     world: PassportWorld,
     stopped: str | None,
-    policy: StartPolicy = StartPolicy(),
+    policy: StartPolicy = POLICY,
     cache: AnswerCache | None = None,
     beside: Beside | None = None,
 ) -> StartAnswer:
@@ -253,13 +256,7 @@ def _sampled(plan: list[PlannedTask], request: StartRequest) -> list[PlannedTask
     unknown = sorted(wanted - {task.task_id for task in plan})
     if unknown:
         raise NotFound(f"Project {request.project_id} plans no task {unknown[0]!r}.", code="task_not_found")
-    return [
-        PlannedTask(
-            task.task_id, task.name, task.description, task.lane_id, task.provider, task.task_kind, task.complexity,
-            tuple(name for name in task.depends_on if name in wanted), task.command, task.payload, task.forecast,
-        )
-        for task in plan if task.task_id in wanted
-    ]  # fmt: skip
+    return store.restricted(plan, wanted)
 
 
 def _with_last_state(session: Session, world: PassportWorld) -> PassportWorld:

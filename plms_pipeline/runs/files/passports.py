@@ -20,7 +20,20 @@ def write_copy(data_dir: Path, run_id: str, text: str) -> bool:
         BadInput: the run's id may not become part of a path.
         OSError: the disk is full, or the folder may not be written.
     """
-    target = data_dir / passport_path(path_safe(run_id, "run id"))
+    return _write(data_dir / passport_path(path_safe(run_id, "run id")), text)
+
+
+def write_comparison(data_dir: Path, run_id: str, text: str) -> bool:
+    """Put the comparison of a replay beside its passport, as `replay.json`; whether anything had to be written.
+
+    Raises:
+        BadInput: the run's id may not become part of a path.
+        OSError: the disk is full, or the folder may not be written.
+    """
+    return _write((data_dir / passport_path(path_safe(run_id, "run id"))).with_name("replay.json"), text)
+
+
+def _write(target: Path, text: str) -> bool:
     data = text.encode()
     try:
         if target.read_bytes() == data:

@@ -13,8 +13,9 @@ from plms_pipeline.pas.client import PasClient
 from plms_pipeline.registry.engine import Registry
 from plms_pipeline.runs.actions.dispatch import DispatchResult, dispatch_due, has_work
 from plms_pipeline.runs.actions.passports import restore_copies, write_due
+from plms_pipeline.runs.actions.replay import compare_due
 from plms_pipeline.runs.files.killswitch import stop_reason
-from plms_pipeline.runs.files.passports import write_copy
+from plms_pipeline.runs.files.passports import write_comparison, write_copy
 from plms_pipeline.runs.process import lease_holder
 from plms_pipeline.settings import Settings
 
@@ -40,6 +41,7 @@ class Dispatcher:
             Unavailable: the registry is away.
         """
         self.write_copies()
+        compare_due(self._registry, clock=self._clock, holder=self._holder, write=self._write_comparison)
         return dispatch_due(
             self._registry,
             clock=self._clock,
@@ -64,6 +66,9 @@ class Dispatcher:
     def restore_copies(self) -> list[str]:
         """Write the newest runs' copies that are missing or differ; their runs."""
         return restore_copies(self._registry, write=self._write)
+
+    def _write_comparison(self, run_id: str, text: str) -> bool:
+        return write_comparison(self._settings.data_dir, run_id, text)
 
     def _write(self, run_id: str, text: str) -> bool:
         return write_copy(self._settings.data_dir, run_id, text)
