@@ -130,7 +130,7 @@ def _fit(rows: Sequence[Correction]) -> dict[str, Any]:
     vectors = vectorizer.fit_transform([one.text for one in rows])
     model = LogisticRegression(C=10.0, class_weight="balanced", max_iter=2000)
     model.fit(vectors, [one.lane_id for one in rows])
-    weights, bias = np.asarray(model.coef_, dtype=float), np.asarray(model.intercept_, dtype=float)
+    weights, bias = np.ascontiguousarray(model.coef_, dtype=float), np.asarray(model.intercept_, dtype=float)
     if len(model.classes_) == 2:
         # Of two lanes scikit-learn keeps the score of the second against the first.
         weights, bias = np.vstack([np.zeros_like(weights), weights]), np.array([0.0, float(bias[0])])

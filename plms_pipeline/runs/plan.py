@@ -113,6 +113,8 @@ def read_plan(root: Item, name: str, terms: Terms) -> ProjectPlan:
     """
     findings = Findings()
     reader = Reader(root, "a project", PROJECT_FIELDS, findings)
+    if not isinstance(root.value, dict):
+        raise BadPlan(name, findings.problems)
     budget = reader.part("budget", "a budget", ("usd", "tokens"))
     asked = _lane_terms(reader.item("gates"), terms, findings)
     plan = ProjectPlan(
@@ -177,6 +179,8 @@ def _task(item: Item, context: _Context) -> PlannedTask | None:
     findings = context.findings
     before = len(findings.problems)
     reader = Reader(item, "a task", TASK_FIELDS, findings)
+    if not isinstance(item.value, dict):
+        return None
     key = _key(reader, item, context)
     name = reader.line("name", 200) or key
     description, kind = reader.text("description", 20_000), reader.line("kind", 64)

@@ -28,6 +28,8 @@ _NULLS: Final = {"", "~", "null", "Null", "NULL"}
 _FLAGS: Final = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
 _INT: Final = re.compile(r"[-+]?[0-9]{1,18}")
 _FLOAT: Final = re.compile(r"[-+]?(\.[0-9]{1,18}|[0-9]{1,18}(\.[0-9]{0,18})?)([eE][-+]?[0-9]{1,3})?")
+# An escaped backslash is consumed first, so that what follows it is not taken for an escape.
+_PAIR: Final = re.compile(r"\\\\|\\u(?P<high>d[89ab][0-9a-f]{2})\\u(?P<low>d[c-f][0-9a-f]{2})", re.IGNORECASE)
 _LOADER: Final[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 LIST_COLUMNS: Final = ("depends_on",)
 COMMAND_COLUMNS: Final = ("command",)
@@ -88,6 +90,9 @@ def from_yaml(text: str, name: str) -> Item:
     """
     _require_size(text, name)
     builder = _Builder(name)
+    if text.lstrip().startswith("{"):
+        # JSON writes what lies beyond 16 bits as a pair of escapes, which YAML does not know.
+        text = _PAIR.sub(_joined, text)
     try:
         for event in yaml.parse(text, Loader=_LOADER):
             builder.take(event)
@@ -164,6 +169,13 @@ def overlaid(root: Item, given: Mapping[str, str]) -> Item:
         parts = budget.value if budget is not None and isinstance(budget.value, dict) else {}
         over["budget"] = Item(usd.where, {**parts, "usd": usd})
     return Item(root.where, {**root.value, **over})
+
+
+def _joined(found: re.Match[str]) -> str:
+    high, low = found["high"], found["low"]
+    if high is None:
+        return found[0]
+    return chr(0x10000 + ((int(high, 16) - 0xD800) << 10) + int(low, 16) - 0xDC00)
 
 
 def _require_size(text: str, name: str) -> None:
