@@ -13,6 +13,8 @@ from plms_pipeline.clock import Clock
 from plms_pipeline.pas.reference.actions.telling import Delivery
 from plms_pipeline.pas.reference.store import Event
 
+MAX_ANSWER = 64 * 1024
+
 
 class WebhookSender:
     """Sends events to one PLMS.
@@ -42,6 +44,12 @@ class WebhookSender:
         }
         try:
             async with self._http.stream("POST", self._url + event.path, content=event.body, headers=headers) as answer:
+                # Read, or the connection is thrown away with every event.
+                size = 0
+                async for chunk in answer.aiter_bytes():
+                    size += len(chunk)
+                    if size > MAX_ANSWER:
+                        break
                 asked = answer.headers.get("Retry-After", "")
                 return Delivery(event, answer.status_code, retry_after_s=float(asked) if asked.isdigit() else 0.0)
         except httpx.HTTPError as error:
