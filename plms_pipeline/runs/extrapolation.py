@@ -70,11 +70,13 @@ class StratumData:
 class Extrapolation:
     """The total of a project in the measure's unit, with its central 90 % interval.
 
-    `measured` is the sum over the sample. `ratio` is the sample over what its priors expected, None without a sample;
+    `median` is as likely exceeded as not, which is what the estimate of a plan states too. `measured` is the sum over the
+    sample, `ratio` that over what its priors expected (None without a sample);
     `surprise` how many times larger its deviations are than everything admitted here explains (1: it explains them).
     """
 
     mean: float
+    median: float
     low: float
     high: float
     stddev: float
@@ -84,8 +86,8 @@ class Extrapolation:
 
     @property
     def relative_width(self) -> float:
-        """The width of the interval as a share of the mean; 0 when the mean is 0."""
-        return (self.high - self.low) / self.mean if self.mean > 0 else 0.0
+        """The width of the interval as a share of the median; 0 when that is 0."""
+        return (self.high - self.low) / self.median if self.median > 0 else 0.0
 
 
 def extrapolate(strata: Sequence[StratumData]) -> Extrapolation:
@@ -101,7 +103,7 @@ def extrapolate(strata: Sequence[StratumData]) -> Extrapolation:
     mean, variance, surprise = _rest(strata)
     low, high = interval_90(mean, variance)
     return Extrapolation(
-        measured + mean, measured + low, measured + high, math.sqrt(variance), measured,
+        measured + mean, measured + math.sqrt(low * high), measured + low, measured + high, math.sqrt(variance), measured,
         measured / expected if expected > 0 else None, surprise,
     )  # fmt: skip
 

@@ -183,6 +183,27 @@ def draw(tasks: Sequence[PlannedTask], pct: float, rng: np.random.Generator) -> 
     return Sample({stratum: len(members) for stratum, members in strata.items()}, drawn, pct, asked)
 
 
+def found_again(tasks: Sequence[PlannedTask], pct: float, names: Iterable[str]) -> Sample:
+    """The sample that was drawn earlier, against the plan as it stands now: a lane may have been corrected since.
+
+    Args:
+        names: the tasks that were drawn; those that the plan no longer holds are left out.
+
+    Raises:
+        Conflict: the plan holds no task (`no_tasks`).
+    """
+    strata, drawn = strata_of(tasks), frozenset(names)
+    if not strata:
+        raise Conflict("The project's plan holds no task any more.", code="no_tasks")
+    kept = {stratum: tuple(name for name in members if name in drawn) for stratum, members in strata.items()}
+    return Sample(
+        {stratum: len(members) for stratum, members in strata.items()},
+        {stratum: members for stratum, members in kept.items() if members},
+        pct,
+        sample_size(len(tasks), len(strata), pct)[1],
+    )
+
+
 def allot(sizes: Mapping[Stratum, int], n: int, rng: np.random.Generator) -> dict[Stratum, int]:
     """How many of `n` tasks each stratum gives: one each, the largest first, the rest by size (largest remainders).
 
