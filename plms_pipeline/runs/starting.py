@@ -16,6 +16,7 @@ from typing import Any, Final, Literal
 
 from plms_pipeline.errors import BadInput, Unprocessable
 from plms_pipeline.registry.tables.vocabulary import RUN_KINDS
+from plms_pipeline.runs.lifecycle import STARTABLE
 from plms_pipeline.runs.passport import sha256_of
 
 KeyForm = Literal["uuid", "any"]
@@ -134,6 +135,11 @@ def answer_body(run_id: str, matrix: Mapping[str, str | None], card_keys: Sequen
         "replay_passport_path": passport_path(run_id),
         "pas_job_cards": list(card_keys),
     }
+
+
+def startable_states(run_kind: str, *, is_repetition: bool = False) -> frozenset[str]:
+    """The project states in which a run may start. A completed project's runs may be repeated, which changes nothing of it."""
+    return STARTABLE | {"completed"} if run_kind == "replay" and is_repetition else STARTABLE
 
 
 def moves_project(run_kind: str, *, write_sandbox: bool) -> bool:

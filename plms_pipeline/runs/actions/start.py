@@ -27,7 +27,6 @@ from plms_pipeline.registry.engine import Registry
 from plms_pipeline.registry.types import canonical_json
 from plms_pipeline.runs import passport as passports
 from plms_pipeline.runs.ids import NewId, card_key
-from plms_pipeline.runs.lifecycle import STARTABLE
 from plms_pipeline.runs.money import cap_of, expected_usd, shown
 from plms_pipeline.runs.passport import Passport, PassportWorld, PlannedTask
 from plms_pipeline.runs.starting import (
@@ -39,6 +38,7 @@ from plms_pipeline.runs.starting import (
     checked_key,
     passport_path,
     require_sound,
+    startable_states,
 )
 from plms_pipeline.runs.store import idempotency, outbox
 from plms_pipeline.runs.store import start as store
@@ -215,10 +215,11 @@ def _admitted(session: Session, facts: store.ProjectFacts | None, request: Start
     """The tasks that the run will hold, if the project admits one."""
     if facts is None:
         raise NotFound(f"Project {request.project_id} not found.", code="project_not_found")
-    if facts.status not in STARTABLE:
+    startable = startable_states(request.run_kind, is_repetition=request.parent_run_id is not None)
+    if facts.status not in startable:
         raise Conflict(
             f"not_approved: project {facts.project_id} is {facts.status}; a run starts in "
-            f"{', '.join(sorted(STARTABLE))} (`plms project approve {facts.project_id}`).",
+            f"{', '.join(sorted(startable))} (`plms project approve {facts.project_id}`).",
             code="not_approved",
         )
     if facts.held is not None:

@@ -149,11 +149,17 @@ def show(run_id: RunIdArgument, as_json: AsJson = False) -> None:
     ):
         if run[name] is not None:
             typer.echo(f"{name:18} {run[name]}")
-    table = Table("task", "lane", "provider", "status", "validation", "attempt", "card", "why")
+    providers = {task["provider"] for task in run["tasks"]}
+    if len(providers) == 1:
+        typer.echo(f"{'provider':18} {next(iter(providers))}")
+    # One provider for all tasks is said once: the table is wide enough without it.
+    several = ["provider"] if len(providers) > 1 else []
+    table = Table("task", "lane", *several, "status", "validation", "attempt", "card", "why")
     for task in run["tasks"]:
         table.add_row(
-            escape(task["task_id"]), str(task["lane_id"]), escape(task["provider"]), _colored(task["status"]),
-            task["validation"], str(task["attempt"] or ""), task["card_state"] or "", escape(task["last_error"] or ""),
+            escape(task["task_id"]), str(task["lane_id"]), *(escape(task[name]) for name in several),
+            _colored(task["status"]), task["validation"], str(task["attempt"] or ""), task["card_state"] or "",
+            escape(task["last_error"] or ""),
         )  # fmt: skip
     Console().print(table)
 

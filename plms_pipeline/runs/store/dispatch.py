@@ -26,11 +26,12 @@ from plms_pipeline.registry.tables import (
     ProjectRun,
     ProviderSnapshot,
     RunAlias,
+    RunLineage,
     RunPassport,
     RunTask,
 )
 from plms_pipeline.runs.dispatching import WaitingCard
-from plms_pipeline.runs.lifecycle import STARTABLE
+from plms_pipeline.runs.starting import startable_states
 from plms_pipeline.runs.store.outbox import Effect, is_due, take
 
 START = "start_run"
@@ -85,7 +86,7 @@ def projects_with_due_starts(session: Session, now: datetime, *, limit: int) -> 
             OutboxEvent.kind == START,
             *is_due(now),
             ProjectRun.status == "QUEUED",
-            Project.status.in_(STARTABLE),
+            _may_go(Project.status),
             ~_held("project", cast(ProjectRun.project_id, Hold.subject_id.type)),
             ~_held("run", ProjectRun.run_id),
             or_(OutboxEvent.attempts > 0, _has_place(ProjectRun.project_id)),
@@ -107,7 +108,7 @@ def claim_start(
     mine = select(ProjectRun.run_id).where(
         ProjectRun.project_id == project_id,
         ProjectRun.status == "QUEUED",
-        select(Project.status).where(Project.id == project_id).scalar_subquery().in_(STARTABLE),
+        _may_go(select(Project.status).where(Project.id == project_id).scalar_subquery()),
         ~_held("project", literal(str(project_id))),
         ~_held("run", ProjectRun.run_id),
     )
@@ -120,6 +121,19 @@ def claim_start(
     )
     claimed = take(session, next_one, holder=holder, now=now, lease_until=lease_until)
     return claimed[0] if claimed else None
+
+
+def _may_go(project_status: Any) -> ColumnElement[bool]:
+    """Whether the project's state still lets the run go out: `startable_states`, in SQL."""
+    repeats = exists().where(RunLineage.run_id == ProjectRun.run_id)
+    return or_(
+        project_status.in_(startable_states("baseline")),
+        and_(
+            project_status.in_(startable_states("replay", is_repetition=True)),
+            ProjectRun.run_kind == "replay",
+            repeats,
+        ),
+    )
 
 
 def _has_place(project_id: Any) -> ColumnElement[bool]:
