@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 from fastapi import Depends, Path, Request
 from pydantic import BeforeValidator
@@ -23,6 +23,7 @@ from plms_pipeline.errors import Forbidden
 from plms_pipeline.registry.engine import Registry
 from plms_pipeline.settings import Settings
 
+E = TypeVar("E", bound=Callable[..., Any])
 # PostgreSQL's INTEGER: a larger number is no id, and asking for it would be an error of the driver.
 MAX_ID = 2**31 - 1
 _CANONICAL = re.compile(r"[1-9][0-9]{0,9}", re.ASCII)
@@ -110,6 +111,16 @@ class ScopeCheck:
 def requires(scope: str) -> Any:
     """`principal: Annotated[Principal, requires("projects.view")]` in a route: the caller must hold the scope."""
     return Depends(ScopeCheck(scope))
+
+
+def of_the_books(endpoint: E) -> E:
+    """Mark a GET route whose answer depends on nothing but its path, its query and the registry.
+
+    Its answers are given again while nobody has committed anything. Not for what also looks at the clock, at files or at the
+    executor, and not for what differs between callers. Stands below the route's own decorator.
+    """
+    endpoint.reads_only_books = True  # type: ignore[attr-defined]  # read by the application when it collects its routes
+    return endpoint
 
 
 async def body_of(request: Request) -> bytes:

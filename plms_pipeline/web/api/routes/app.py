@@ -7,19 +7,24 @@ them all. Everything that touches the world comes in through the state, so that 
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from fastapi import APIRouter, FastAPI
 from fastapi.routing import APIRoute
+from starlette.concurrency import run_in_threadpool
 
 from plms_pipeline import __version__
 from plms_pipeline.access.actions import RefusalBook
 from plms_pipeline.access.routes import AppState
 from plms_pipeline.intake.routes import ROUTERS as EVENT_ROUTERS
+from plms_pipeline.registry.engine import Registry
 from plms_pipeline.runs.routes import ROUTERS as RUN_ROUTERS
+from plms_pipeline.web.api import store
 from plms_pipeline.web.api.envelope import Envelope, Refusal, Scope
 from plms_pipeline.web.api.methods import MethodTable
 from plms_pipeline.web.api.metrics import ApiMetrics
+from plms_pipeline.web.api.remembered import Remembered, Version
 from plms_pipeline.web.api.routes import errors, openapi, ops
 
 DOMAIN_ROUTERS: tuple[APIRouter, ...] = (*RUN_ROUTERS, *EVENT_ROUTERS)
@@ -68,6 +73,9 @@ def create_app(state: AppState, extra_routers: tuple[APIRouter, ...] = ()) -> Fa
         await errors.audited_path(scope, refusal, book)
 
     app.add_middleware(
+        Remembered, door=state.door, version=_version(state.registry), templates=_book_reads(app.documented)
+    )
+    app.add_middleware(
         Envelope,
         ids=state.ids,
         stopwatch=state.stopwatch,
@@ -77,3 +85,24 @@ def create_app(state: AppState, extra_routers: tuple[APIRouter, ...] = ()) -> Fa
         refused=refused,
     )
     return app
+
+
+def _book_reads(routes: Iterable[APIRoute]) -> dict[str, str]:
+    """Template → scope of the routes that read nothing but the books (`of_the_books`) and are not open to everybody."""
+    marked = [route for route in routes if getattr(route.endpoint, "reads_only_books", False)]
+    scopes = {route.path: openapi.scope_of(route.dependant) for route in marked if route.methods == {"GET"}}
+    return {path: scope for path, scope in scopes.items() if scope is not None}
+
+
+def _version(registry: Registry) -> Version:
+    read: Callable[[], object | None] | None = None
+    is_quick = registry.dialect == "sqlite"
+
+    async def version() -> object | None:
+        nonlocal read
+        if read is None:
+            # On the thread that will go on asking.
+            read = store.version_reader(registry)
+        return read() if is_quick else await run_in_threadpool(read)
+
+    return version
