@@ -19,7 +19,7 @@ from plms_pipeline.kpis.actions.world import World, world_of
 from plms_pipeline.pas.client import PasClient
 from plms_pipeline.registry.engine import Registry
 from plms_pipeline.runs.actions.closing import close_due, close_runs
-from plms_pipeline.runs.actions.reconcile import GRACE, ReconcileResult, reconcile_runs
+from plms_pipeline.runs.actions.reconcile import ReconcileResult, reconcile_runs
 from plms_pipeline.runs.actions.settle import MOST_EVENTS, SettleResult, count_due, settle_due
 from plms_pipeline.runs.process import lease_holder
 from plms_pipeline.settings import Settings
@@ -102,8 +102,13 @@ class Settler:
         self._looked_s = now_s
         return self.reconcile(age=timedelta(seconds=LOOK_EVERY_S)).did_something
 
-    def reconcile(self, *, only: Collection[str] | None = None, age: timedelta = GRACE) -> ReconcileResult:
-        """Compare runs with the executor's status; what ended unheard waits in the inbox afterwards."""
+    def reconcile(self, *, only: Collection[str] | None = None, age: timedelta | None = None) -> ReconcileResult:
+        """Compare runs with the executor's status; what ended there unheard waits in the inbox afterwards.
+
+        Args:
+            only: just these runs, because a hint named them.
+            age: younger runs are left to their events; default PLMS_RECONCILE_AFTER_S.
+        """
         try:
             pas = self._pas()
         except PlmsError as error:
