@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Path, Query
 
 from plms_pipeline.access.principals import Principal
-from plms_pipeline.access.routes import RunId, State, requires
+from plms_pipeline.access.routes import RunId, State, of_the_books, requires
 from plms_pipeline.decisions.actions import decisions
 from plms_pipeline.runs import project_api as api
 from plms_pipeline.runs.actions.decide_lanes import accept_ungated_lane
@@ -87,6 +87,7 @@ def accept_ungated(
 
 
 @router.get("/api/decisions", response_model=api.DecisionList, summary="What was decided")
+@of_the_books
 def list_decisions(
     state: State,
     _principal: Viewer,

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter
 
 from plms_pipeline.access.principals import Principal
-from plms_pipeline.access.routes import AppState, ProjectId, State, requires
+from plms_pipeline.access.routes import AppState, ProjectId, State, of_the_books, requires
 from plms_pipeline.errors import Conflict
 from plms_pipeline.registry.types import to_usd
 from plms_pipeline.runs import project_api as api
@@ -64,6 +64,7 @@ def decide_gate(project_id: ProjectId, body: api.GateIn, state: State, principal
 @router.get(
     "/api/projects/{project_id}/approvals", response_model=list[api.ApprovalOut], summary="Gates that were decided"
 )
+@of_the_books
 def approvals(project_id: ProjectId, state: State, _principal: Viewer) -> list[dict[str, Any]]:
     """Every gate of the project and its runs that was approved or rejected, newest first."""
     return [
@@ -150,6 +151,7 @@ def _cancel(state: AppState, project_id: int, principal: Principal, reason: str)
 @router.get(
     "/api/projects/{project_id}/lane-overrides", response_model=list[api.LaneOverrideOut], summary="Corrected lanes"
 )
+@of_the_books
 def list_lane_overrides(project_id: ProjectId, state: State, _principal: Viewer) -> list[dict[str, Any]]:
     """The tasks of the project whose lane a person corrected, newest first."""
     return [

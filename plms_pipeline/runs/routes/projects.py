@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query
 
 from plms_pipeline.access.principals import Principal
-from plms_pipeline.access.routes import MAX_ID, ProjectId, State, requires
+from plms_pipeline.access.routes import MAX_ID, ProjectId, State, of_the_books, requires
 from plms_pipeline.errors import Conflict
 from plms_pipeline.registry.tables.vocabulary import PROJECT_STATES
 from plms_pipeline.runs import project_api as api
@@ -48,6 +48,7 @@ def create(body: api.CreateIn, state: State, principal: Operator) -> dict[str, A
 
 
 @router.get("/api/projects", response_model=api.ProjectList, summary="List projects")
+@of_the_books
 def list_projects(
     state: State,
     _principal: Viewer,
@@ -78,6 +79,7 @@ def list_projects(
 
 
 @router.get("/api/projects/{project_id}", response_model=api.ProjectOut, summary="Show a project")
+@of_the_books
 def get(project_id: ProjectId, state: State, _principal: Viewer) -> dict[str, Any]:
     """One project with its tasks, their lanes and what they are estimated to take."""
     return project_json(project(state.registry, project_id))
