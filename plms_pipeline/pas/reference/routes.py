@@ -70,12 +70,12 @@ class Faces:
     async def submitted(self, key: str, answer: BaseModel, *, is_new: bool, new_status: int) -> JSONResponse:
         """The answer to a submission, unless a fault takes it."""
         self.changed()
-        self.tries[key] += 1
-        count = self.tries[key]
-        if self.world.faults.strikes("slow", key, count):
-            await self.sleep(self.slow_s)
-        if self.world.faults.strikes("ambiguous", key, count):
-            return JSONResponse({"detail": "the answer was lost", "code": "fault_ambiguous"}, status_code=500)
+        if self.world.faults.rates:
+            self.tries[key] += 1
+            if self.world.faults.strikes("slow", key, self.tries[key]):
+                await self.sleep(self.slow_s)
+            if self.world.faults.strikes("ambiguous", key, self.tries[key]):
+                return JSONResponse({"detail": "the answer was lost", "code": "fault_ambiguous"}, status_code=500)
         return JSONResponse(
             answer.model_dump(mode="json"),
             status_code=new_status if is_new else 200,
