@@ -1,0 +1,84 @@
+"""What is told about a project over HTTP? Read endpoints: one call of an action each, the answer as it comes."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Query
+from fastapi.responses import JSONResponse
+
+from plms_pipeline.access.principals import Principal
+from plms_pipeline.access.routes import MAX_ID, ProjectId, State, requires
+from plms_pipeline.runs import views_api as api
+from plms_pipeline.runs.actions import views
+
+router = APIRouter(tags=["projects"])
+Viewer = Annotated[Principal, requires("projects.view")]
+After = Annotated[int, Query(ge=0, le=MAX_ID, description="Only ids above this one.")]
+Limit = Annotated[int, Query(ge=1, le=views.MAX_LISTED, description="At most so many.")]
+
+
+def _told(content: Any) -> JSONResponse:
+    # The models above document the answer; checking it against them on every read would cost more than making it.
+    return JSONResponse(content)
+
+
+@router.get("/api/projects/{project_id}/metrics", response_model=api.Metrics, summary="Estimated against actual")
+def metrics(
+    project_id: ProjectId,
+    state: State,
+    _principal: Viewer,
+    with_ci: Annotated[bool, Query(description="With 90 % intervals and errors per lane.")] = False,
+    breakdown: Annotated[
+        Literal["basic", "all"], Query(description="`all`: where the tokens went, and energy.")
+    ] = "basic",
+) -> JSONResponse:
+    """What a project was estimated to take, what it took, and how far apart that is."""
+    return _told(views.metrics(state.registry, project_id, with_ci=with_ci, with_breakdown=breakdown == "all"))
+
+
+@router.get("/api/projects/{project_id}/estimation-drift", response_model=api.Drift, summary="Where estimates drift")
+def estimation_drift(
+    project_id: ProjectId,
+    state: State,
+    _principal: Viewer,
+    lane_id: Annotated[
+        int | None, Query(ge=0, le=MAX_ID, description="The lane; the one with most tasks of the project when omitted.")
+    ] = None,
+) -> JSONResponse:
+    """How far the tokens of a lane lay from their estimates in the last ten projects."""
+    return _told(views.estimation_drift(state.registry, project_id, lane_id=lane_id))
+
+
+@router.get("/api/projects/{project_id}/status", response_model=api.StatusOut, summary="How a project stands")
+def status(project_id: ProjectId, state: State, _principal: Viewer) -> JSONResponse:
+    """State, progress of the newest run, budget, and the gates that failed."""
+    return _told(views.status(state.registry, project_id))
+
+
+@router.get("/api/projects/{project_id}/receipts", response_model=list[api.ReceiptOut], summary="Receipts of a project")
+def receipts(
+    project_id: ProjectId, state: State, _principal: Viewer, after: After = 0, limit: Limit = 100
+) -> JSONResponse:
+    """What every attempt at a task took, in order of id."""
+    return _told(views.receipts(state.registry, project_id, after=after, limit=limit))
+
+
+@router.get("/api/projects/{project_id}/artifacts", response_model=list[api.ArtifactOut], summary="Files of a project")
+def artifacts(
+    project_id: ProjectId, state: State, _principal: Viewer, after: After = 0, limit: Limit = 100
+) -> JSONResponse:
+    """The files that a project's runs left, in order of id."""
+    return _told(views.artifacts(state.registry, project_id, after=after, limit=limit))
+
+
+@router.get("/api/projects/{project_id}/budget-runway", response_model=api.Runway, summary="How long the budget lasts")
+def budget_runway(project_id: ProjectId, state: State, _principal: Viewer) -> JSONResponse:
+    """What was spent, how fast, and when the budget is gone."""
+    return _told(views.budget_runway(state.registry, project_id, clock=state.clock))
+
+
+@router.get("/api/projects/{project_id}/risk-heatmap", response_model=api.Heatmap, summary="Risk per lane")
+def risk_heatmap(project_id: ProjectId, state: State, _principal: Viewer) -> JSONResponse:
+    """Estimation, execution and validation risk of every lane of a project."""
+    return _told(views.risk_heatmap(state.registry, project_id))
