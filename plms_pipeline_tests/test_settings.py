@@ -13,14 +13,13 @@ from hypothesis import strategies as st
 
 from plms_pipeline import settings as module
 from plms_pipeline.errors import BadInput
+from plms_pipeline.monitoring.doctor.settings_page import setting_rows, settings_markdown
 from plms_pipeline.settings import (
     Settings,
     is_secret,
     load_settings,
     masked,
     project_root,
-    setting_rows,
-    settings_markdown,
     variable_of,
 )
 

@@ -13,7 +13,8 @@ from rich.text import Text
 from plms_pipeline.clock import SystemClock
 from plms_pipeline.errors import BadInput, VerdictNo
 from plms_pipeline.monitoring.doctor.checks import Level, Line, is_healthy
-from plms_pipeline.settings import load_settings, setting_rows, settings_markdown
+from plms_pipeline.monitoring.doctor.settings_page import setting_rows, settings_markdown
+from plms_pipeline.settings import load_settings
 
 app = typer.Typer(add_completion=False)
 settings_app = typer.Typer(add_completion=False)

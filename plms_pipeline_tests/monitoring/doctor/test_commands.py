@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from plms_pipeline.cli import main
+from plms_pipeline.monitoring.doctor.settings_page import settings_markdown
 from plms_pipeline.registry import migrate
-from plms_pipeline.settings import Settings, load_settings, settings_markdown, variable_of
+from plms_pipeline.settings import Settings, load_settings, variable_of
 
 
 @pytest.fixture
