@@ -13,6 +13,7 @@ run id. There `submit_run` needs all cards and answers with the executor's id, w
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -302,14 +303,14 @@ class PasClient:
             content = body.model_dump_json(by_alias=False)
             headers["Content-Type"] = "application/json"
         with self._http.stream(method, self._url + path, content=content, headers=headers) as response:
-            data = b""
+            data = bytearray()
             for chunk in response.iter_bytes():
                 data += chunk
                 if len(data) > MAX_ANSWER:
                     raise PasUnavailable(
                         f"the executor answers with more than {MAX_ANSWER} bytes", code="pas_bad_answer"
                     )
-            return response, data
+            return response, bytes(data)
 
     def _jitter(self, attempt: int) -> float:
         """Full jitter: anything between nothing and the exponential bound, so that many clients do not come in step."""
@@ -366,7 +367,7 @@ def _object(status: int, data: bytes) -> dict[str, Any]:
 def _retry_after(headers: httpx.Headers) -> float | None:
     """Seconds to wait as the server asks (a number, or a date as RFC 9110 allows), or None."""
     text = headers.get("Retry-After", "").strip()
-    if text.isdigit():
+    if re.fullmatch(r"[0-9]{1,9}", text):
         return float(text)
     try:
         until = parsedate_to_datetime(text)

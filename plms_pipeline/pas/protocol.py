@@ -82,6 +82,8 @@ Usd = Annotated[
     PlainSerializer(float, return_type=float, when_used="json"),
 ]
 Name = Annotated[str, Field(min_length=1, max_length=255), AfterValidator(_identifier)]
+# What others call their models: shown and compared, never part of a path.
+Provider = Annotated[str, Field(min_length=1, max_length=255, pattern=r"^[^\x00-\x1f\x7f]+$")]
 # An identifier that also becomes part of a path.
 RunId = Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[A-Za-z0-9][A-Za-z0-9._:-]*$")]
 Lane = Annotated[int, Field(ge=0, le=65535)]
@@ -119,7 +121,7 @@ class StartRun(Command):
     rehearsal_pct: Fraction | None = None
     budget_caps: BudgetCaps = BudgetCaps()
     passport_sha256: Sha256
-    provider_matrix: dict[Name, Name]
+    provider_matrix: dict[Provider, Provider]
     write_sandbox: bool = False
 
 
@@ -149,8 +151,8 @@ class JobCard(Command):
     attempt: Attempt = 1
     project_id: Annotated[int, Field(ge=0)]
     lane: Lane = Field(validation_alias=AliasChoices("lane", "lane_id", "tmd_lane"))
-    provider: Name
-    provider_version: Name | None = None
+    provider: Provider
+    provider_version: Provider | None = None
     priority: Fraction = 0.5
     deps: tuple[Name, ...] = Field(default=(), validation_alias=AliasChoices("deps", "dependencies"))
     payload: CardPayload = CardPayload()
@@ -179,7 +181,7 @@ class TaskReceiptMessage(Answer):
     run_id: RunId
     attempt: Attempt = 1
     lane: Lane = Field(validation_alias=AliasChoices("lane", "lane_id"))
-    provider: Name
+    provider: Provider
     tokens_in: Count | None = None
     tokens_out: Count | None = None
     tokens_think: Count | None = None
@@ -192,7 +194,7 @@ class TaskReceiptMessage(Answer):
     started_at: Moment
     completed_at: Moment
     artifacts_path: str | None = None
-    provider_version: Name | None = None
+    provider_version: Provider | None = None
     error: str | None = None
 
     @model_validator(mode="after")
@@ -340,7 +342,7 @@ class ArchitectSubmission(Command):
 
     project_id: Annotated[int, Field(ge=0)]
     run_kind: RunKind
-    provider_matrix: dict[Name, Name]
+    provider_matrix: dict[Provider, Provider]
     run_id: RunId | None = None
     rehearsal_pct: Fraction | None = None
     budget_caps: BudgetCaps = BudgetCaps()

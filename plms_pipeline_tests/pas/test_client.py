@@ -101,6 +101,8 @@ def test_retry_after_is_honoured() -> None:
         ({"Retry-After": "Sun, 01 Mar 2026 11:00:00 GMT", "Date": "Sun, 01 Mar 2026 12:00:00 GMT"}, 0),
         ({"Retry-After": "Sun, 01 Mar 2026 12:00:04 GMT"}, 0),
         ({"Retry-After": "soon"}, 0),
+        ({"Retry-After": "9" * 400}, 0),
+        ({"Retry-After": "-1"}, 0),
     ],
 )
 def test_retry_after_may_be_a_date_by_the_servers_own_clock(headers: dict[str, str], waited: float) -> None:

@@ -74,6 +74,15 @@ def test_identifiers_carry_no_tricks(name: str) -> None:
         JobCard.model_validate({**CARD, "task_id": name})
 
 
+@pytest.mark.parametrize("name", ["Qwen2.5-Coder 32B Instruct", "azure|gpt-4 & co", "名前", "a'b\"c"])
+def test_providers_are_called_what_others_call_them(name: str) -> None:
+    """Receipts come with the names of other people's models; a name that we do not like must not stop the work."""
+    card = JobCard.model_validate({**CARD, "provider": name, "provider_version": name})
+    assert JobCard.model_validate_json(card.model_dump_json()) == card
+    with pytest.raises(ValidationError):
+        JobCard.model_validate({**CARD, "provider": name + "\n"})
+
+
 @given(st.decimals(min_value=0, max_value=Decimal("99999999.999999"), places=6))
 def test_money_survives_the_wire_to_the_last_digit(usd: Decimal) -> None:
     """JSON has only doubles; a budget that loses a micro-dollar on the way is another budget."""

@@ -6,6 +6,8 @@ is; when to try again is decided elsewhere (`actions.telling`).
 
 from __future__ import annotations
 
+import re
+
 import httpx
 
 from plms_pipeline.access.webhooks import EVENT_ID_HEADER, SIGNATURE_HEADER, TIMESTAMP_HEADER, sign
@@ -51,7 +53,9 @@ class WebhookSender:
                     if size > MAX_ANSWER:
                         break
                 asked = answer.headers.get("Retry-After", "")
-                return Delivery(event, answer.status_code, retry_after_s=float(asked) if asked.isdigit() else 0.0)
+                return Delivery(
+                    event, answer.status_code, retry_after_s=float(asked) if re.fullmatch(r"[0-9]{1,4}", asked) else 0.0
+                )
         except httpx.HTTPError as error:
             return Delivery(event, None, type(error).__name__)
 

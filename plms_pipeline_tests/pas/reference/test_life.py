@@ -148,6 +148,8 @@ class Life:
             assert self.refused(lambda: submit_card(self.bench.world, card))
             return
         assert not submit_card(self.bench.world, card).duplicate
+        # A new attempt stands behind all cards before it: of two that end together the older one is billed first.
+        known.tasks.pop(task, None)
         known.tasks[task] = Task(tuple(deps), attempt, "waiting", cap=cap)
         if known.state == "needs_review":
             known.state = "executing"

@@ -131,7 +131,7 @@ def resume_task(world: World, reference: CardReference) -> CardAccepted:
         card = _open(world, reference)
         run = store.run_of(world.db, card.run_id)
         if card.state == "paused" and run is not None and run.state == "executing":
-            due = None if card.left_s is None else world.now() + card.left_s
+            due = None if card.left_s is None else world.after(card.left_s)
             store.change_card(world.db, card.id, state="running", left_s=None, due_at=due)
         store.change_card(world.db, card.id, held=0)
     return CardAccepted(pas_task_id=card.pas_task_id, duplicate=not card.held)

@@ -89,7 +89,7 @@ def resume_run(world: World, reference: RunReference) -> RunAnswer:
         run = _moved(world, reference, "resume")
         for card in store.newest_cards(world.db, run.run_id):
             if card.state == "paused" and not card.held:
-                due = None if card.left_s is None else world.now() + card.left_s
+                due = None if card.left_s is None else world.after(card.left_s)
                 store.change_card(world.db, card.id, state="running", left_s=None, due_at=due)
     return RunAnswer(run_id=run.run_id, status=run.state)
 

@@ -70,7 +70,7 @@ def _start(world: World) -> int:
         if room[card.lane] > 0:
             room[card.lane] -= 1
             started += 1
-            due = None if card.is_command else now + world.real_s(fate(world, card).taken.time_ms)
+            due = None if card.is_command else world.after(world.real_s(fate(world, card).taken.time_ms))
             store.change_card(world.db, card.id, state="running", started_at=now, due_at=due)
     return started
 

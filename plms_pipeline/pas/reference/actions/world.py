@@ -52,6 +52,10 @@ class World:
         """Seconds since 1970."""
         return self.clock.now().timestamp()
 
+    def after(self, seconds: float) -> float:
+        """The moment after so many seconds. Rounded, so that ends that fall together stay so whatever was paused between."""
+        return round(self.now() + seconds, 6)
+
     def real_s(self, virtual_ms: float) -> float:
         """How long a virtual duration really lasts, in seconds."""
         return virtual_ms / 1000 / self.speed
