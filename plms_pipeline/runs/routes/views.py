@@ -8,7 +8,7 @@ from fastapi import APIRouter, Query
 from fastapi.responses import JSONResponse
 
 from plms_pipeline.access.principals import Principal
-from plms_pipeline.access.routes import MAX_ID, ProjectId, State, requires
+from plms_pipeline.access.routes import MAX_ID, ProjectId, State, of_the_books, requires
 from plms_pipeline.runs import views_api as api
 from plms_pipeline.runs.actions import views
 
@@ -24,6 +24,7 @@ def _told(content: Any) -> JSONResponse:
 
 
 @router.get("/api/projects/{project_id}/metrics", response_model=api.Metrics, summary="Estimated against actual")
+@of_the_books
 def metrics(
     project_id: ProjectId,
     state: State,
@@ -38,6 +39,7 @@ def metrics(
 
 
 @router.get("/api/projects/{project_id}/estimation-drift", response_model=api.Drift, summary="Where estimates drift")
+@of_the_books
 def estimation_drift(
     project_id: ProjectId,
     state: State,
@@ -51,12 +53,14 @@ def estimation_drift(
 
 
 @router.get("/api/projects/{project_id}/status", response_model=api.StatusOut, summary="How a project stands")
+@of_the_books
 def status(project_id: ProjectId, state: State, _principal: Viewer) -> JSONResponse:
     """State, progress of the newest run, budget, and the gates that failed."""
     return _told(views.status(state.registry, project_id))
 
 
 @router.get("/api/projects/{project_id}/receipts", response_model=list[api.ReceiptOut], summary="Receipts of a project")
+@of_the_books
 def receipts(
     project_id: ProjectId, state: State, _principal: Viewer, after: After = 0, limit: Limit = 100
 ) -> JSONResponse:
@@ -65,6 +69,7 @@ def receipts(
 
 
 @router.get("/api/projects/{project_id}/artifacts", response_model=list[api.ArtifactOut], summary="Files of a project")
+@of_the_books
 def artifacts(
     project_id: ProjectId, state: State, _principal: Viewer, after: After = 0, limit: Limit = 100
 ) -> JSONResponse:
@@ -79,6 +84,7 @@ def budget_runway(project_id: ProjectId, state: State, _principal: Viewer) -> JS
 
 
 @router.get("/api/projects/{project_id}/risk-heatmap", response_model=api.Heatmap, summary="Risk per lane")
+@of_the_books
 def risk_heatmap(project_id: ProjectId, state: State, _principal: Viewer) -> JSONResponse:
     """Estimation, execution and validation risk of every lane of a project."""
     return _told(views.risk_heatmap(state.registry, project_id))
