@@ -48,6 +48,24 @@ def body_sha256_of(session: Session, event_id: str) -> str | None:
     return session.scalar(select(InboxEvent.body_sha256).where(InboxEvent.event_id == event_id))
 
 
+def holders(session: Session, *, now: datetime) -> set[str]:
+    """Who holds events that wait, under a lease that has not ended."""
+    query = select(InboxEvent.lease_holder).where(
+        InboxEvent.state == PENDING, InboxEvent.lease_holder.is_not(None), InboxEvent.lease_expires_at > now
+    )
+    return {holder for holder in session.scalars(query.distinct()) if holder is not None}
+
+
+def free_from(session: Session, dead: Iterable[str]) -> None:
+    """Take events from holders that are known to be dead: what they held is due now, not when their lease ends."""
+    session.execute(
+        update(InboxEvent)
+        .where(InboxEvent.state == PENDING, InboxEvent.lease_holder.in_(sorted(dead)))
+        .values(lease_holder=None, lease_expires_at=None)
+        .execution_options(synchronize_session=False)
+    )
+
+
 def claim(session: Session, *, holder: str, now: datetime, lease_until: datetime, limit: int) -> list[Event]:
     """Take up to `limit` events that wait, oldest first."""
     due = (

@@ -11,7 +11,7 @@ compare with the executor's status (`reconcile`).
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -21,6 +21,7 @@ from sqlalchemy.orm import Session
 from plms_pipeline.errors import Unavailable
 from plms_pipeline.estimates.actions.refreshing import hold_books, refresh_priors
 from plms_pipeline.intake.store import inbox
+from plms_pipeline.intake.store.inbox import Event
 from plms_pipeline.kpis.actions.evaluate import rows_of
 from plms_pipeline.kpis.actions.judging import Judge, Judgement, Work
 from plms_pipeline.kpis.actions.world import World
@@ -33,7 +34,7 @@ from plms_pipeline.runs.store import completions as store
 
 log = logging.getLogger(__name__)
 SETTLER: Final = "settlement"
-LEASE: Final = timedelta(minutes=5)
+LEASE: Final = timedelta(minutes=1)
 MOST_EVENTS: Final = 200
 # An event whose settlement fails so often is a fact that a person must look at.
 MOST_ATTEMPTS: Final = 5
@@ -88,21 +89,36 @@ class _Overtaken(Exception):
     """The books changed between locking and writing: a bug elsewhere, or a person with SQL."""
 
 
-def settle_due(world: World, *, holder: str, limit: int = MOST_EVENTS, may_measure: bool = True) -> SettleResult:
+def settle_due(
+    world: World,
+    *,
+    holder: str,
+    limit: int = MOST_EVENTS,
+    may_measure: bool = True,
+    is_dead: Callable[[str], bool] = lambda _holder: False,
+) -> SettleResult:
     """Settle what is due, oldest first; call it again while `did_something`.
 
     Args:
         world: registry, settings, clock, ids, and what measuring may reach.
         holder: names this process in leases.
         limit: how many events at most.
+        is_dead: whether a holder is known to have died; what it held is due at once.
         may_measure: False settles only what needs no child process, for callers whose time is short; the rest stays due.
 
     Raises:
         Unavailable: the registry is away; nothing was half-written.
     """
     now = world.clock.now()
-    with world.registry.writing() as session:
-        events = inbox.claim(session, holder=holder, now=now, lease_until=now + LEASE, limit=limit)
+    with world.registry.reading() as session:
+        has_due = inbox.count_due(session, now=now) > 0
+        dead = {other for other in inbox.holders(session, now=now) if is_dead(other)}
+    events: list[Event] = []
+    if has_due or dead:
+        with world.registry.writing() as session:
+            if dead:
+                inbox.free_from(session, dead)
+            events = inbox.claim(session, holder=holder, now=now, lease_until=now + LEASE, limit=limit)
     result = _closed(world)
     if not events:
         return result
@@ -118,7 +134,9 @@ def settle_due(world: World, *, holder: str, limit: int = MOST_EVENTS, may_measu
     for place, (read, work) in enumerate(waiting):
         with world.registry.writing() as session:
             left = [other.event.id for other, _ in waiting[place:]]
-            inbox.extend(session, left, holder=holder, lease_until=world.clock.now() + LEASE)
+            # Two children at most measure one task: its tests and its linter.
+            longest = LEASE + 2 * timedelta(seconds=world.settings.kpi_timeout_s)
+            inbox.extend(session, left, holder=holder, lease_until=world.clock.now() + longest)
         result = result.plus(_measured(world, holder, judge, read, work))
     log.info(
         "settled claimed=%d %s ended_runs=%d", result.claimed,
@@ -198,7 +216,7 @@ def _settled(world: World, holder: str, batch: _Batch) -> SettleResult:
         return _settle_once(world, holder, batch)
     except Unavailable:
         raise
-    except Exception as error:  # noqa: BLE001 - whatever is wrong with one event, the others go on; it is kept and told
+    except Exception as error:
         if len(batch.reads) == 1:
             return _given_up(world, batch.reads[0], error)
         log.warning("batch_split events=%d reason=%s", len(batch.reads), type(error).__name__, exc_info=error)

@@ -6,6 +6,7 @@ serve`, for a Dagster op, for a command that waits.
 
 from __future__ import annotations
 
+import socket
 import time
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from plms_pipeline.clock import Clock
 from plms_pipeline.errors import PlmsError
 from plms_pipeline.estimates.actions.refreshing import warm_up
 from plms_pipeline.kpis.actions.world import World, world_of
+from plms_pipeline.kpis.files.scratch import lives
 from plms_pipeline.pas.client import PasClient
 from plms_pipeline.registry.engine import Registry
 from plms_pipeline.runs.actions.closing import close_due, close_runs
@@ -25,6 +27,13 @@ from plms_pipeline.runs.process import lease_holder
 from plms_pipeline.settings import Settings
 
 LOOK_EVERY_S = 2.0
+
+
+def is_dead(holder: str) -> bool:
+    """Whether a holder (`host:pid:…`) was a process of this machine that is gone. Of another machine's nothing is known."""
+    host, _, rest = holder.partition(":")
+    pid = rest.partition(":")[0]
+    return host == socket.gethostname() and pid.isdigit() and not lives(int(pid))
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +96,7 @@ class Settler:
         if not self._is_warm:
             warm_up(self._registry, now=self._clock.now(), alpha=self._settings.alpha)
             self._is_warm = True
-        settled = settle_due(self.world, holder=self._holder, limit=limit, may_measure=may_measure)
+        settled = settle_due(self.world, holder=self._holder, limit=limit, may_measure=may_measure, is_dead=is_dead)
         reconciled = ReconcileResult()
         if settled.hinted:
             reconciled = self.reconcile(only=settled.hinted)

@@ -1,0 +1,457 @@
+"""Does every run end right, and is each thing that happened in the books once, whatever becomes of events and processes?
+
+`make prove-completions` starts the real `plms serve`, the reference executor with every fault switched on, and a second
+process that does what the daemon does. N runs of 20 tasks over ten projects are started over HTTP. Then the same with SIGKILL
+of any of the three at random moments, each started again at once.
+
+What is right is asked of the executor's own file, which nothing of ours writes: a task succeeded here exactly if it did
+there; a run failed exactly if one of its tasks did; every attempt that ended there has one receipt here, with its cost or,
+where the event left it out, none. Priors are compared with those that a rebuild from all receipts gives: counts exactly, the
+rest as the nightly check does.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from decimal import Decimal
+from pathlib import Path
+from random import Random
+from typing import Any
+from uuid import UUID
+
+import httpx
+from sqlalchemy import func, select, text
+
+from plms_pipeline.estimates.beliefs import beliefs_of
+from plms_pipeline.estimates.daily import day_facts
+from plms_pipeline.estimates.method import METHOD
+from plms_pipeline.estimates.priors import priors_of
+from plms_pipeline.estimates.store.receipts import receipts_of_day
+from plms_pipeline.estimates.store.summaries import newest_priors
+from plms_pipeline.invariants.rebuild import differing_priors
+from plms_pipeline.registry.engine import Registry
+from plms_pipeline.registry.tables import (
+    EstimateVersion,
+    InboxEvent,
+    Project,
+    ProjectPolicy,
+    ProjectRun,
+    ReceiptDay,
+    RunTask,
+    SessionReport,
+    StateTransition,
+    TaskEstimate,
+    TaskPlan,
+    TaskReceipt,
+)
+from plms_pipeline_tests.proofs.api import environment, plms, say
+
+BIN = Path(sys.executable).parent
+PROJECTS, TASKS = 10, 20
+ACTIVE = 4
+LANES = (4200, 4201, 4202, 5100, 5101, 5102, 6100, 6101)
+PROVIDERS = ("GPT-5 (2025-08-07) (medium reasoning)", "Devstral (2512)", "openai/gpt-4")
+# Every switch of the executor; a run of 20 tasks meets several of them.
+FAULTS = {
+    "duplicate": 0.2, "late": 0.1, "reordered": 0.2, "lost": 0.1, "forged": 0.05, "partial": 0.05, "negative": 0.05,
+    "slow": 0.01, "ambiguous": 0.05, "missed_heartbeats": 0.1, "failed": 0.05, "outlier": 0.05, "wrong_version": 0.1,
+    "kpi_red": 0.05,
+}  # fmt: skip
+ENDED = ("SUCCESS", "FAIL", "SKIPPED")
+STALLED_S = 150.0
+KILL_EVERY_S = (0.5, 4.0)
+
+
+@dataclass
+class Server:
+    """One process that may be killed and is started again."""
+
+    name: str
+    command: list[str]
+    environ: dict[str, str]
+    log: Path
+    process: subprocess.Popen[bytes] | None = None
+    kills: int = 0
+
+    def start(self) -> None:
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                self.command, env=self.environ, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+            )
+
+    def keep_alive(self) -> None:
+        if self.process is None or self.process.poll() is not None:
+            self.start()
+
+    def kill(self) -> None:
+        if self.process is not None and self.process.poll() is None:
+            os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait()
+            self.kills += 1
+
+    def stop(self) -> None:
+        if self.process is not None and self.process.poll() is None:
+            self.process.terminate()
+            try:
+                self.process.wait(20)
+            except subprocess.TimeoutExpired:
+                os.killpg(self.process.pid, signal.SIGKILL)
+                self.process.wait()
+
+
+@dataclass
+class World:
+    """One data directory with its three processes."""
+
+    folder: Path
+    seed: int
+    database: str | None = None
+    problems: list[str] = field(default_factory=list)
+    servers: list[Server] = field(default_factory=list)
+    url: str = ""
+
+    def open(self) -> Registry:
+        return Registry.open(self.environ["PLMS_DATABASE_URL"])
+
+    def prepare(self) -> None:
+        api, pas = free_port(), free_port()
+        self.url = f"http://127.0.0.1:{api}"
+        self.environ = environment(
+            self.folder, PLMS_DATABASE_URL=self.database or f"sqlite:///{self.folder}/data/registry.db", PLMS_AUTH="disabled",
+            PLMS_API_PORT=str(api), PLMS_PAS_URL=f"http://127.0.0.1:{pas}", PLMS_RECONCILE_AFTER_S="3", PLMS_LOG_LEVEL="INFO",
+        )  # fmt: skip
+        plms(self.environ, "db", "upgrade")
+        plms(self.environ, "kpi", "warehouse", "load")
+        registry = self.open()
+        make_projects(registry)
+        registry.close()
+        faults = [word for name, rate in FAULTS.items() for word in ("--fault", f"{name}={rate}")]
+        commands = {
+            "pas": [str(BIN / "plms"), "pas", "serve", "--port", str(pas), "--speed", "20000", "--seed", str(self.seed),
+                    "--slow-s", "0.3", *[word for lane in LANES for word in ("--lane", f"{lane}=50")], *faults],
+            "api": [str(BIN / "plms"), "serve"],
+            "settler": [sys.executable, "-m", "plms_pipeline_tests.proofs.settling_loop"],
+        }  # fmt: skip
+        self.servers = [
+            Server(name, command, self.environ, self.folder / f"{name}.log") for name, command in commands.items()
+        ]
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def make_projects(registry: Registry) -> None:
+    """Ten approved projects of twenty tasks: chains and independent ones, over all lanes."""
+    from datetime import UTC, datetime
+
+    now = datetime.now(UTC)
+    with registry.writing() as session:
+        for number in range(1, PROJECTS + 1):
+            project = Project(
+                name=f"proof {number}", status="approved", created_at=now, budget_cost_usd_max=Decimal(1_000_000),
+                estimated_tokens=100_000, estimated_cost_usd=Decimal(10),
+            )  # fmt: skip
+            session.add(project)
+            session.flush()
+            session.add(
+                ProjectPolicy(
+                    project_id=project.id,
+                    owner="prover",
+                    max_active_runs=ACTIVE,
+                    max_attempts=1 + number % 2,
+                    updated_at=now,
+                )
+            )
+            for place in range(TASKS):
+                estimate = TaskEstimate(
+                    project_id=project.id, task_name=f"task {place}", order_index=place, tmd_lane=LANES[place % len(LANES)],
+                    task_kind="feature", complexity="simple",
+                )  # fmt: skip
+                session.add(estimate)
+                session.flush()
+                depends_on = [f"t{place - 10}"] if place >= 10 and place % 2 else []
+                session.add(
+                    TaskPlan(
+                        task_estimate_id=estimate.id, project_id=project.id, task_key=f"t{place}",
+                        provider=PROVIDERS[(place + number) % len(PROVIDERS)], depends_on_json=depends_on,
+                    )
+                )  # fmt: skip
+
+
+def live(world: World, runs: int, kills: int) -> None:
+    """Start everything, keep it alive, and wait until every run has ended and every kill was made."""
+    random = Random(world.seed)
+    for server in world.servers:
+        server.start()
+    registry = world.open()
+    started, next_kill = 0, time.monotonic() + random.uniform(*KILL_EVERY_S)
+    last, seen = time.monotonic(), (-1, -1)
+    kills_left = kills
+    # With kills to make, runs come a few at a time, so that there is always something to break.
+    try:
+        while True:
+            for server in world.servers:
+                server.keep_alive()
+            started += start_some(world, random, started, wanted(runs, kills, kills_left))
+            ended, receipts = progress(registry)
+            if (ended, receipts) != seen:
+                seen, last = (ended, receipts), time.monotonic()
+            if ended >= runs and not kills_left:
+                break
+            if time.monotonic() - last > STALLED_S:
+                world.problems.append(
+                    f"nothing moved for {STALLED_S:g} s: {ended} of {runs} runs ended, {started} started"
+                )
+                break
+            if kills_left and time.monotonic() > next_kill:
+                random.choices(world.servers, weights=(3, 3, 4))[0].kill()
+                kills_left = kills - sum(server.kills for server in world.servers)
+                next_kill = time.monotonic() + random.uniform(*KILL_EVERY_S)
+            time.sleep(0.1)
+        settle_down(registry)
+    finally:
+        for server in world.servers:
+            server.stop()
+        registry.close()
+
+
+def wanted(runs: int, kills: int, kills_left: int) -> int:
+    if not kills:
+        return runs
+    return min(runs, 5 + round((runs - 5) * (1 - kills_left / kills) * 1.1))
+
+
+def start_some(world: World, random: Random, started: int, until: int) -> int:
+    """Start runs over HTTP as far as the server answers; how many. The same number always bears the same key."""
+    done = 0
+    for number in range(started, until):
+        project = number % PROJECTS + 1
+        key = str(UUID(int=Random(f"{world.seed}:{number}").getrandbits(128), version=4))
+        try:
+            answer = httpx.post(
+                f"{world.url}/api/projects/{project}/start", json={"run_kind": "baseline"},
+                headers={"Idempotency-Key": key}, timeout=20,
+            )  # fmt: skip
+        except httpx.HTTPError:
+            return done
+        if answer.status_code == 409 and "passport_incomplete" in answer.text:
+            return done  # The executor is down and has never said its providers: later.
+        if answer.status_code >= 500:
+            return done
+        if answer.status_code != 200:
+            world.problems.append(f"start {number}: {answer.status_code} {answer.text[:200]}")
+        done += 1
+    return done
+
+
+def progress(registry: Registry) -> tuple[int, int]:
+    with registry.reading() as session:
+        ended = session.scalar(select(func.count()).select_from(ProjectRun).where(ProjectRun.status.in_(ENDED)))
+        receipts = session.scalar(select(func.count()).select_from(TaskReceipt))
+    return int(ended or 0), int(receipts or 0)
+
+
+def settle_down(registry: Registry) -> None:
+    """Wait until late events are settled and reports are written."""
+    until = time.monotonic() + 60
+    while time.monotonic() < until:
+        with registry.reading() as session:
+            pending = session.scalar(select(func.count()).select_from(InboxEvent).where(InboxEvent.state == "pending"))
+            reports = session.scalar(select(func.count()).select_from(SessionReport))
+            runs = session.scalar(select(func.count()).select_from(ProjectRun))
+        if not pending and reports == runs:
+            return
+        time.sleep(0.5)
+
+
+def judge(world: World, runs: int) -> Counter[str]:
+    """Compare the books with the executor's file, and the priors with a rebuild; what was counted."""
+    registry = world.open()
+    pas = sqlite3.connect(world.folder / "data" / "pas" / "pas.db")
+    try:
+        counted = judge_runs(world, registry, executor_cards(pas), runs)
+        judge_priors(world, registry)
+        judge_books(world, registry)
+    finally:
+        pas.close()
+        registry.close()
+    return counted
+
+
+def executor_cards(pas: sqlite3.Connection) -> dict[str, dict[tuple[str, int], tuple[str, Decimal | None]]]:
+    """Run → (task, attempt) → (state, cost) as the executor's own file has it."""
+    found: dict[str, dict[tuple[str, int], tuple[str, Decimal | None]]] = {}
+    for run_id, task_id, attempt, state, receipt in pas.execute(
+        "SELECT run_id, task_id, attempt, state, receipt_json FROM cards"
+    ):
+        cost = Decimal(str(json.loads(receipt)["cost_usd"])) if receipt else None
+        found.setdefault(run_id, {})[task_id, attempt] = (state, cost)
+    return found
+
+
+def judge_runs(world: World, registry: Registry, cards: dict[str, Any], runs: int) -> Counter[str]:
+    counted: Counter[str] = Counter()
+    with registry.reading() as session:
+        status = {row[0]: row[1] for row in session.execute(select(ProjectRun.run_id, ProjectRun.status))}
+        verdicts = Counter(session.scalars(select(ProjectRun.validation)))
+        tasks: dict[str, dict[str, tuple[str, str]]] = {}
+        for run_id, task_id, state, verdict in session.execute(
+            select(RunTask.run_id, RunTask.task_id, RunTask.status, RunTask.validation)
+        ):
+            tasks.setdefault(run_id, {})[task_id] = (state, verdict)
+        receipts: dict[str, dict[tuple[str, int], Decimal | None]] = {}
+        for run_id, task_id, attempt, cost in session.execute(
+            select(TaskReceipt.run_id, TaskReceipt.task_id, TaskReceipt.attempt, TaskReceipt.cost_usd)
+        ):
+            receipts.setdefault(run_id, {})[task_id, attempt] = cost
+    if len(status) != runs:
+        world.problems.append(f"{len(status)} runs in the books, {runs} were started")
+    for run_id, state in status.items():
+        counted[state] += 1
+        world.problems += run_problems(
+            run_id, state, tasks.get(run_id, {}), receipts.get(run_id, {}), cards.get(run_id, {})
+        )
+        counted["receipts"] += len(receipts.get(run_id, {}))
+    counted.update({f"validation {word}": n for word, n in verdicts.items()})
+    return counted
+
+
+def run_problems(
+    run_id: str, state: str, tasks: dict[str, tuple[str, str]], receipts: dict[Any, Any], cards: dict[Any, Any]
+) -> list[str]:
+    """How a run here differs from the run there."""
+    found = []
+    newest = {task: max((a for t, a in cards if t == task), default=None) for task in tasks}
+    for task, (mine, _) in tasks.items():
+        attempt = newest[task]
+        theirs = cards[task, attempt][0] if attempt is not None else "never submitted"
+        right = {"succeeded": ("SUCCESS",), "never submitted": ("SKIPPED",)}.get(theirs, ("FAIL",))
+        if mine not in right:
+            found.append(f"run {run_id} task {task}: {mine} here, {theirs} there")
+    should = "SUCCESS" if all(mine == "SUCCESS" for mine, _ in tasks.values()) else "FAIL"
+    if state != should:
+        found.append(f"run {run_id}: {state}, its tasks say {should}")
+    done = {key for key, (theirs, _) in cards.items() if theirs in ("succeeded", "failed")}
+    if done != set(receipts):
+        found.append(f"run {run_id}: receipts {sorted(set(receipts) ^ done)} are on one side only")
+    for key in done & set(receipts):
+        theirs_cost = cards[key][1]
+        if receipts[key] is not None and theirs_cost is not None and receipts[key] != theirs_cost:
+            found.append(f"run {run_id} {key}: cost {receipts[key]} here, {theirs_cost} there")
+    return found
+
+
+def judge_priors(world: World, registry: Registry) -> None:
+    with registry.reading() as session:
+        instant = session.scalar(select(func.max(EstimateVersion.as_of)))
+        if instant is None:
+            world.problems.append("no prior was ever written")
+            return
+        facts = []
+        for day in session.scalars(select(ReceiptDay.day)):
+            until = instant if day == instant.date() else None
+            facts += day_facts(receipts_of_day(session, day, until=until), alpha=0.3, forgetting=METHOD.forgetting)
+        beliefs = beliefs_of(facts, forgetting=METHOD.forgetting)
+        stored = {(row.lane_id, row.provider_name, row.basis): row.priors_json for row in newest_priors(session)}
+        world.problems += differing_priors(stored, priors_of(beliefs), beliefs)
+        counted = beliefs.bases["spend"].total().included
+        receipts = session.scalar(select(func.count()).select_from(TaskReceipt))
+    if counted != receipts:
+        world.problems.append(f"spend priors rest on {counted} receipts, the books hold {receipts}")
+
+
+def judge_books(world: World, registry: Registry) -> None:
+    """No second end of anything, nothing open, a report per run, projects where their runs put them."""
+    with registry.reading() as session:
+        twice = session.execute(
+            select(StateTransition.subject_id)
+            .where(StateTransition.is_terminal)
+            .group_by(StateTransition.subject_type, StateTransition.subject_id)
+            .having(func.count() > 1)
+        ).all()
+        missing = session.scalars(
+            select(ProjectRun.run_id)
+            .outerjoin(SessionReport, SessionReport.run_id == ProjectRun.run_id)
+            .where(SessionReport.run_id.is_(None))
+        ).all()
+        pending = session.execute(
+            select(InboxEvent.event_id, InboxEvent.outcome).where(InboxEvent.state == "pending")
+        ).all()
+        broken = session.execute(
+            text("SELECT event_id, outcome FROM inbox_events WHERE outcome LIKE 'cannot be settled%'")
+        ).all()
+        where = Counter(session.scalars(select(Project.status)))
+    world.problems += [f"{subject} ended twice" for (subject,) in twice]
+    world.problems += [f"run {run_id} has no session report" for run_id in missing]
+    world.problems += [f"event {event} was never settled ({said})" for event, said in pending]
+    world.problems += [f"event {event}: {said}" for event, said in broken]
+    left = set(where) - {"completed", "needs_review"}
+    if left:
+        world.problems.append(f"projects are left {dict(where)}")
+
+
+def prove(folder: Path, name: str, runs: int, kills: int, seed: int, database: str | None) -> list[str]:
+    """One world; its problems."""
+    began = time.monotonic()
+    world = World(folder / name, seed, database)
+    world.folder.mkdir(parents=True)
+    world.prepare()
+    live(world, runs, kills)
+    counted = judge(world, runs)
+    made = ", ".join(f"{server.name} {server.kills}" for server in world.servers)
+    took = time.monotonic() - began
+    told = ", ".join(f"{word} {n}" for word, n in sorted(counted.items()))
+    say(f"  {name}: {runs} runs ({told}); kills: {made}; {took:.0f} s")
+    return [f"{name}: {problem}" for problem in world.problems]
+
+
+def main() -> int:
+    """The command line: `python -m plms_pipeline_tests.proofs.completions --runs 200 --kills 100 --seed 1`."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else None)
+    parser.add_argument("--runs", type=int, default=200, help="runs of 20 tasks in each world (default 200)")
+    parser.add_argument("--kills", type=int, default=100, help="kills in the second world (default 100)")
+    parser.add_argument("--seed", type=int, default=None, help="repeats the fates of an earlier proof")
+    parser.add_argument("--only", choices=("quiet", "killed"), default=None, help="only one of the two worlds")
+    parser.add_argument("--keep", action="store_true", help="keep the data directories and name them")
+    given = parser.parse_args()
+    seed = given.seed if given.seed is not None else time.time_ns() % 100_000
+    began = time.monotonic()
+    say(
+        f"completions proof: {given.runs} runs of {TASKS} tasks over {PROJECTS} projects, {given.kills} kills, seed {seed}"
+    )
+    folder = Path(tempfile.mkdtemp(prefix="plms-completions-"))
+    worlds = [("quiet", 0), ("killed", given.kills)]
+    problems: list[str] = []
+    try:
+        for name, kills in worlds:
+            if given.only in (None, name):
+                problems += prove(folder, name, given.runs, kills, seed, None)
+    finally:
+        if not given.keep:
+            shutil.rmtree(folder, ignore_errors=True)
+    for problem in problems[:50]:
+        say(f"  FAIL {problem}")
+    if given.keep:
+        say(f"  kept in {folder}")
+    verdict = f"FAILED with {len(problems)} problems" if problems else "holds"
+    say(f"completions proof: {verdict} (seed {seed}, {time.monotonic() - began:.0f} s)")
+    return 1 if problems else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,28 @@
+"""What the daemon does for runs, in one small process that a proof may kill: settle, compare, hand over, close; for ever."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import time
+
+from plms_pipeline.errors import PlmsError
+from plms_pipeline.runs.service.opening import opened
+from plms_pipeline.settings import load_settings
+
+
+def main() -> None:
+    """Tick until killed."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    with opened(load_settings()) as world:
+        while True:
+            with contextlib.suppress(PlmsError):
+                world.settler.tick()
+                world.settler.reconcile()
+                world.dispatcher.tick()
+                world.settler.close_due()
+            time.sleep(0.5)
+
+
+if __name__ == "__main__":
+    main()
