@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import re
 import sqlite3
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -49,6 +50,7 @@ class Registry:
         self.engine = engine
         self.read_only = read_only
         self._lies = lies
+        self._turn = threading.Lock()
 
     @classmethod
     def open(cls, url: str, *, read_only: bool = False) -> Registry:
@@ -110,7 +112,7 @@ class Registry:
     @contextmanager
     def writing(self) -> Iterator[Session]:
         """A session for one write transaction: committed when the block ends, rolled back when it raises."""
-        with _translated(self.engine), Session(self.engine) as session:
+        with _translated(self.engine), self._one_writer(), Session(self.engine) as session:
             session.connection(execution_options={"plms_write": True})
             try:
                 yield session
@@ -118,6 +120,21 @@ class Registry:
             except BaseException:
                 session.rollback()
                 raise
+
+    @contextmanager
+    def _one_writer(self) -> Iterator[None]:
+        """On SQLite the threads of a process take turns here.
+
+        The database admits one writer, and whoever finds it busy sleeps up to 100 ms before looking again: ten threads that
+        start runs then wait half a second for a place that was free all the time. Here the next one is woken at once. After
+        the busy timeout the database itself decides.
+        """
+        is_mine = self.dialect == "sqlite" and self._turn.acquire(timeout=BUSY_TIMEOUT_S)
+        try:
+            yield
+        finally:
+            if is_mine:
+                self._turn.release()
 
     def close(self) -> None:
         """Close every pooled connection."""
