@@ -204,7 +204,7 @@ class ProjectList(BaseModel):
     """Projects in order of id; `next_after` pages on, null at the end."""
 
     projects: list[ProjectLine]
-    next_after: int | None
+    next_after: int | None = Field(examples=[42])
 
 
 class Totals(BaseModel):
@@ -346,7 +346,7 @@ class LaneOverrideIn(Request):
 class LaneOverrideOut(BaseModel):
     """One corrected lane."""
 
-    task_id: int
+    task_id: int = Field(examples=[2])
     task_description: str | None
     predicted_lane: int
     corrected_lane: int
@@ -357,7 +357,7 @@ class LaneOverrideOut(BaseModel):
 class LaneOverridden(BaseModel):
     """A task in its new lane."""
 
-    project_id: int
+    project_id: int = Field(examples=[42])
     status: str = Field(description="The project's state.")
     task_id: int
     predicted_lane: int
@@ -375,8 +375,8 @@ class AcceptIn(Request):
 class AcceptOut(BaseModel):
     """The lane after the decision."""
 
-    lane_id: int
-    lane_name: str
+    lane_id: int = Field(examples=[6100])
+    lane_name: str = Field(examples=["Model-Train"])
     accepted: bool
     days_marked: int = Field(description="Days of receipts that the next night summarises again.")
     decision_id: str

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Body
 
 from plms_pipeline.access.principals import Principal
 from plms_pipeline.access.routes import AppState, ProjectId, State, of_the_books, requires
@@ -27,6 +27,7 @@ from plms_pipeline.runs.project_view import dollars, evidence_of
 router = APIRouter(tags=["projects"])
 Viewer = Annotated[Principal, requires("projects.view")]
 Operator = Annotated[Principal, requires("projects.start")]
+Why = Annotated[api.WhyIn | None, Body(examples=[{"reason": "wait for the new model"}])]
 Approver = Annotated[Principal, requires("approvals.write")]
 
 
@@ -106,7 +107,7 @@ def budget(project_id: ProjectId, body: api.BudgetChangeIn, state: State, princi
 
 
 @router.post("/api/projects/{project_id}/pause", response_model=api.PausedOut, summary="Hold a project")
-def pause(project_id: ProjectId, state: State, principal: Operator, body: api.WhyIn | None = None) -> dict[str, Any]:
+def pause(project_id: ProjectId, state: State, principal: Operator, body: Why = None) -> dict[str, Any]:
     """Nothing of the project goes out any more, and its running runs are asked to pause. Safe to repeat."""
     done = pause_project(
         state.registry, project_id, clock=state.clock, ids=state.ids, actor=principal.actor,
@@ -129,7 +130,7 @@ def resume(project_id: ProjectId, state: State, principal: Operator) -> dict[str
     "/api/projects/{project_id}/terminate", response_model=api.ChangedOut, summary="End a project",
     operation_id="terminate_project",
 )  # fmt: skip
-def cancel(project_id: ProjectId, state: State, principal: Operator, body: api.WhyIn | None = None) -> dict[str, Any]:
+def cancel(project_id: ProjectId, state: State, principal: Operator, body: Why = None) -> dict[str, Any]:
     """What was not handed over never is; what PAS works on is asked to stop. Safe to repeat; 409 when it is completed."""
     return _cancel(state, project_id, principal, (body.reason if body else None) or "cancelled over HTTP")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Body, Query
 
 from plms_pipeline.access.principals import Principal
 from plms_pipeline.access.routes import MAX_ID, ProjectId, State, of_the_books, requires
@@ -22,6 +22,7 @@ from plms_pipeline.runs.store.projects import SOURCE
 router = APIRouter(tags=["projects"])
 Viewer = Annotated[Principal, requires("projects.view")]
 Operator = Annotated[Principal, requires("projects.start")]
+Why = Annotated[api.WhyIn | None, Body(examples=[{"reason": "ready for approval"}])]
 
 
 @router.post(
@@ -105,7 +106,7 @@ def estimate(project_id: ProjectId, state: State, principal: Operator) -> dict[s
 @router.post(
     "/api/projects/{project_id}/submit", response_model=api.DecidedOut, summary="Submit a project for approval"
 )
-def submit(project_id: ProjectId, state: State, principal: Operator, body: api.WhyIn | None = None) -> dict[str, Any]:
+def submit(project_id: ProjectId, state: State, principal: Operator, body: Why = None) -> dict[str, Any]:
     """Ask for the approval of an estimated project. Refused with 409: `not_in_planning`, `not_estimated`."""
     done = submit_project(
         state.registry, project_id, clock=state.clock, ids=state.ids, actor=principal.actor,
