@@ -88,16 +88,11 @@ def test_every_body_and_answer_has_an_example(document: dict[str, Any]) -> None:
     """Nobody reads a schema of nested references; everybody reads an example."""
 
     def has_example(content: dict[str, Any]) -> bool:
-        schema = content.get("schema", {})
-        named = schema.get("$ref", "").rpartition("/")[2] or schema.get("items", {}).get("$ref", "").rpartition("/")[2]
-        if named:
-            schema = document["components"]["schemas"][named]
-        inside = schema.get("properties", {}).values()
-        return (
-            "example" in content
-            or "examples" in schema
-            or any("examples" in p or "const" in p or "$ref" in str(p) for p in inside)
-        )
+        named = [reference.rpartition("/")[2] for reference in references(content.get("schema", {}))]
+        schemas = [document["components"]["schemas"][name] for name in named] + [content.get("schema", {})]
+        inside = [field for schema in schemas for field in schema.get("properties", {}).values()]
+        told = any("examples" in field or "const" in field or "$ref" in str(field) for field in inside)
+        return told or "example" in content or any("examples" in schema for schema in schemas)
 
     for name, operation in operations(document):
         contents = dict(operation.get("requestBody", {}).get("content", {}))
