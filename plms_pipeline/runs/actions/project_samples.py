@@ -68,7 +68,8 @@ def make_samples(
             code="project_id_taken",
         )
     samples = []
-    for number, plan in sorted(plans.items()):
+    # Those that get any id come last, so that none takes an id that another sample must have.
+    for number, plan in sorted(plans.items(), key=lambda item: (item[0] in taken, item[0])):
         found = known[number]
         if found is not None:
             samples.append(Sample(project(registry, found), is_new=False))
