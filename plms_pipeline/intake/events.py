@@ -94,6 +94,9 @@ def envelope(body: bytes) -> Envelope:
     if run_id is None:
         raise Unprocessable("The event names no run_id, so nobody can say what ended.", code="bad_event")
     attempt = document.get("attempt")
+    if isinstance(attempt, float) and attempt.is_integer():
+        # In JSON 1.0 is a whole number, too.
+        attempt = int(attempt)
     if attempt is not None and (isinstance(attempt, bool) or not isinstance(attempt, int) or not 1 <= attempt <= 1000):
         raise Unprocessable("attempt must be a whole number from 1 to 1000.", code="bad_event")
     status = document.get("status")

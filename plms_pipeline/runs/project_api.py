@@ -9,7 +9,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 # No blank at the beginning and no control characters; the databases could not keep some of them.
 LINE = r"^[^\s\x00-\x1f\x7f-\x9f][^\x00-\x1f\x7f-\x9f]*$"
@@ -24,9 +24,19 @@ Long = Annotated[
 Reason = Annotated[
     str, Field(min_length=1, max_length=4000, pattern=LINE, description="Why; kept for ever.", examples=["within plan"])
 ]
-Usd = Annotated[float, Field(ge=0, le=99_999_999, allow_inf_nan=False)]
-Tokens = Annotated[int, Field(ge=0, le=MAX_INTEGER)]
-Fraction = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+
+
+def _no_flag(value: object) -> object:
+    """`false` is no amount: pydantic takes it for 0, and a budget of nothing stops everything."""
+    if isinstance(value, bool):
+        raise ValueError("must be a number")  # noqa: TRY004 - pydantic tells of ValueError, a TypeError would be a 500
+    return value
+
+
+NoFlag = BeforeValidator(_no_flag)
+Usd = Annotated[float, Field(ge=0, le=99_999_999, allow_inf_nan=False), NoFlag]
+Tokens = Annotated[int, Field(ge=0, le=MAX_INTEGER), NoFlag]
+Fraction = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False), NoFlag]
 Breach = Literal["pause", "ask", "kill"]
 Complexity = Literal["trivial", "simple", "moderate", "complex", "very_complex"]
 Store = Literal["vec", "graph", "text", "hybrid"]
@@ -112,8 +122,8 @@ class CreateIn(Request):
     breach_policy: Breach = "pause"
     min_echo_cos: Fraction = 0.82
     gates: LaneGates | None = None
-    max_active_runs: Annotated[int, Field(ge=1, le=100)] = 1
-    max_attempts: Annotated[int, Field(ge=1, le=20)] = 1
+    max_active_runs: Annotated[int, Field(ge=1, le=100), NoFlag] = 1
+    max_attempts: Annotated[int, Field(ge=1, le=20), NoFlag] = 1
     tasks: Annotated[list[TaskIn], Field(min_length=1, max_length=10_000)]
 
 
@@ -338,7 +348,7 @@ class ChangedOut(BaseModel):
 class LaneOverrideIn(Request):
     """A task belongs into another lane."""
 
-    task_id: Annotated[int, Field(ge=1, le=MAX_INTEGER, examples=[2])]
+    task_id: Annotated[int, Field(ge=1, le=MAX_INTEGER, examples=[2]), NoFlag]
     corrected_lane: int | Annotated[str, Field(min_length=1, max_length=64, pattern=LINE)] = Field(examples=[4202])
     reason: Reason
 
