@@ -82,10 +82,13 @@ Usd = Annotated[
     PlainSerializer(float, return_type=float, when_used="json"),
 ]
 Name = Annotated[str, Field(min_length=1, max_length=255), AfterValidator(_identifier)]
+# What the operating system takes as an argument or a path: it ends at a zero byte.
+Word = Annotated[str, Field(max_length=65_536, pattern=r"^[^\x00]*$")]
 # What others call their models: shown and compared, never part of a path.
 Provider = Annotated[str, Field(min_length=1, max_length=255, pattern=r"^[^\x00-\x1f\x7f]+$")]
 # An identifier that also becomes part of a path.
 RunId = Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[A-Za-z0-9][A-Za-z0-9._:-]*$")]
+ProjectId = Annotated[int, Field(ge=0, le=INT64_MAX)]
 Lane = Annotated[int, Field(ge=0, le=65535)]
 Attempt = Annotated[int, Field(ge=1, le=1000)]
 Moment = Annotated[AwareDatetime, AfterValidator(_to_utc)]
@@ -114,7 +117,7 @@ class BudgetCaps(Command):
 class StartRun(Command):
     """Announce a run. It is complete when `tasks_total` tasks have ended, never earlier and never with none."""
 
-    project_id: Annotated[int, Field(ge=0)]
+    project_id: ProjectId
     run_id: RunId
     run_kind: RunKind
     tasks_total: Annotated[int, Field(ge=1, le=1_000_000)]
@@ -136,8 +139,8 @@ class RunAccepted(Answer):
 class CardPayload(Command):
     """What the work is. `command`: program and arguments, no shell; its results belong into `artifacts_dir`."""
 
-    command: Annotated[tuple[str, ...], Field(min_length=1, max_length=256)] | None = None
-    artifacts_dir: str | None = None
+    command: Annotated[tuple[Word, ...], Field(min_length=1, max_length=256)] | None = None
+    artifacts_dir: Annotated[Word, Field(max_length=4096)] | None = None
     task_kind: str | None = None
     complexity: str | None = None
 
@@ -149,7 +152,7 @@ class JobCard(Command):
     run_id: RunId
     task_id: Name
     attempt: Attempt = 1
-    project_id: Annotated[int, Field(ge=0)]
+    project_id: ProjectId
     lane: Lane = Field(validation_alias=AliasChoices("lane", "lane_id", "tmd_lane"))
     provider: Provider
     provider_version: Provider | None = None
@@ -300,7 +303,7 @@ class RunCompleted(Answer):
 class CompletionHint(Answer):
     """The guide's bare event: something of this run ended, go and look."""
 
-    project_id: Annotated[int, Field(ge=0)]
+    project_id: ProjectId
     run_id: RunId
 
 
@@ -340,7 +343,7 @@ class RunReference(Command):
 class ArchitectSubmission(Command):
     """The guide's submission: a whole run at once; the executor mints the run id. `run_id` is ours, for reference."""
 
-    project_id: Annotated[int, Field(ge=0)]
+    project_id: ProjectId
     run_kind: RunKind
     provider_matrix: dict[Provider, Provider]
     run_id: RunId | None = None

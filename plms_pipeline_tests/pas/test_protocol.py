@@ -67,6 +67,19 @@ def test_a_start_that_means_nothing_is_refused_before_it_is_sent(changed: dict[s
         StartRun.model_validate({**START, **changed})
 
 
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"payload": {"command": ["a\0b"]}}, {"payload": {"command": []}}, {"payload": {"artifacts_dir": "/a\0"}},
+        {"project_id": 2**63}, {"attempt": 0}, {"lane": -1}, {"lane": 70_000}, {"priority": 1.5}, {"budget_usd": 1e9},
+    ],
+)  # fmt: skip
+def test_what_no_machine_can_do_is_refused_at_the_door(more: dict[str, Any]) -> None:
+    """Past the door a zero byte, or a number that no column holds, fails where nobody expects it, again and again."""
+    with pytest.raises(ValidationError):
+        JobCard.model_validate({**CARD, **more})
+
+
 @pytest.mark.parametrize("name", ["a\nb", "..", "a/../b", "\x00", " a", ""])
 def test_identifiers_carry_no_tricks(name: str) -> None:
     """Task names become parts of paths and of log lines."""

@@ -64,12 +64,16 @@ class ArtifactRoot:
         path = Path(folder)
         if "\0" in folder or not path.is_absolute() or ".." in path.parts:
             raise Unprocessable("payload.artifacts_dir must be an absolute path without '..'", code="bad_artifacts_dir")
-        if not path.resolve().is_relative_to(self._root) or path.resolve() == self._root:
+        try:
+            path = path.resolve()
+        except (OSError, RuntimeError) as error:  # too long a name; links in a circle
+            raise Unprocessable(f"payload.artifacts_dir is no path ({error}).", code="bad_artifacts_dir") from None
+        if not path.is_relative_to(self._root) or path == self._root:
             raise Unprocessable(
                 f"payload.artifacts_dir must lie below {self._root}; start the executor with --artifacts-root otherwise.",
                 code="bad_artifacts_dir",
             )
-        return path.resolve()
+        return path
 
     def stage(self, folder: str, recipe: Recipe) -> None:
         """Make a folder by its recipe, replacing what an interrupted attempt of the same card left there."""

@@ -173,7 +173,7 @@ class Executor:
                 elif slot.is_paused:
                     command.pause()
                 ended = command.wait()
-        except (PlmsError, OSError) as error:
+        except (PlmsError, OSError, ValueError) as error:
             return CommandEnd(None, f"it could not be run: {error}", 0)
         return CommandEnd(ended.exit_code, ended.problem, ended.duration_ms)
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from plms_pipeline.errors import BadInput, Unprocessable
+from plms_pipeline.errors import BadInput
 from plms_pipeline.kpis.actions.evaluate import evaluate_artifact
 from plms_pipeline.kpis.actions.warehouse import load_warehouse
 from plms_pipeline.kpis.files.warehouse import shipped_script
@@ -48,14 +48,27 @@ def test_a_lane_without_gates_gets_a_folder_too(tmp_path: Path, lane: int) -> No
     assert json.loads((tmp_path / "a" / "plms_artifact.json").read_text()) == {"lane": lane}
 
 
-@pytest.mark.parametrize("where", ["/etc/plms", "relative/x", "{root}", "{root}/../x", "{root}/link/x", "{root}/a\0b"])
+@pytest.mark.parametrize(
+    "where",
+    [
+        "/etc/plms",
+        "relative/x",
+        "{root}",
+        "{root}/../x",
+        "{root}/link/x",
+        "{root}/a\0b",
+        "{root}/" + "n" * 300 + "/x",
+        "{root}/loop/x",
+    ],
+)
 def test_nothing_is_written_outside_of_the_root(tmp_path: Path, where: str) -> None:
     """The path comes from a card; whoever may submit cards must not write where they like."""
     (tmp_path / "root").mkdir()
     (tmp_path / "outside").mkdir()
     (tmp_path / "root" / "link").symlink_to(tmp_path / "outside")
+    (tmp_path / "root" / "loop").symlink_to(tmp_path / "root" / "loop")
     root = ArtifactRoot(tmp_path / "root", SAMPLES)
-    with pytest.raises(Unprocessable) as raised:
+    with pytest.raises(BadInput) as raised:
         root.stage(where.format(root=tmp_path / "root"), recipe(4200, is_red=False))
     assert raised.value.code == "bad_artifacts_dir"
     assert list((tmp_path / "outside").iterdir()) == []
