@@ -9,7 +9,8 @@ from fastapi import APIRouter, Path, Query
 from plms_pipeline.access.principals import Principal
 from plms_pipeline.access.routes import RunId, State, of_the_books, requires
 from plms_pipeline.decisions.actions import decisions
-from plms_pipeline.runs import project_api as api
+from plms_pipeline.runs import project_answers as answers
+from plms_pipeline.runs import project_forms as forms
 from plms_pipeline.runs.actions.decide_lanes import accept_ungated_lane
 from plms_pipeline.runs.actions.decide_verdict import decide_kpi_override, override_case, request_kpi_override
 from plms_pipeline.runs.files.kpi_logs import log_reader
@@ -19,18 +20,22 @@ Viewer = Annotated[Principal, requires("projects.view")]
 LaneId = Annotated[int, Path(ge=0, le=65_535, description="Number of a lane.", examples=[6100])]
 
 
-@router.get("/api/runs/{run_id}/kpi-override", response_model=api.OverrideCaseOut, summary="What there is to decide")
+@router.get(
+    "/api/runs/{run_id}/kpi-override", response_model=answers.OverrideCaseOut, summary="What there is to decide"
+)
 def show(run_id: RunId, state: State, _principal: Viewer) -> dict[str, Any]:
     """A run's verdict, what its gates measured, the logs of those that failed, and the request that waits."""
     return override_case(state.registry, run_id, read_log=log_reader(state.settings.data_dir)).as_json()
 
 
 @router.post(
-    "/api/runs/{run_id}/kpi-override/request", response_model=api.OverrideOut, summary="Ask that a verdict be let pass"
+    "/api/runs/{run_id}/kpi-override/request",
+    response_model=answers.OverrideOut,
+    summary="Ask that a verdict be let pass",
 )
 def request(
     run_id: RunId,
-    body: api.OverrideRequestIn,
+    body: forms.OverrideRequestIn,
     state: State,
     principal: Annotated[Principal, requires("projects.start")],
 ) -> dict[str, Any]:
@@ -46,11 +51,11 @@ def request(
 
 
 @router.post(
-    "/api/runs/{run_id}/kpi-override/decide", response_model=api.OverrideOut, summary="Decide about an override"
+    "/api/runs/{run_id}/kpi-override/decide", response_model=answers.OverrideOut, summary="Decide about an override"
 )
 def decide(
     run_id: RunId,
-    body: api.OverrideDecideIn,
+    body: forms.OverrideDecideIn,
     state: State,
     principal: Annotated[Principal, requires("kpi.override")],
 ) -> dict[str, Any]:
@@ -67,11 +72,11 @@ def decide(
 
 
 @router.post(
-    "/api/lanes/{lane_id}/accept-ungated", response_model=api.AcceptOut, summary="Let ungated work of a lane teach"
+    "/api/lanes/{lane_id}/accept-ungated", response_model=answers.AcceptOut, summary="Let ungated work of a lane teach"
 )
 def accept_ungated(
     lane_id: LaneId,
-    body: api.AcceptIn,
+    body: forms.AcceptIn,
     state: State,
     principal: Annotated[Principal, requires("lanes.write")],
 ) -> dict[str, Any]:
@@ -86,7 +91,7 @@ def accept_ungated(
     }  # fmt: skip
 
 
-@router.get("/api/decisions", response_model=api.DecisionList, summary="What was decided")
+@router.get("/api/decisions", response_model=answers.DecisionList, summary="What was decided")
 @of_the_books
 def list_decisions(
     state: State,

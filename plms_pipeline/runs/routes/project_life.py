@@ -10,7 +10,8 @@ from plms_pipeline.access.principals import Principal
 from plms_pipeline.access.routes import AppState, ProjectId, State, of_the_books, requires
 from plms_pipeline.errors import Conflict
 from plms_pipeline.registry.types import to_usd
-from plms_pipeline.runs import project_api as api
+from plms_pipeline.runs import project_answers as answers
+from plms_pipeline.runs import project_forms as forms
 from plms_pipeline.runs.actions.decide_lanes import lane_overrides, override_lane
 from plms_pipeline.runs.actions.decide_project import (
     ApprovalTerms,
@@ -27,18 +28,18 @@ from plms_pipeline.runs.project_view import dollars, evidence_of
 router = APIRouter(tags=["projects"])
 Viewer = Annotated[Principal, requires("projects.view")]
 Operator = Annotated[Principal, requires("projects.start")]
-Why = Annotated[api.WhyIn | None, Body(examples=[{"reason": "wait for the new model"}])]
+Why = Annotated[forms.WhyIn | None, Body(examples=[{"reason": "wait for the new model"}])]
 Approver = Annotated[Principal, requires("approvals.write")]
 
 
-@router.post("/api/projects/{project_id}/approve", response_model=api.DecidedOut, summary="Approve a project")
-def approve(project_id: ProjectId, body: api.ApproveIn, state: State, principal: Approver) -> dict[str, Any]:
+@router.post("/api/projects/{project_id}/approve", response_model=answers.DecidedOut, summary="Approve a project")
+def approve(project_id: ProjectId, body: forms.ApproveIn, state: State, principal: Approver) -> dict[str, Any]:
     """Approve a submitted project with budget, breach policy and gates.
 
     Whoever submitted it cannot approve it (403 `same_person`). Refused with 409: `not_submitted`, `not_estimated`,
     `plan_changed`, `missing_budget`, and `bad_project_file` for gates that are looser than the lane's.
     """
-    slo = body.quality_slo or api.SloIn()
+    slo = body.quality_slo or forms.SloIn()
     terms = ApprovalTerms(
         budget_usd=None if body.budget_cost_usd_max is None else to_usd(body.budget_cost_usd_max),
         budget_tokens=body.budget_tokens_max, breach_policy=body.breach_policy, min_echo_cos=slo.min_echo_cos,
@@ -48,9 +49,9 @@ def approve(project_id: ProjectId, body: api.ApproveIn, state: State, principal:
 
 
 @router.post(
-    "/api/projects/{project_id}/approvals", response_model=api.DecidedOut, summary="Decide a gate of a project"
+    "/api/projects/{project_id}/approvals", response_model=answers.DecidedOut, summary="Decide a gate of a project"
 )
-def decide_gate(project_id: ProjectId, body: api.GateIn, state: State, principal: Approver) -> dict[str, Any]:
+def decide_gate(project_id: ProjectId, body: forms.GateIn, state: State, principal: Approver) -> dict[str, Any]:
     """Approve a submitted project as planned, or send it back to planning."""
     if body.status == "approved":
         terms = ApprovalTerms(evidence_sha256=body.evidence_sha256)
@@ -63,7 +64,7 @@ def decide_gate(project_id: ProjectId, body: api.GateIn, state: State, principal
 
 
 @router.get(
-    "/api/projects/{project_id}/approvals", response_model=list[api.ApprovalOut], summary="Gates that were decided"
+    "/api/projects/{project_id}/approvals", response_model=list[answers.ApprovalOut], summary="Gates that were decided"
 )
 @of_the_books
 def approvals(project_id: ProjectId, state: State, _principal: Viewer) -> list[dict[str, Any]]:
@@ -87,12 +88,12 @@ def _approve(state: AppState, project_id: int, principal: Principal, reason: str
         raise Conflict(error.message, code=error.code) from error
 
 
-@router.post("/api/projects/{project_id}/budget", response_model=api.BudgetOut, summary="Change the budget")
+@router.post("/api/projects/{project_id}/budget", response_model=answers.BudgetOut, summary="Change the budget")
 @router.patch(
-    "/api/projects/{project_id}/budget", response_model=api.BudgetOut, summary="Change the budget",
+    "/api/projects/{project_id}/budget", response_model=answers.BudgetOut, summary="Change the budget",
     operation_id="patch_project_budget",
 )  # fmt: skip
-def budget(project_id: ProjectId, body: api.BudgetChangeIn, state: State, principal: Approver) -> dict[str, Any]:
+def budget(project_id: ProjectId, body: forms.BudgetChangeIn, state: State, principal: Approver) -> dict[str, Any]:
     """Change the budget of a project that is not over. Whoever submitted it cannot raise what was approved (403)."""
     done = change_budget(
         state.registry, project_id, clock=state.clock, ids=state.ids, actor=principal.actor, reason=body.reason,
@@ -106,7 +107,7 @@ def budget(project_id: ProjectId, body: api.BudgetChangeIn, state: State, princi
     }  # fmt: skip
 
 
-@router.post("/api/projects/{project_id}/pause", response_model=api.PausedOut, summary="Hold a project")
+@router.post("/api/projects/{project_id}/pause", response_model=answers.PausedOut, summary="Hold a project")
 def pause(project_id: ProjectId, state: State, principal: Operator, body: Why = None) -> dict[str, Any]:
     """Nothing of the project goes out any more, and its running runs are asked to pause. Safe to repeat."""
     done = pause_project(
@@ -117,7 +118,9 @@ def pause(project_id: ProjectId, state: State, principal: Operator, body: Why = 
     return {"project_id": project_id, "is_new": done.is_new, "runs_told": done.runs_told}
 
 
-@router.post("/api/projects/{project_id}/resume", response_model=api.ChangedOut, summary="Lift the hold of a project")
+@router.post(
+    "/api/projects/{project_id}/resume", response_model=answers.ChangedOut, summary="Lift the hold of a project"
+)
 def resume(project_id: ProjectId, state: State, principal: Operator) -> dict[str, Any]:
     """The project goes on where it stood. Safe to repeat."""
     done = resume_project(state.registry, project_id, clock=state.clock, ids=state.ids, actor=principal.actor)
@@ -125,9 +128,9 @@ def resume(project_id: ProjectId, state: State, principal: Operator) -> dict[str
     return _changed(done)
 
 
-@router.post("/api/projects/{project_id}/cancel", response_model=api.ChangedOut, summary="End a project")
+@router.post("/api/projects/{project_id}/cancel", response_model=answers.ChangedOut, summary="End a project")
 @router.post(
-    "/api/projects/{project_id}/terminate", response_model=api.ChangedOut, summary="End a project",
+    "/api/projects/{project_id}/terminate", response_model=answers.ChangedOut, summary="End a project",
     operation_id="terminate_project",
 )  # fmt: skip
 def cancel(project_id: ProjectId, state: State, principal: Operator, body: Why = None) -> dict[str, Any]:
@@ -135,7 +138,7 @@ def cancel(project_id: ProjectId, state: State, principal: Operator, body: Why =
     return _cancel(state, project_id, principal, (body.reason if body else None) or "cancelled over HTTP")
 
 
-@router.delete("/api/projects/{project_id}", response_model=api.ChangedOut, summary="End a project")
+@router.delete("/api/projects/{project_id}", response_model=answers.ChangedOut, summary="End a project")
 def delete(project_id: ProjectId, state: State, principal: Operator) -> dict[str, Any]:
     """The same as cancelling: a project is never deleted."""
     return _cancel(state, project_id, principal, "cancelled over HTTP (DELETE)")
@@ -150,7 +153,7 @@ def _cancel(state: AppState, project_id: int, principal: Principal, reason: str)
 
 
 @router.get(
-    "/api/projects/{project_id}/lane-overrides", response_model=list[api.LaneOverrideOut], summary="Corrected lanes"
+    "/api/projects/{project_id}/lane-overrides", response_model=list[answers.LaneOverrideOut], summary="Corrected lanes"
 )
 @of_the_books
 def list_lane_overrides(project_id: ProjectId, state: State, _principal: Viewer) -> list[dict[str, Any]]:
@@ -165,10 +168,12 @@ def list_lane_overrides(project_id: ProjectId, state: State, _principal: Viewer)
 
 
 @router.post(
-    "/api/projects/{project_id}/lane-overrides", response_model=api.LaneOverridden, status_code=201,
+    "/api/projects/{project_id}/lane-overrides", response_model=answers.LaneOverridden, status_code=201,
     summary="Correct the lane of a task",
 )  # fmt: skip
-def correct_lane(project_id: ProjectId, body: api.LaneOverrideIn, state: State, principal: Approver) -> dict[str, Any]:
+def correct_lane(
+    project_id: ProjectId, body: forms.LaneOverrideIn, state: State, principal: Approver
+) -> dict[str, Any]:
     """Move a planned task to another lane; the nightly classifier learns from it.
 
     404 for a lane or task that does not exist; 409 `same_lane` when the task is there already.

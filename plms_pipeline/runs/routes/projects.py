@@ -10,7 +10,8 @@ from plms_pipeline.access.principals import Principal
 from plms_pipeline.access.routes import MAX_ID, ProjectId, State, of_the_books, requires
 from plms_pipeline.errors import Conflict
 from plms_pipeline.registry.tables.vocabulary import PROJECT_STATES
-from plms_pipeline.runs import project_api as api
+from plms_pipeline.runs import project_answers as answers
+from plms_pipeline.runs import project_forms as forms
 from plms_pipeline.runs.actions.decide_project import submit_project
 from plms_pipeline.runs.actions.project_estimates import estimate_project
 from plms_pipeline.runs.actions.projects import MAX_LISTED, create_project, project, projects
@@ -22,13 +23,13 @@ from plms_pipeline.runs.store.projects import SOURCE
 router = APIRouter(tags=["projects"])
 Viewer = Annotated[Principal, requires("projects.view")]
 Operator = Annotated[Principal, requires("projects.start")]
-Why = Annotated[api.WhyIn | None, Body(examples=[{"reason": "ready for approval"}])]
+Why = Annotated[forms.WhyIn | None, Body(examples=[{"reason": "ready for approval"}])]
 
 
 @router.post(
-    "/api/projects/create", response_model=api.Created, status_code=201, summary="Create a project with its tasks"
+    "/api/projects/create", response_model=answers.Created, status_code=201, summary="Create a project with its tasks"
 )
-def create(body: api.CreateIn, state: State, principal: Operator) -> dict[str, Any]:
+def create(body: forms.CreateIn, state: State, principal: Operator) -> dict[str, Any]:
     """Store a project in state `planning`.
 
     A task without a lane gets the one that its words suggest. Refused with 409 `bad_project_file`, naming every problem: an
@@ -48,7 +49,7 @@ def create(body: api.CreateIn, state: State, principal: Operator) -> dict[str, A
     return {"project_id": view.id, "status": view.status, "task_tree": [task_json(task) for task in view.tasks]}
 
 
-@router.get("/api/projects", response_model=api.ProjectList, summary="List projects")
+@router.get("/api/projects", response_model=answers.ProjectList, summary="List projects")
 @of_the_books
 def list_projects(
     state: State,
@@ -79,14 +80,14 @@ def list_projects(
     }
 
 
-@router.get("/api/projects/{project_id}", response_model=api.ProjectOut, summary="Show a project")
+@router.get("/api/projects/{project_id}", response_model=answers.ProjectOut, summary="Show a project")
 @of_the_books
 def get(project_id: ProjectId, state: State, _principal: Viewer) -> dict[str, Any]:
     """One project with its tasks, their lanes and what they are estimated to take."""
     return project_json(project(state.registry, project_id))
 
 
-@router.post("/api/projects/{project_id}/estimate", response_model=api.Estimated, summary="Estimate a project")
+@router.post("/api/projects/{project_id}/estimate", response_model=answers.Estimated, summary="Estimate a project")
 def estimate(project_id: ProjectId, state: State, principal: Operator) -> dict[str, Any]:
     """Price every task and the whole from what is believed now, with 90 % intervals, and keep it.
 
@@ -104,7 +105,7 @@ def estimate(project_id: ProjectId, state: State, principal: Operator) -> dict[s
 
 
 @router.post(
-    "/api/projects/{project_id}/submit", response_model=api.DecidedOut, summary="Submit a project for approval"
+    "/api/projects/{project_id}/submit", response_model=answers.DecidedOut, summary="Submit a project for approval"
 )
 def submit(project_id: ProjectId, state: State, principal: Operator, body: Why = None) -> dict[str, Any]:
     """Ask for the approval of an estimated project. Refused with 409: `not_in_planning`, `not_estimated`."""
