@@ -1,0 +1,1 @@
+"""The guides' own examples as scripts: ten test vectors and three demos, against a live server."""
