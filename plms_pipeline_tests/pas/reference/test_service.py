@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
+from uuid import uuid4
 
 import httpx
 import pytest
@@ -268,7 +269,7 @@ def test_ambiguous_and_slow_submissions_have_their_effect(tmp_path: Path) -> Non
 
 def test_strangers_without_the_token_get_nothing(tmp_path: Path) -> None:
     """Whoever reaches the executor may run commands on its machine."""
-    with reference_pas(tmp_path / "data", environment={"PLMS_PAS_TOKEN": "let-me-in"}) as pas:
+    with reference_pas(tmp_path / "data", environment={"PLMS_PAS_TOKEN": uuid4().hex}) as pas:
         with pas.client() as known:
             assert known.provider_state().providers["openai/gpt-4"] == "gpt-4-0613"
         assert httpx.get(f"{pas.url}/pas/v1/providers", trust_env=False).status_code == 401
