@@ -61,7 +61,7 @@ class AppState:
         door: turns a request's header into a principal.
         pas: gives the client of PAS (`plms_pipeline.pas.client.PasClient`), one per process.
         cache: finished idempotent answers.
-        nudge: asks the background loop to settle and dispatch now; returns at once.
+        nudge: asks for the named kinds of background work now (`settle`, `dispatch`), or for all; returns at once.
         stopwatch: seconds on a clock that never jumps.
         extras: what one domain's routes share among themselves, by a name of theirs.
     """
@@ -73,7 +73,7 @@ class AppState:
     door: Doorkeeper
     pas: Callable[[], Any]
     cache: AnswerCache = field(default_factory=NoCache)
-    nudge: Callable[[], None] = lambda: None
+    nudge: Callable[..., None] = lambda *_names: None
     stopwatch: Callable[[], float] = lambda: 0.0
     extras: dict[str, Any] = field(default_factory=dict)
 

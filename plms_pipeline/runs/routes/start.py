@@ -136,6 +136,6 @@ def start(
         cache=state.cache,
     )
     if not answer.replayed:
-        state.nudge()
+        state.nudge("dispatch")
     headers = {REPLAY_HEADER: "true" if answer.replayed else "false"}
     return JSONResponse(answer.body, status_code=answer.status_code, headers=headers)

@@ -28,12 +28,14 @@ class Work:
         step: does what is due, a bounded amount; True when there may be more.
         wakes: the kinds of work that have something to do once this has done something.
         idle_s: seconds after which it looks without being asked.
+        gather_s: seconds by which it lets several askings become one look.
     """
 
     name: str
     step: Callable[[], bool]
     wakes: tuple[str, ...] = ()
     idle_s: float = IDLE_S
+    gather_s: float = 0.0
 
 
 class Background:
@@ -69,7 +71,8 @@ class Background:
     def _keep(self, work: Work) -> None:
         alarm, pause_s = self._alarms[work.name], work.idle_s
         while not self._stopping.is_set():
-            alarm.wait(pause_s)
+            if alarm.wait(pause_s) and work.gather_s:
+                self._stopping.wait(work.gather_s)
             alarm.clear()
             pause_s = work.idle_s if self._drain(work) else min(2 * pause_s, LONGEST_PAUSE_S)
 

@@ -37,6 +37,8 @@ from plms_pipeline.web.api.routes.ops import EXECUTOR_SEEN
 from plms_pipeline.web.api.service.background import Background, Work
 
 STOP_S = 10.0
+# A burst of starts is one look at what is due, not one for each; nobody waits for these milliseconds.
+GATHER_S = 0.02
 EXECUTOR_EVERY_S = 15.0
 CLOSE_EVERY_S = 15.0
 RECONCILE_EVERY_S = 15.0
@@ -80,7 +82,7 @@ def running(settings: Settings) -> Iterator[Any]:
             stopwatch=time.perf_counter,
         )
         background = Background(works(state, episodes))
-        state.nudge = lambda: background.nudge("settle", "dispatch")
+        state.nudge = lambda *names: background.nudge(*(names or ("settle", "dispatch")))
         app = create_app(state)
         background.start()
         # What exists by now stays: without this every full collection walks it again, and some request waits 50 ms for that.
@@ -114,7 +116,7 @@ def works(state: AppState, episodes: deque[tuple[bool, str]]) -> tuple[Work, ...
     settler = Settler(state.settings, state.registry, state.clock, state.pas)
     return (
         Work("settle", lambda: settler.tick().did_something, wakes=("dispatch",)),
-        Work("dispatch", lambda: dispatcher.tick().did_something),
+        Work("dispatch", lambda: dispatcher.tick().did_something, gather_s=GATHER_S),
         Work(
             "reconcile",
             lambda: settler.reconcile().did_something,
