@@ -17,7 +17,7 @@ import numpy as np
 from plms_pipeline.estimates.beliefs import BasisBeliefs, Beliefs, Tally
 from plms_pipeline.estimates.method import FACTORY
 from plms_pipeline.estimates.predictive import Predictive, predict, predict_over_lanes
-from plms_pipeline.estimates.sketch import GRIDS, representative, sketch_quantile
+from plms_pipeline.estimates.sketch import GRIDS, representatives, sketch_quantile
 from plms_pipeline.estimates.state import Cell, State
 from plms_pipeline.estimates.summary import Summary
 from plms_pipeline.measures import Basis, Measure
@@ -116,7 +116,7 @@ def moments(state: State, cells: list[Cell]) -> tuple[float, float]:
     if not sketch.any():
         return float(np.average(means, weights=weights)), 0.0
     low, high = (sketch_quantile(sketch, q, grid) for q in CLIPPED)
-    values = np.clip([representative(place, grid) for place in range(grid.size)], low, high)
+    values = np.clip(representatives(grid), low, high)
     middle = float(np.average(values, weights=sketch))
     deviation = float(np.sqrt(np.average((values - middle) ** 2, weights=sketch)))
     return float(np.average(means, weights=weights)), deviation

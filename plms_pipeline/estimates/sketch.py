@@ -8,6 +8,7 @@ real numbers, because old receipts fade. The obvious alternative, a sample, cann
 from __future__ import annotations
 
 import math
+from functools import cache
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -47,6 +48,14 @@ GRIDS: Final[dict[Measure, Grid]] = {
 def representative(position: int, grid: Grid) -> float:
     """The value a bucket stands for: off by at most `RELATIVE_ERROR` from anything inside it."""
     return float(2.0 * math.exp((grid.first + position + 1) * WIDTH) / (GAMMA + 1.0))
+
+
+@cache
+def representatives(grid: Grid) -> Floats:
+    """`representative` of every bucket, (grid.size,); not to be written to."""
+    found = np.asarray([representative(place, grid) for place in range(grid.size)])
+    found.flags.writeable = False
+    return found
 
 
 def sketch_quantile(weights: Floats, q: float, grid: Grid) -> float:

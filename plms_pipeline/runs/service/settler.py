@@ -27,6 +27,7 @@ from plms_pipeline.runs.process import lease_holder
 from plms_pipeline.settings import Settings
 
 LOOK_EVERY_S = 2.0
+LONGEST_PAUSE_S = 0.3
 
 
 def is_dead(holder: str) -> bool:
@@ -58,9 +59,18 @@ class Settler:
         registry: open, at head.
         clock: what time it is.
         pas: gives the client of the executor.
+        sleep: waits so many seconds.
     """
 
-    def __init__(self, settings: Settings, registry: Registry, clock: Clock, pas: Callable[[], PasClient]) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        registry: Registry,
+        clock: Clock,
+        pas: Callable[[], PasClient],
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._sleep = sleep
         self._settings, self._registry, self._clock, self._pas = settings, registry, clock, pas
         self._holder = f"{lease_holder()}:settle:{uuid4().hex[:6]}"
         self._is_warm = False
@@ -96,11 +106,15 @@ class Settler:
         if not self._is_warm:
             warm_up(self._registry, now=self._clock.now(), alpha=self._settings.alpha)
             self._is_warm = True
+        began = time.monotonic()
         settled = settle_due(self.world, holder=self._holder, limit=limit, may_measure=may_measure, is_dead=is_dead)
         reconciled = ReconcileResult()
         if settled.hinted:
             reconciled = self.reconcile(only=settled.hinted)
         closed = self.close(settled.ended_runs)
+        if settled.claimed:
+            # Whoever else writes has waited meanwhile, and what comes in during the pause is settled together.
+            self._sleep(min(time.monotonic() - began, LONGEST_PAUSE_S))
         return Tick(settled, reconciled, closed)
 
     def look(self) -> bool:
