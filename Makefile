@@ -26,6 +26,7 @@ setup: $(STAMP) ## make .venv with the locked packages
 
 run: setup ## from an empty checkout to calibrated estimates, KPI results, proven invariants and a report
 	$(BIN)/plms db upgrade
+	$(BIN)/plms project samples --any-id
 	$(BIN)/plms import swebench data/samples/swebench_agent_runs.csv.gz
 	$(BIN)/plms import metr data/samples/metr_agent_runs.csv.gz
 	$(BIN)/plms kpi warehouse load data/samples/artifacts/warehouse.sql
