@@ -189,12 +189,14 @@ def append_versions(
     as_of: datetime,
     now: datetime,
     errors: Mapping[str, Any] | None = None,
+    latest: Mapping[tuple[int | None, str, str], kept.Latest] | None = None,
 ) -> int:
     """Append a version for every prior whose numbers differ from its newest one; the caller holds the lock of estimates.
 
     Returns how many were written. A prior whose newest version speaks of a later instant stays as it is.
     """
-    latest = kept.latest_versions(session)
+    if latest is None:
+        latest = kept.latest_versions(session)
     rows = []
     for prior in priors:
         body = canonical_json(prior.body)

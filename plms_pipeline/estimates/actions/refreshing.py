@@ -36,10 +36,10 @@ def refresh_priors(session: Session, *, at_least: datetime, now: datetime, alpha
     Returns:
         How many versions were written.
     """
-    known = kept.newest_instant(session)
-    as_of = max(now, at_least, known) if known is not None else max(now, at_least)
+    latest = kept.latest_versions(session)
+    as_of = max([now, at_least, *(known.as_of for known in latest.values())])
     beliefs = beliefs_at(session, as_of, alpha=alpha)
-    return append_versions(session, priors_of(beliefs), beliefs, as_of=as_of, now=now)
+    return append_versions(session, priors_of(beliefs), beliefs, as_of=as_of, now=now, latest=latest)
 
 
 def warm_up(registry: Registry, *, now: datetime, alpha: float) -> None:

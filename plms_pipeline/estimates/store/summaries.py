@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import date, datetime
+from datetime import date
 from typing import Any, Final, NamedTuple, cast
 
 from sqlalchemy import CursorResult, delete, func, insert, select, text, update
@@ -72,11 +72,6 @@ def latest_versions(session: Session) -> dict[tuple[int | None, str, str], Lates
         (row[0], row[1], row[2]): Latest(row[3], row[4], row[5], dict(zip(_ERRORS, row[6:], strict=True)))
         for row in rows
     }
-
-
-def newest_instant(session: Session) -> datetime | None:
-    """The latest instant that any version of a prior speaks of."""
-    return session.scalar(select(func.max(EstimateVersion.as_of)).where(EstimateVersion.project_id.is_(None)))
 
 
 def add_versions(session: Session, rows: Sequence[Mapping[str, Any]]) -> None:
