@@ -9,7 +9,7 @@ PEERS := .bench-peers
 N ?=
 SEED ?=
 
-.PHONY: help setup run test test-ui ui lint format bench bench-peers prove-api prove-kill prove-small prove-start lock clean
+.PHONY: help setup run test test-ui ui lint format bench bench-peers demo-guides demo-run prove-api prove-kill prove-small prove-start lock clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -32,6 +32,12 @@ run: setup ## from an empty checkout to calibrated estimates, KPI results, prove
 	$(BIN)/plms kpi warehouse load data/samples/artifacts/warehouse.sql
 	$(BIN)/plms kpi inbox add data/samples/artifacts/*/
 	$(BIN)/plms nightly
+
+demo-run: setup ## one project from its file to its report: approved, worked at 1000x, gated, learnt from; below a minute
+	$(BIN)/python -m plms_pipeline_tests.vectors.demo_run
+
+demo-guides: setup ## the guides' three demos: idempotent start, representative canary, KPI-gated completion
+	$(BIN)/python -m plms_pipeline_tests.vectors.demos
 
 test: setup ## the fast tests, on SQLite and PostgreSQL
 	$(BIN)/pytest -n 2 --dist loadgroup
@@ -64,6 +70,7 @@ prove-start: setup ## 100 clients send the same start at once, N rounds, four wo
 prove-small: ## every proof with a small count, as CI runs them
 	$(MAKE) prove-kill N=6
 	$(MAKE) prove-start N=2
+	$(MAKE) prove-api N=4
 
 bench: setup ## compare with peers and with the limit of this machine
 	$(BIN)/python -m bench

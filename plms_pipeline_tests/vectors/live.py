@@ -14,12 +14,17 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import httpx
 
+from plms_pipeline.access.files import signing_keys
+from plms_pipeline.access.tokens import issue
+from plms_pipeline.clock import SystemClock
+from plms_pipeline.settings import load_settings
 from plms_pipeline_tests.proofs.api import environment, free_port, plms, server
 
 ROOT = Path(__file__).parents[2]
@@ -116,7 +121,7 @@ def fresh(*, speed: float = 1000.0, receipts: bool = False) -> Iterator[Live]:
         plms(environ, "kpi", "warehouse", "load", str(ROOT / "data/samples/artifacts/warehouse.sql"))
         if receipts:
             plms(environ, "import", "swebench", str(ROOT / "data/samples/swebench_agent_runs.csv.gz"))
-        tokens = {role: plms(environ, "token", "issue", "--role", role, "--subject", f"the-{role}") for role in ROLES}
+        tokens = issued(environ)
         with server(environ, folder / "pas.log", "pas", "serve", "--port", "0", "--speed", str(speed)) as pas:
             environ["PLMS_PAS_URL"] = pas
             with (
@@ -124,6 +129,19 @@ def fresh(*, speed: float = 1000.0, receipts: bool = False) -> Iterator[Live]:
                 httpx.Client(timeout=60, trust_env=False) as client,
             ):
                 yield Live(url, tokens, environ, client)
+
+
+def issued(environ: dict[str, str]) -> dict[str, str]:
+    """A token for each role, as `plms token issue` makes it, without a process for each."""
+    settings, now = load_settings(environ), SystemClock().now()
+    key = signing_keys(settings.data_dir).current
+    return {
+        role: issue(
+            key, subject=f"the-{role}", role=role, issuer=settings.jwt_issuer, audience=settings.jwt_audience, now=now,
+            ttl=timedelta(hours=1), token_id=str(uuid4()),
+        )
+        for role in ROLES
+    }  # fmt: skip
 
 
 @contextmanager
