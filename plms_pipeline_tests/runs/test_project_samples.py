@@ -11,11 +11,13 @@ import pytest
 from plms_pipeline.clock import FrozenClock
 from plms_pipeline.errors import BadInput, Conflict
 from plms_pipeline.kpis.actions.evaluate import evaluate_artifact
+from plms_pipeline.kpis.actions.warehouse import load_warehouse
+from plms_pipeline.kpis.files.warehouse import shipped_script
 from plms_pipeline.registry.engine import Registry
 from plms_pipeline.runs.actions.project_samples import make_samples
 from plms_pipeline.runs.actions.projects import project
 from plms_pipeline.runs.files.task_files import read_task_file, sample_files
-from plms_pipeline.settings import Settings
+from plms_pipeline.settings import Settings, load_settings
 from plms_pipeline_tests.kpis.conftest import make_world
 from plms_pipeline_tests.runs.desk import ANN, NOON, Desk
 
@@ -69,6 +71,22 @@ def test_what_the_commands_of_project_1_make_passes_its_gates(
         subprocess.run([sys.executable, *task.command[1:]], cwd=folder, check=True, timeout=60)
         found = evaluate_artifact(folder, world=world, lane=task.lane_id, task_id=str(task.id))
         assert found.verdict == "passed", [result.as_json() for result in found.kpis]
+
+
+def test_project_2_fails_for_a_reason_that_is_really_there(
+    sqlite_registry: Registry, settings: Settings, tmp_path: Path
+) -> None:
+    """It is what a review and an override are shown on."""
+    load_warehouse(shipped_script(), settings.data_dir / "kpi_warehouse.db")
+    given = {"PLMS_DATA_DIR": str(settings.data_dir), "PLMS_REPORTS_DIR": str(settings.reports_dir)}
+    made(sqlite_registry)
+    world = make_world(sqlite_registry, load_settings(given), FrozenClock(NOON))
+    [task] = [task for task in project(sqlite_registry, 2).tasks if task.command is not None]
+    subprocess.run([sys.executable, *(task.command or ())[1:]], cwd=tmp_path, check=True, timeout=60)
+    found = evaluate_artifact(tmp_path, world=world, lane=task.lane_id, task_id=str(task.id))
+    assert found.verdict == "failed"
+    [kpi] = found.kpis
+    assert kpi.value == pytest.approx(6 / 36)
 
 
 def test_the_canary_of_project_42_can_be_representative(sqlite_registry: Registry) -> None:
