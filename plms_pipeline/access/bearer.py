@@ -48,6 +48,11 @@ class Doorkeeper:
         self._known_with: Mapping[str, Key] | None = None
         self._known: dict[bytes, Verified] = {}
 
+    @property
+    def is_open(self) -> bool:
+        """Whether everybody comes in without a token."""
+        return self._everybody is not None
+
     def principal(self, authorization: str | None) -> Principal:
         """The principal of a request.
 

@@ -57,7 +57,8 @@ class Envelope:
         max_body_bytes: longer bodies are refused with 413.
         observe: told about every answered request.
         methods: which methods a path has.
-        refused: awaited for every refused path, for the audit log.
+        judge: why a request is refused whatever it asks for, or None.
+        refused: awaited for every refused path or request, for the audit log.
     """
 
     def __init__(
@@ -69,6 +70,7 @@ class Envelope:
         max_body_bytes: int,
         observe: Observe,
         methods: MethodTable,
+        judge: Callable[[Scope], Refusal | None],
         refused: Callable[[Scope, Refusal], Awaitable[None]],
     ) -> None:
         self._app = app
@@ -77,6 +79,7 @@ class Envelope:
         self._max_body_bytes = max_body_bytes
         self._observe = observe
         self._methods = methods
+        self._judge = judge
         self._refused = refused
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -105,7 +108,7 @@ class Envelope:
             )
 
     async def _serve(self, scope: Scope, receive: Receive, answer: _Answer) -> None:
-        refusal = path_refusal(scope)
+        refusal = path_refusal(scope) or self._judge(scope)
         if refusal is not None:
             await self._refused(scope, refusal)
         elif allowed := self._methods.refused(scope["path"], scope["method"]):

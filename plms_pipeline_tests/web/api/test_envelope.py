@@ -13,7 +13,8 @@ from fastapi import APIRouter, Body
 from hypothesis import given
 from hypothesis import strategies as st
 
-from plms_pipeline.access.principals import Principal
+from plms_pipeline.access.actors import Actor
+from plms_pipeline.access.principals import Principal, unchecked
 from plms_pipeline.access.routes import ProjectId, RunId, requires
 from plms_pipeline.clock import FrozenClock
 from plms_pipeline.registry.engine import Registry
@@ -214,3 +215,42 @@ def test_any_path_is_judged_without_an_error(raw: bytes) -> None:
     path_refusal({"path": path, "raw_path": raw, "query_string": b""})
     path_refusal({"path": path})
     unstorable(raw)
+
+
+@pytest.fixture
+def open_client(settings: Settings, sqlite_registry: Registry, clock: FrozenClock) -> Iterator[httpx.Client]:
+    """An application that asks for no token."""
+    with live(
+        world(settings, sqlite_registry, clock, routers=(router,), everybody=unchecked(Actor("local:me"))).app
+    ) as found:
+        yield found
+
+
+@pytest.mark.parametrize(
+    ("headers", "code"),
+    [({"Origin": "https://evil.example"}, "cross_origin"), ({"Origin": "null"}, "cross_origin"),
+     ({"Sec-Fetch-Site": "cross-site"}, "cross_origin"), ({"Sec-Fetch-Site": "same-site"}, "cross_origin"),
+     ({"Host": "evil.example"}, "host_not_allowed"), ({"Host": "127.0.0.1.evil.example"}, "host_not_allowed"),
+     ({"Origin": "http://localhost:9999"}, "cross_origin")],
+)  # fmt: skip
+def test_without_tokens_no_other_sites_page_changes_anything(
+    open_client: httpx.Client, headers: dict[str, str], code: str
+) -> None:
+    """A page that the user visits can post to loopback, and the API would believe that it is the user."""
+    answer = open_client.post(URL, json={}, headers=headers)
+    assert (answer.status_code, answer.json()["code"]) == (403, code)
+
+
+def test_without_tokens_programs_and_our_own_pages_notice_nothing(open_client: httpx.Client) -> None:
+    """curl, the command line, and a page of this very server."""
+    port = open_client.base_url.port
+    assert open_client.post(URL, json={}).status_code == 200
+    assert open_client.get("/secret").json() == SECRET
+    own = {"Origin": f"http://localhost:{port}", "Host": f"localhost:{port}", "Sec-Fetch-Site": "same-origin"}
+    assert open_client.post(URL, json={}, headers=own).status_code == 200
+
+
+def test_with_tokens_any_name_may_be_used(client: httpx.Client) -> None:
+    """A browser carries no token by itself; a proxy may pass on whatever name it has."""
+    headers = {"Host": "plms.example.org", "Origin": "https://elsewhere.example"}
+    assert client.post(URL, json={}, headers=headers).status_code == 200

@@ -24,6 +24,7 @@ from plms_pipeline.web.api import store
 from plms_pipeline.web.api.envelope import Envelope, Refusal, Scope
 from plms_pipeline.web.api.methods import MethodTable
 from plms_pipeline.web.api.metrics import ApiMetrics
+from plms_pipeline.web.api.neighbours import browser_refusal
 from plms_pipeline.web.api.remembered import Remembered, Version
 from plms_pipeline.web.api.routes import errors, openapi, ops
 
@@ -82,6 +83,7 @@ def create_app(state: AppState, extra_routers: tuple[APIRouter, ...] = ()) -> Fa
         max_body_bytes=state.settings.api_max_body_bytes,
         observe=metrics.observe,
         methods=methods,
+        judge=browser_refusal if state.door.is_open else lambda _scope: None,
         refused=refused,
     )
     return app
