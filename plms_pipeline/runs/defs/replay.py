@@ -39,8 +39,7 @@ def repeat_run(context: dg.OpExecutionContext, config: ReplayConfig, plms: Plms)
     from plms_pipeline.runs.service.waiting import wait_for_run
 
     settings = plms.settings()
-    with no_retry_for_permanent_errors():
-        world = Opened(settings, plms.registry(), plms.clock())
+    with no_retry_for_permanent_errors(), Opened(settings, plms.registry(), plms.clock()) as world:
         answer, checked = replay_run(
             world.registry,
             config.run_id,
@@ -61,7 +60,6 @@ def repeat_run(context: dg.OpExecutionContext, config: ReplayConfig, plms: Plms)
             if ended.has_ended:
                 world.settler.close_due()
                 told["comparison"] = comparison_of(world.registry, answer.run_id).as_json()
-        world.close()
     context.add_output_metadata(
         {
             name: dg.MetadataValue.json(value) if isinstance(value, dict | list) else value

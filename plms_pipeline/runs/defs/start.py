@@ -46,8 +46,7 @@ def start_run_of_project(context: dg.OpExecutionContext, config: StartConfig, pl
 
     settings = plms.settings()
     body: dict[str, Any] = {"run_kind": config.run_kind, "write_sandbox": config.write_sandbox}
-    with no_retry_for_permanent_errors():
-        world = Opened(settings, plms.registry(), plms.clock())
+    with no_retry_for_permanent_errors(), Opened(settings, plms.registry(), plms.clock()) as world:
         answer = start_run(
             world.registry,
             clock=world.clock,
@@ -70,7 +69,6 @@ def start_run_of_project(context: dg.OpExecutionContext, config: StartConfig, pl
             ended = wait_for_run(world.registry, answer.run_id, wait_s=config.wait_s, steps=world.steps())
             told |= {"status": ended.status, "validation": ended.validation}
         forecast = project_forecast(world.registry, config.project_id)
-        world.close()
     context.log.info(f"run_started run_id={answer.run_id} replayed={answer.replayed}")
     context.add_output_metadata(
         {
@@ -107,15 +105,13 @@ def hand_over(context: dg.OpExecutionContext, plms: Plms) -> None:
     """Tick until nothing moves."""
     from plms_pipeline.runs.service.opening import Opened
 
-    with no_retry_for_permanent_errors():
-        world = Opened(plms.settings(), plms.registry(), plms.clock())
+    with no_retry_for_permanent_errors(), Opened(plms.settings(), plms.registry(), plms.clock()) as world:
         announced = submitted = 0
         result = world.dispatcher.tick()
         while result.did_something:
             announced, submitted = announced + result.announced, submitted + result.submitted
             result = world.dispatcher.tick()
         restored = world.dispatcher.restore_copies()
-        world.close()
     context.add_output_metadata(
         {
             "announced": announced,
@@ -150,13 +146,10 @@ def dispatch_due_cards(context: dg.SensorEvaluationContext, plms: Plms) -> dg.Sk
     from plms_pipeline.runs.service.opening import Opened
 
     try:
-        world = Opened(plms.settings(), plms.registry(), plms.clock())
-        try:
+        with Opened(plms.settings(), plms.registry(), plms.clock()) as world:
             if not world.dispatcher.has_work():
                 return dg.SkipReason("Nothing is due.")
             result = world.dispatcher.tick()
-        finally:
-            world.close()
     except Unavailable as error:
         return dg.SkipReason(f"{error.code}: {error.message}")
     context.update_cursor(world.clock.now().isoformat())

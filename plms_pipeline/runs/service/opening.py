@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Self
 
 from plms_pipeline.clock import Clock, SystemClock
 from plms_pipeline.pas.client import PasClient
@@ -53,6 +54,12 @@ class Opened:
     @property
     def _client(self) -> Callable[[], PasClient]:
         return lambda: self.client
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def close(self) -> None:
         """Let go of the executor's connections."""

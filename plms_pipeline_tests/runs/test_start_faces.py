@@ -1,0 +1,300 @@
+"""Is a start the same start over HTTP, from a terminal and from the Dagster UI?"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import dagster as dg
+import pytest
+from sqlalchemy import func, select
+
+from plms_pipeline.cli import main
+from plms_pipeline.clock import SystemClock
+from plms_pipeline.registry.engine import Registry
+from plms_pipeline.registry.tables import AuditEntry, JobCard, ProjectRun, RunPassport
+from plms_pipeline.resources import Plms
+from plms_pipeline.runs.defs.replay import replay_job
+from plms_pipeline.runs.defs.start import derived_key, dispatch_cards, dispatch_due_cards, start_project_run
+from plms_pipeline.settings import Settings
+from plms_pipeline_tests.api_world import World, live, world
+from plms_pipeline_tests.pas.server import ReferencePas, reference_pas
+from plms_pipeline_tests.runs.worlds import PROVIDERS, planned_project
+
+START = "/api/projects/42/start"
+KEY = "7d9f3f0e-1111-4222-8333-444455556666"
+
+
+@pytest.fixture(scope="module")
+def executor(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ReferencePas]:
+    """One real executor for the module; it may write below every test's folder."""
+    root = ("--artifacts-root", str(tmp_path_factory.getbasetemp()))
+    with reference_pas(tmp_path_factory.mktemp("pas"), speed=1e6, arguments=root) as pas:
+        yield pas
+
+
+@pytest.fixture(autouse=True)
+def environment(monkeypatch: pytest.MonkeyPatch, settings: Settings, executor: ReferencePas) -> None:
+    monkeypatch.setenv("PLMS_DATA_DIR", str(settings.data_dir))
+    monkeypatch.setenv("PLMS_REPORTS_DIR", str(settings.reports_dir))
+    monkeypatch.setenv("PLMS_PAS_URL", executor.url)
+    monkeypatch.setenv("COLUMNS", "200")
+
+
+def plms(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str, str]:
+    code = main([*map(str, arguments)])
+    out, err = capsys.readouterr()
+    return code, out, err
+
+
+# --- HTTP
+
+
+@pytest.fixture
+def api(settings: Settings, registry: Registry, executor: ReferencePas) -> Iterator[World]:
+    planned_project(registry)
+    with executor.client() as pas:
+        yield world(settings, registry, SystemClock(), pas=lambda: pas)
+
+
+def test_the_endpoint_answers_in_the_sources_words(api: World) -> None:
+    """Scripts of the guides read these fields and this header."""
+    with live(api.app) as client:
+        headers = api.headers("operator") | {"Idempotency-Key": KEY}
+        first = client.post(START, json={"run_kind": "baseline"}, headers=headers)
+        again = client.post(START, json={"run_kind": "baseline"}, headers=headers)
+    assert (first.status_code, again.status_code) == (200, 200)
+    assert (first.headers["Idempotent-Replay"], again.headers["Idempotent-Replay"]) == ("false", "true")
+    assert first.content == again.content
+    answer = first.json()
+    assert (answer["status"], answer["provider_matrix"]) == ("executing", PROVIDERS)
+    assert answer["replay_passport_path"] == f"artifacts/{answer['run_id']}/passport.json"
+    assert len(answer["pas_job_cards"]) == 4
+
+
+@pytest.mark.parametrize(
+    ("body", "key", "status", "code"),
+    [
+        ({}, None, 400, "invalid_idempotency_key"),
+        ({}, "short", 400, "invalid_idempotency_key"),
+        ({"run_kind": "INVALID_KIND"}, KEY, 400, "invalid_run_kind"),
+        ({"run_kind": "baseline", "write_sandbox": True}, KEY, 422, "baseline_in_sandbox"),
+        ({"run_kind": 5}, KEY, 422, "validation_failed"),
+        ([], KEY, 422, "validation_failed"),
+    ],
+)
+def test_each_bad_request_has_its_status_and_code(
+    api: World, body: Any, key: str | None, status: int, code: str
+) -> None:
+    """A client decides by code whether to repeat, to repair or to give up; 500 is none of them."""
+    headers = api.headers("operator") | ({} if key is None else {"Idempotency-Key": key})
+    with live(api.app) as client:
+        answer = client.post(START, json=body, headers=headers)
+    assert (answer.status_code, answer.json()["code"]) == (status, code)
+    assert answer.headers["content-type"] == "application/problem+json"
+
+
+def test_the_same_key_with_another_body_is_refused_over_http(api: World) -> None:
+    """422, and the first run stands alone."""
+    headers = api.headers("operator") | {"Idempotency-Key": KEY}
+    with live(api.app) as client:
+        assert client.post(START, json={"run_kind": "hotfix"}, headers=headers).status_code == 200
+        other = client.post(START, json={"run_kind": "hotfix", "budget_tokens": 5}, headers=headers)
+        assert (other.status_code, other.json()["code"]) == (422, "idempotency_key_reused")
+        unknown = client.post("/api/projects/4711/start", json={}, headers=headers)
+        assert (unknown.status_code, unknown.json()["code"]) == (404, "project_not_found")
+        no_number = client.post(START, content=b'{"a": NaN}', headers=headers | {"Content-Type": "application/json"})
+        assert (no_number.status_code, no_number.json()["code"]) == (422, "not_json")
+
+
+def test_who_may_only_look_starts_nothing(api: World) -> None:
+    """The prototype had one user with all scopes."""
+    with live(api.app) as client:
+        answer = client.post(START, json={}, headers=api.headers("viewer") | {"Idempotency-Key": KEY})
+        assert answer.status_code == 403
+        assert answer.json()["detail"] == "Missing scope: projects.start"
+        assert client.post(START, json={}, headers={"Idempotency-Key": KEY}).status_code == 401
+
+
+def test_the_flag_file_stops_starts_over_http(api: World, settings: Settings) -> None:
+    """Whoever can reach the disk can stop everything, also when the registry is away."""
+    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    (settings.data_dir / "KILLSWITCH").write_text("runaway spend\n")
+    with live(api.app) as client:
+        answer = client.post(START, json={}, headers=api.headers("operator") | {"Idempotency-Key": KEY})
+    assert (answer.status_code, answer.json()["code"]) == (409, "killswitch_on")
+    assert "runaway spend" in answer.json()["detail"]
+
+
+def test_an_executor_that_never_answered_makes_the_passport_incomplete(settings: Settings, registry: Registry) -> None:
+    """Nobody stated which providers serve: a run whose providers nobody knows cannot be repeated."""
+    from plms_pipeline.pas.client import PasClient
+
+    planned_project(registry)
+    with PasClient("http://127.0.0.1:9", sleep=lambda _: None, chance=lambda: 0.0, monotonic_s=lambda: 0.0) as nobody:
+        api = world(settings, registry, SystemClock(), pas=lambda: nobody)
+        with live(api.app) as client:
+            answer = client.post(START, json={}, headers=api.headers("operator") | {"Idempotency-Key": KEY})
+    assert (answer.status_code, answer.json()["code"]) == (409, "passport_incomplete")
+    with registry.reading() as session:
+        assert session.scalars(select(AuditEntry.outcome)).all() == ["passport_incomplete"]
+
+
+# --- terminal
+
+
+def test_a_start_from_the_terminal_is_worked_repeated_and_replayed(
+    capsys: pytest.CaptureFixture[str], sqlite_registry: Registry, settings: Settings
+) -> None:
+    """The commands of the README on a machine where neither server nor daemon runs."""
+    planned_project(sqlite_registry, tasks={"write": (), "guide": ("write",)})
+    code, out, _ = plms(capsys, "run", "start", 42, "--key", KEY, "--wait", "--wait-s", 90, "--json")
+    answer = json.loads(out)
+    assert (code, answer["ended"]["status"], answer["ended"]["validation"]) == (0, "SUCCESS", "passed")
+    run_id = answer["run_id"]
+    passport = settings.data_dir / answer["replay_passport_path"]
+    assert json.loads(passport.read_text())["run_id"] == run_id
+    code, out, _ = plms(capsys, "run", "start", 42, "--key", KEY, "--json")
+    assert (code, json.loads(out)["run_id"], json.loads(out)["idempotent_replay"]) == (0, run_id, True)
+    passport.unlink()
+    code, out, _ = plms(capsys, "run", "show", run_id)
+    assert code == 0
+    assert "SUCCESS" in out
+    assert passport.is_file()
+    assert plms(capsys, "run", "list", "--project", 42, "--json")[1].count(run_id) == 1
+    assert plms(capsys, "run", "replay", run_id, "--check")[0:2] == (
+        0,
+        "Nothing differs: a replay works on the same inputs.\n",
+    )
+    code, out, _ = plms(capsys, "run", "replay", run_id, "--wait", "--wait-s", 90, "--json")
+    replayed = json.loads(out)
+    assert (code, replayed["comparison"]["is_identical"], replayed["comparison"]["n_same"] > 0) == (0, True, True)
+    assert (settings.data_dir / "artifacts" / replayed["run_id"] / "replay.json").is_file()
+    code, out, _ = plms(capsys, "run", "compare", replayed["run_id"])
+    assert code == 0
+    assert "0 different" in out
+
+
+def test_a_run_is_called_off_from_the_terminal(capsys: pytest.CaptureFixture[str], sqlite_registry: Registry) -> None:
+    """Exit codes tell scripts what happened: 0 done, 1 it has ended, 2 there is no such run."""
+    planned_project(sqlite_registry)
+    run_id = json.loads(plms(capsys, "run", "start", 42, "--json")[1])["run_id"]
+    code, out, _ = plms(capsys, "run", "cancel", run_id, "--reason", "wrong branch")
+    assert (code, out) == (0, f"Run {run_id} is cancelled; nothing of it was handed out.\n")
+    code, _, err = plms(capsys, "run", "cancel", run_id, "--reason", "again")
+    assert (code, "what has ended never changes" in err) == (1, True)
+    assert plms(capsys, "run", "cancel", "nobody", "--reason", "x")[0] == 2
+    assert plms(capsys, "run", "start", 7, "--json")[0] == 2
+    assert plms(capsys, "run", "start", 42, "--kind", "nonsense")[0] == 2
+
+
+def test_dispatch_says_when_the_kill_switch_is_on(
+    capsys: pytest.CaptureFixture[str], sqlite_registry: Registry, settings: Settings
+) -> None:
+    """`nothing was handed over` must not look like `nothing was due`."""
+    planned_project(sqlite_registry)
+    plms(capsys, "run", "start", 42)
+    flag = settings.data_dir / "KILLSWITCH"
+    flag.touch()
+    code, _, err = plms(capsys, "run", "dispatch")
+    assert (code, "no reason was given" in err) == (1, True)
+    flag.unlink()
+    code, out, _ = plms(capsys, "run", "dispatch", "--json")
+    assert (code, json.loads(out)["announced"], json.loads(out)["submitted"]) == (0, 1, 1)
+
+
+# --- Dagster
+
+
+def launched(job: dg.JobDefinition, op: str, config: dict[str, Any], **options: Any) -> dg.ExecuteInProcessResult:
+    return job.execute_in_process(
+        run_config={"ops": {op: {"config": config}}} if config else {}, resources={"plms": Plms()}, **options
+    )
+
+
+def metadata_of(result: dg.ExecuteInProcessResult) -> dict[str, Any]:
+    events = [event for event in result.all_events if event.event_type_value == "STEP_OUTPUT"]
+    return {key: value.value for key, value in events[-1].step_output_data.metadata.items()}
+
+
+def test_the_job_starts_shows_and_repeats_nothing_when_it_is_retried(sqlite_registry: Registry) -> None:
+    """A Dagster retry is a new Dagster run with the same root: it must find the same start."""
+    planned_project(sqlite_registry)
+    first_id = str(uuid4())
+    tags = {"plms/actor": "ana@example.com", "plms/launched_from": "ui"}
+    first = launched(start_project_run, "start_run_of_project", {"project_id": 42}, run_id=first_id, tags=tags)
+    shown = metadata_of(first)
+    assert (shown["forecast_tokens"], shown["forecast_minutes"], shown["job_cards"]) == (19000, 35, 4)
+    assert Path(shown["passport"]).is_file()
+    assert shown["idempotent_replay"] is False
+    retry = launched(
+        start_project_run,
+        "start_run_of_project",
+        {"project_id": 42, "idempotency_key": derived_key(first_id)},
+        tags=tags,
+    )
+    assert metadata_of(retry)["run_id"] == shown["run_id"]
+    with sqlite_registry.reading() as session:
+        assert session.scalar(select(func.count()).select_from(ProjectRun)) == 1
+        assert session.scalars(select(AuditEntry.actor).where(AuditEntry.action == "run.start")).all() == [
+            "ana@example.com"
+        ]
+        assert session.scalars(select(JobCard.state).where(JobCard.task_id == "a")).all() == ["SUBMITTED"]
+
+
+def test_a_refused_start_fails_the_job_at_once_with_the_code(sqlite_registry: Registry) -> None:
+    """Retrying what is refused for good wastes an hour; the person at the Launchpad must read why."""
+    planned_project(sqlite_registry, status="planning")
+    with pytest.raises(dg.Failure) as failed:
+        launched(start_project_run, "start_run_of_project", {"project_id": 42})
+    assert str(failed.value.description).startswith("not_approved: ")
+    assert failed.value.allow_retries is False
+
+
+def test_the_job_waits_for_the_end_if_it_is_asked_to(sqlite_registry: Registry) -> None:
+    """`wait_s` makes the Dagster run show the verdict."""
+    planned_project(sqlite_registry, tasks={"write": ()})
+    shown = metadata_of(launched(start_project_run, "start_run_of_project", {"project_id": 42, "wait_s": 90}))
+    assert (shown["status"], shown["validation"]) == ("SUCCESS", "passed")
+    again = metadata_of(launched(replay_job, "repeat_run", {"run_id": shown["run_id"], "wait_s": 90}))
+    assert again["comparison"]["is_identical"] is True
+
+
+def test_the_sensor_hands_over_what_nobody_did_and_launches_nothing(sqlite_registry: Registry) -> None:
+    """The net behind the server: without it a start made while nothing runs waits for ever."""
+    from plms_pipeline.pas.service import pas_client
+    from plms_pipeline.runs.actions.start import start_run
+    from plms_pipeline.runs.service.world import Worlds
+    from plms_pipeline.runs.starting import StartRequest
+    from plms_pipeline.settings import load_settings
+    from plms_pipeline_tests.runs.worlds import OWNER
+
+    planned_project(sqlite_registry)
+    with dg.DagsterInstance.ephemeral() as instance:
+        with dg.build_sensor_context(instance=instance, resources={"plms": Plms()}) as context:
+            assert "Nothing is due" in str(dispatch_due_cards(context))
+        with pas_client(load_settings()) as pas:
+            start_run(
+                sqlite_registry, clock=SystemClock(), ids=lambda: str(uuid4()), actor=OWNER,
+                request=StartRequest(42, KEY), world=Worlds(load_settings(), lambda: pas).gathered(), stopped=None,
+            )  # fmt: skip
+        with dg.build_sensor_context(instance=instance, resources={"plms": Plms()}) as context:
+            told = dispatch_due_cards(context)
+    assert isinstance(told, dg.SkipReason)
+    assert "announced 1, submitted 1" in str(told.skip_message)
+
+
+def test_the_dispatch_job_restores_copies_of_passports(sqlite_registry: Registry, settings: Settings) -> None:
+    """A copy for people that somebody deleted comes back, and says what the books say."""
+    planned_project(sqlite_registry)
+    shown = metadata_of(launched(start_project_run, "start_run_of_project", {"project_id": 42}))
+    copy = Path(shown["passport"])
+    copy.write_text("altered")
+    told = metadata_of(launched(dispatch_cards, "hand_over", {}))
+    assert told["restored_passports"] == 1
+    with sqlite_registry.reading() as session:
+        assert copy.read_text() == session.scalars(select(RunPassport.passport_json)).one()
+    assert settings.data_dir in copy.parents
