@@ -1,0 +1,191 @@
+"""Is what ended at the executor found without any event, and nothing made up beside it?"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from sqlalchemy import insert
+
+from plms_pipeline.pas.client import PasUnavailable
+from plms_pipeline.pas.protocol import RunStatus
+from plms_pipeline.registry.engine import Registry
+from plms_pipeline.registry.tables import InboxEvent, JobCard, ProjectRun, RunAlias, RunTask, TaskReceipt
+from plms_pipeline.runs.actions.reconcile import ReconcileResult, reconcile_runs
+from plms_pipeline.runs.actions.settle import settle_due
+from plms_pipeline.settings import Settings
+from plms_pipeline_tests.runs.worked import AT, Planned, Worked, ended, outcomes, rows
+
+
+class Executor:
+    """An executor that knows some runs; `None` for a run that it does not know, `away` when it does not answer."""
+
+    def __init__(self) -> None:
+        self.runs: dict[str, list[dict[str, Any]]] = {}
+        self.asked: list[str] = []
+        self.away = False
+
+    def run_status(self, run_id: str) -> RunStatus | None:
+        self.asked.append(run_id)
+        if self.away:
+            raise PasUnavailable("nobody there")
+        tasks = self.runs.get(run_id)
+        if tasks is None:
+            return None
+        return RunStatus.model_validate(
+            {"run_id": run_id, "status": "executing", "tasks_total": len(tasks), "tasks_completed": 0, "tasks_failed": 0,
+             "spend_usd": 0, "tasks": tasks}
+        )  # fmt: skip
+
+    def knows(self, run_id: str, task_id: str, status: str, **more: Any) -> None:
+        task = {"task_id": task_id, "attempt": 1, "lane": 6100, "status": status, **more}
+        self.runs.setdefault(run_id, []).append(task)
+
+
+@pytest.fixture
+def worked(registry: Registry, settings: Settings) -> Iterator[Worked]:
+    return Worked(registry, settings)
+
+
+@pytest.fixture
+def executor() -> Executor:
+    return Executor()
+
+
+def compare(worked: Worked, executor: Executor, **more: Any) -> ReconcileResult:
+    return reconcile_runs(
+        worked.registry, settings=worked.settings, clock=worked.clock, pas=executor, elapsed=time.monotonic, **more
+    )
+
+
+def receipt(run_id: str, task_id: str, **more: Any) -> dict[str, Any]:
+    found: dict[str, Any] = ended(run_id, task_id, **more)["receipt"]
+    return found
+
+
+def test_a_lost_event_is_found_in_the_status_and_counts_once(worked: Worked, executor: Executor) -> None:
+    """Otherwise a lost event keeps its run open for ever; and when it comes after all it must not count again."""
+    run_id = worked.run([Planned("a")])
+    executor.knows(run_id, "a", "succeeded", receipt=receipt(run_id, "a"))
+    worked.clock.passes(minutes=2)
+    assert compare(worked, executor).told == 1
+    assert compare(worked, executor).told == 0
+    settle_due(worked.world, holder="here")
+    assert rows(worked.registry, ProjectRun, "status") == [("SUCCESS",)]
+    worked.tell(ended(run_id, "a"))
+    settle_due(worked.world, holder="here")
+    assert rows(worked.registry, TaskReceipt, "task_id") == [("a",)]
+    assert outcomes(worked.registry)[-1] == ("ignored", "this attempt is booked already")
+
+
+def test_young_runs_are_left_to_their_events(worked: Worked, executor: Executor) -> None:
+    """Every run would be asked about all the time."""
+    run_id = worked.run([Planned("a")])
+    executor.knows(run_id, "a", "succeeded")
+    worked.clock.passes(seconds=59)
+    assert compare(worked, executor).compared == 0
+    assert compare(worked, executor, only={run_id}).told == 1
+
+
+def test_a_run_that_the_executor_does_not_know_ends_with_that_reason_after_a_while(
+    worked: Worked, executor: Executor
+) -> None:
+    """An executor that lost its disk never tells; one that was asked too early has not been told yet."""
+    run_id = worked.run([Planned("a"), Planned("b", depends_on=["a"], is_submitted=False)])
+    worked.clock.passes(seconds=30)
+    assert compare(worked, executor, only={run_id}).lost == 0
+    worked.clock.passes(seconds=31)
+    assert compare(worked, executor).lost == 1
+    settle_due(worked.world, holder="here")
+    assert rows(worked.registry, ProjectRun, "status", "validation") == [("FAIL", "failed")]
+    assert rows(worked.registry, RunTask, "task_id", "status") == [("a", "FAIL"), ("b", "FAIL")]
+    assert rows(worked.registry, JobCard, "state") == [("CANCELLED",), ("CANCELLED",)]
+    assert outcomes(worked.registry)[0][1] == "the executor does not know this run (any more)"
+
+
+def test_an_executor_that_does_not_answer_has_said_nothing(worked: Worked, executor: Executor) -> None:
+    """All runs would fail while the executor restarts."""
+    worked.run([Planned("a")])
+    executor.away = True
+    worked.clock.passes(days=1)
+    found = compare(worked, executor)
+    assert (found.lost, found.away) == (0, "nobody there")
+    assert rows(worked.registry, InboxEvent, "id") == []
+
+
+def test_a_receipt_that_cannot_be_believed_is_left_out_and_the_end_is_told(worked: Worked, executor: Executor) -> None:
+    """The run would hang on a receipt that no repetition makes better; that it ended is true all the same."""
+    run_id = worked.run([Planned("a"), Planned("b")])
+    executor.knows(run_id, "a", "succeeded", receipt={**receipt(run_id, "a"), "cost_usd": -1})
+    executor.knows(run_id, "b", "succeeded", receipt={**receipt(run_id, "b"), "cost_usd": 1_000_000})
+    worked.clock.passes(minutes=2)
+    assert compare(worked, executor).told == 2
+    settle_due(worked.world, holder="here")
+    assert rows(worked.registry, ProjectRun, "status") == [("SUCCESS",)]
+    assert rows(worked.registry, TaskReceipt, "task_id", "cost_usd", "status") == [
+        ("a", None, "SUCCESS"),
+        ("b", None, "SUCCESS"),
+    ]
+
+
+def test_what_was_cancelled_over_there_ends_without_a_receipt(worked: Worked, executor: Executor) -> None:
+    """Nothing was done, so nothing was spent."""
+    run_id = worked.run([Planned("a")])
+    executor.knows(run_id, "a", "cancelled")
+    worked.clock.passes(minutes=2)
+    compare(worked, executor)
+    settle_due(worked.world, holder="here")
+    assert rows(worked.registry, RunTask, "status") == [("FAIL",)]
+    assert rows(worked.registry, TaskReceipt, "id") == []
+
+
+def test_a_card_that_the_executor_never_got_is_handed_over_again(worked: Worked, executor: Executor) -> None:
+    """Its key makes that safe; without it the task would wait for ever."""
+    run_id = worked.run([Planned("a"), Planned("b")])
+    beat = (AT + timedelta(seconds=90)).isoformat()
+    executor.knows(run_id, "a", "running", last_heartbeat_at=beat)
+    worked.clock.passes(minutes=2)
+    assert compare(worked, executor).again == 1
+    assert rows(worked.registry, JobCard, "task_id", "state", "last_heartbeat_at") == [
+        ("a", "SUBMITTED", AT + timedelta(seconds=90)),
+        ("b", "WAITING", None),
+    ]
+
+
+def test_the_executor_is_asked_by_the_name_it_gave_the_run(worked: Worked, executor: Executor) -> None:
+    """One dialect mints its own ids, and its events bear them."""
+    run_id = worked.run([Planned("a")])
+    with worked.registry.writing() as session:
+        session.execute(insert(RunAlias).values(alias="theirs-7", run_id=run_id, vocabulary="pas", created_at=AT))
+    executor.knows("theirs-7", "a", "succeeded", receipt=receipt("theirs-7", "a"))
+    worked.clock.passes(minutes=2)
+    assert compare(worked, executor).told == 1
+    assert executor.asked == ["theirs-7"]
+    settle_due(worked.world, holder="here")
+    assert rows(worked.registry, TaskReceipt, "run_id") == [(run_id,)]
+    worked.tell(ended("theirs-7", "a"))
+    settle_due(worked.world, holder="here")
+    assert outcomes(worked.registry)[-1][0] == "ignored"
+
+
+def test_an_event_that_waits_is_not_told_a_second_time(worked: Worked, executor: Executor) -> None:
+    """The inbox would fill while nobody settles."""
+    run_id = worked.run([Planned("a")])
+    executor.knows(run_id, "a", "succeeded", receipt=receipt(run_id, "a"))
+    worked.tell(ended(run_id, "a"))
+    worked.clock.passes(minutes=2)
+    assert compare(worked, executor).told == 0
+
+
+def test_hints_name_the_runs_to_look_at_and_change_nothing(worked: Worked) -> None:
+    """`run_completed` says whether the executor thinks the run was good; our tasks and gates decide."""
+    run_id = worked.run([Planned("a")])
+    worked.tell({"run_id": run_id, "project_id": 1}, endpoint="completion")
+    summary = {"tasks_total": 1, "tasks_succeeded": 1, "tasks_failed": 0, "spend_usd": 1}
+    worked.tell({"run_id": run_id, "validation_pass": True, "summary": summary}, endpoint="run_completed")
+    found = settle_due(worked.world, holder="here")
+    assert (found.settled, found.hinted) == (2, (run_id,))
+    assert rows(worked.registry, ProjectRun, "status", "validation") == [("RUNNING", "pending")]
