@@ -7,7 +7,6 @@ here, before a row exists; a task without a lane gets the one that its words sug
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
@@ -230,7 +229,7 @@ def _lane(reader: Reader, item: Item, text: str, context: _Context) -> tuple[int
     if word is not None:
         found = lanes.get(word.casefold())
         if found is None:
-            context.findings.add(reader.where("lane"), unknown_lane(word, lanes))
+            context.findings.add(reader.where("lane"), unknown_lane(word, lanes, context.findings))
         return found or 0, "given", None
     written = reader.item("lane")
     if written is not None and not written.is_null:
@@ -242,10 +241,10 @@ def _lane(reader: Reader, item: Item, text: str, context: _Context) -> tuple[int
     return suggestion.lane_id, suggestion.source, suggestion.confidence
 
 
-def unknown_lane(word: str, lanes: Mapping[str, int]) -> str:
+def unknown_lane(word: str, lanes: Mapping[str, int], findings: Findings | None = None) -> str:
     """What to say about a word that is no lane: the numbers, and the word that was probably meant."""
-    near = difflib.get_close_matches(word.casefold(), lanes, n=1)
-    hint = f"; did you mean {near[0]}?" if near else ""
+    near = (findings or Findings()).near(word.casefold(), lanes)
+    hint = f"; did you mean {near}?" if near else ""
     numbers = ", ".join(str(lane) for lane in sorted(set(lanes.values())))
     return f"lane {word[:60]!r} is not registered; use a number, name or alias of {numbers}{hint}"
 
@@ -273,7 +272,7 @@ def _lane_terms(item: Item | None, terms: Terms, findings: Findings) -> dict[int
     for word, asked in item.value.items():
         lane_id = terms.lanes.get(word.casefold())
         if lane_id is None:
-            findings.add(asked.where, unknown_lane(word, terms.lanes))
+            findings.add(asked.where, unknown_lane(word, terms.lanes, findings))
         elif lane_id in found:
             findings.add(asked.where, f"lane {lane_id} stands twice among the gates")
         elif not isinstance(asked.value, dict):
@@ -324,6 +323,6 @@ def _require_dependencies(tasks: Sequence[tuple[Item, PlannedTask]], context: _C
             if need == task.key:
                 findings.add(item.where, f"the task {task.key!r} depends on itself")
             elif need not in keys:
-                near = difflib.get_close_matches(need, keys, n=1)
-                hint = f"; did you mean {near[0]}?" if near else ""
+                near = findings.near(need, keys)
+                hint = f"; did you mean {near}?" if near else ""
                 findings.add(item.where, f"depends_on names {need[:60]!r}, which is no task of this project{hint}")

@@ -23,7 +23,7 @@ from plms_pipeline.errors import BadInput
 MAX_CHARACTERS: Final = 4 * 1024 * 1024
 MAX_DEPTH: Final = 12
 MAX_ITEMS: Final = 500_000
-_SHOWN: Final = 20
+SHOWN: Final = 20
 _NULLS: Final = {"", "~", "null", "Null", "NULL"}
 _FLAGS: Final = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
 _INT: Final = re.compile(r"[-+]?[0-9]{1,18}")
@@ -76,8 +76,8 @@ class BadPlan(BadInput):
 
     def __init__(self, name: str, problems: Sequence[Problem]) -> None:
         self.problems = tuple(problems)
-        lines = "; ".join(str(problem) for problem in self.problems[:_SHOWN])
-        more = f"; and {len(self.problems) - _SHOWN} more" if len(self.problems) > _SHOWN else ""
+        lines = "; ".join(str(problem) for problem in self.problems[:SHOWN])
+        more = f"; and {len(self.problems) - SHOWN} more" if len(self.problems) > SHOWN else ""
         plural = "problem" if len(self.problems) == 1 else "problems"
         super().__init__(f"{name} has {len(self.problems)} {plural}, nothing was stored: {lines}{more}.")
 

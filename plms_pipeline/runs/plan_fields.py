@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import difflib
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
 
 from plms_pipeline.registry.types import to_usd
-from plms_pipeline.runs.plan_document import Item, Problem
+from plms_pipeline.runs.plan_document import SHOWN, Item, Problem
 
 
 @dataclass(slots=True)
@@ -21,6 +21,15 @@ class Findings:
     def add(self, where: str, message: str) -> None:
         """Note one problem."""
         self.problems.append(Problem(where, message))
+
+    def near(self, word: str, known: Iterable[str]) -> str | None:
+        """The known word that was probably meant. Looked for while the problem is one that will be shown: for each of ten
+        thousand misspelt words among ten thousand others it would take hours.
+        """
+        if len(self.problems) >= SHOWN:
+            return None
+        found = difflib.get_close_matches(word[:128], known, n=1)
+        return found[0] if found else None
 
 
 class Reader:
@@ -42,8 +51,8 @@ class Reader:
         self._fields = item.value
         for name, found in item.value.items():
             if name not in known:
-                near = difflib.get_close_matches(name, known, n=1)
-                hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(known)}"
+                near = findings.near(name, known)
+                hint = f"did you mean {near}?" if near else f"known are {', '.join(known)}"
                 findings.add(found.where, f"{what} has no field {name[:60]!r}; {hint}")
 
     def item(self, name: str) -> Item | None:

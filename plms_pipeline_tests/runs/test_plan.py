@@ -201,6 +201,16 @@ def test_too_many_tasks_are_said_once() -> None:
     assert len(error.value.problems) == 1
 
 
+def test_what_was_meant_is_looked_for_only_as_long_as_it_is_shown() -> None:
+    """Ten thousand misspelt words compared with ten thousand others would keep a server busy for hours."""
+    keys = [f"task-{number}" for number in range(3000)]
+    tasks = [{"key": key, "lane": 4200, "provider": "m", "depends_on": [f"{key}x"]} for key in keys]
+    with pytest.raises(BadPlan) as error:
+        read_plan(from_json({"name": "x", "tasks": tasks}), "x", TERMS)
+    assert len(error.value.problems) == 3000
+    assert sum("did you mean" in one.message for one in error.value.problems) == 20
+
+
 KEYS = st.text("abcdefghij0123456789", min_size=1, max_size=6)
 
 
