@@ -6,7 +6,8 @@ then neither will those that depend on it. The stub executor of the sources igno
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -54,37 +55,36 @@ def turn_of(cards: Iterable[WaitingCard], states: Mapping[str, Mapping[str, str]
         states: run → task → status, of every task of their runs.
     """
     waiting = list(cards)
-    dead = {
-        (run_id, task_id) for run_id, tasks in states.items() for task_id, status in tasks.items() if status in _DEAD
-    }
-    hopeless: dict[str, str] = {}
-    found = True
-    while found:
-        found = False
-        for card in waiting:
-            if card.card_key in hopeless:
-                continue
-            broken = _broken(card, states.get(card.run_id, {}), dead)
-            if broken is not None:
-                hopeless[card.card_key] = broken
-                dead.add((card.run_id, card.task_id))
-                found = True
+    hopeless = _hopeless(waiting, states)
     ready = tuple(
         card.card_key
         for card in waiting
         if card.card_key not in hopeless and all(states[card.run_id].get(name) == "SUCCESS" for name in card.depends_on)
     )
-    ordered = {card.card_key: hopeless[card.card_key] for card in waiting if card.card_key in hopeless}
-    return Turn(ready, ordered)
+    return Turn(ready, {card.card_key: hopeless[card.card_key] for card in waiting if card.card_key in hopeless})
 
 
-def _broken(card: WaitingCard, states: Mapping[str, str], dead: Collection[tuple[str, str]]) -> str | None:
-    for name in card.depends_on:
-        if name not in states:
-            return f"it depends on {name}, which the run does not hold"
-        if (card.run_id, name) in dead:
-            return f"it depends on {name}, which did not succeed"
-    return None
+def _hopeless(waiting: Iterable[WaitingCard], states: Mapping[str, Mapping[str, str]]) -> dict[str, str]:
+    """Card → why it never has its turn; each dependency is looked at once, however long the chains are."""
+    dependents: defaultdict[tuple[str, str], list[WaitingCard]] = defaultdict(list)
+    found: dict[str, str] = {}
+    spreading: list[tuple[WaitingCard, str]] = []
+    for card in waiting:
+        for name in card.depends_on:
+            state = states.get(card.run_id, {}).get(name)
+            dependents[card.run_id, name].append(card)
+            if state is None:
+                spreading.append((card, f"it depends on {name}, which the run does not hold"))
+            elif state in _DEAD:
+                spreading.append((card, f"it depends on {name}, which did not succeed"))
+    while spreading:
+        card, reason = spreading.pop()
+        if card.card_key in found:
+            continue
+        found[card.card_key] = reason
+        why = f"it depends on {card.task_id}, which did not succeed"
+        spreading += [(dependent, why) for dependent in dependents[card.run_id, card.task_id]]
+    return found
 
 
 def wait_s(attempts: int) -> float:

@@ -24,6 +24,7 @@ from plms_pipeline.registry.tables import (
     ProjectPolicy,
     ProjectRun,
     ProviderSnapshot,
+    RunAlias,
     RunTask,
     StateTransition,
     TaskEstimate,
@@ -368,6 +369,24 @@ def test_rehearsals_leave_the_project_where_it_is(bench: Bench) -> None:
     bench.start(kind="rehearsal")
     bench.tick()
     assert bench.value(Project.status) == "approved"
+
+
+def test_an_executor_that_takes_whole_runs_gets_one_and_its_name_is_kept(bench: Bench, executor: ReferencePas) -> None:
+    """The guide's /pas/architect/submit mints its own run id: every later call must use it, and events come under it."""
+    run_id = bench.start()
+    with executor.client(dialect="architect") as architect:
+        bench.pas = architect
+        result = bench.tick()
+        assert (result.announced, result.submitted) == (1, 4)
+        assert set(bench.cards().values()) == {"SUBMITTED"}
+        alias = bench.value(RunAlias.alias, RunAlias.run_id == run_id)
+        assert alias not in (None, run_id)
+        assert architect.run_status(alias) is not None
+        cancel_run(bench.registry, clock=FrozenClock(bench.now), actor=OWNER, run_id=run_id, reason="typo")
+        bench.tick()
+        status = architect.run_status(alias)
+        assert status is not None
+        assert status.status == "terminated"
 
 
 def test_many_dispatchers_hand_each_card_over_once(bench: Bench, executor: ReferencePas) -> None:

@@ -58,6 +58,14 @@ def test_a_dependency_that_the_run_does_not_hold_is_no_reason_to_wait_for_ever()
     assert "ghost" in turn.hopeless["k"]
 
 
+def test_a_long_chain_behind_a_failed_task_is_decided_at_once() -> None:
+    """Ten thousand tasks in a row: looking through all of them once per link took minutes."""
+    size = 10_000
+    states = {"r": {"0": "FAIL", **{str(n): "QUEUED" for n in range(1, size)}}}
+    cards = [WaitingCard(f"k{n}", "r", str(n), (str(n - 1),)) for n in range(1, size)]
+    assert len(turn_of(reversed(cards), states).hopeless) == size - 1
+
+
 def test_waits_double_up_to_half_a_minute() -> None:
     """An executor that is away must neither be hammered nor be forgotten."""
     assert [wait_s(n) for n in range(1, 8)] == [1, 2, 4, 8, 16, 30, 30]

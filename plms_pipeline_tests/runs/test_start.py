@@ -311,6 +311,20 @@ def test_an_answer_is_forgotten_when_its_time_is_over(registry: Registry) -> Non
     assert not later.replayed
 
 
+def test_answers_whose_time_is_over_are_removed_and_no_others(registry: Registry) -> None:
+    """A table that is never emptied slows every start down in the end."""
+    from plms_pipeline.runs.actions.idempotency import forget_expired
+
+    planned_project(registry)
+    started(registry, FrozenClock(AT))
+    kept = started(registry, FrozenClock(AT + timedelta(hours=2)), str(uuid4()))
+    assert forget_expired(registry, clock=FrozenClock(AT + timedelta(hours=23))) == 0
+    assert forget_expired(registry, clock=FrozenClock(AT + timedelta(hours=25))) == 1
+    with registry.reading() as session:
+        assert session.scalars(select(IdempotencyKey.run_id)).all() == [kept.run_id]
+    assert count(registry, ProjectRun) == 2
+
+
 def test_what_is_in_progress_is_answered_with_retry_after(registry: Registry, clock: Clock) -> None:
     """Two answers to one key would be two runs; waiting for ever would be none."""
     from plms_pipeline.runs.store import idempotency

@@ -7,17 +7,21 @@ for a Dagster op, for a command that waits.
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import datetime, timedelta
 
 from plms_pipeline.clock import Clock
 from plms_pipeline.pas.client import PasClient
 from plms_pipeline.registry.engine import Registry
 from plms_pipeline.runs.actions.dispatch import DispatchResult, dispatch_due, has_work
+from plms_pipeline.runs.actions.idempotency import forget_expired
 from plms_pipeline.runs.actions.passports import restore_copies, write_due
 from plms_pipeline.runs.actions.replay import compare_due
 from plms_pipeline.runs.files.killswitch import stop_reason
 from plms_pipeline.runs.files.passports import write_comparison, write_copy
 from plms_pipeline.runs.process import lease_holder
 from plms_pipeline.settings import Settings
+
+FORGET_EVERY = timedelta(minutes=5)
 
 
 class Dispatcher:
@@ -33,6 +37,7 @@ class Dispatcher:
     def __init__(self, settings: Settings, registry: Registry, clock: Clock, pas: Callable[[], PasClient]) -> None:
         self._settings, self._registry, self._clock, self._pas = settings, registry, clock, pas
         self._holder = lease_holder()
+        self._forgot_at: datetime | None = None
 
     def tick(self) -> DispatchResult:
         """Do what is due now.
@@ -41,6 +46,7 @@ class Dispatcher:
             Unavailable: the registry is away.
         """
         self.write_copies()
+        self._forget()
         compare_due(self._registry, clock=self._clock, holder=self._holder, write=self._write_comparison)
         return dispatch_due(
             self._registry,
@@ -66,6 +72,13 @@ class Dispatcher:
     def restore_copies(self) -> list[str]:
         """Write the newest runs' copies that are missing or differ; their runs."""
         return restore_copies(self._registry, write=self._write)
+
+    def _forget(self) -> None:
+        """Now and then, remove answers whose time is over."""
+        now = self._clock.now()
+        if self._forgot_at is None or abs(now - self._forgot_at) >= FORGET_EVERY:
+            self._forgot_at = now
+            forget_expired(self._registry, clock=self._clock)
 
     def _write_comparison(self, run_id: str, text: str) -> bool:
         return write_comparison(self._settings.data_dir, run_id, text)

@@ -113,6 +113,11 @@ def forget(session: Session, row_id: int) -> None:
     )
 
 
+def any_expired(session: Session, now: datetime) -> bool:
+    """Whether a row's time is over."""
+    return session.scalar(select(IdempotencyKey.id).where(IdempotencyKey.expires_at <= now).limit(1)) is not None
+
+
 def forget_expired(session: Session, now: datetime, *, limit: int = 500) -> int:
     """Remove rows whose time is over, at most `limit` of them; how many went."""
     old = select(IdempotencyKey.id).where(IdempotencyKey.expires_at <= now).order_by(IdempotencyKey.id).limit(limit)
