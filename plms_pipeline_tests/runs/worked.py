@@ -84,9 +84,10 @@ class Worked:
         status: str = "RUNNING",
         max_attempts: int = 1,
         project_status: str = "executing",
+        run_id: str | None = None,
     ) -> str:
         """A run that was started and whose submitted cards the executor has."""
-        run_id, now = str(uuid4()), self.clock.now()
+        run_id, now = run_id or str(uuid4()), self.clock.now()
         with self.registry.writing() as session:
             if project_id is None:
                 project_id = self._project(session, project_status, max_attempts, now)

@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from decimal import Decimal
+from hashlib import sha256
+from pathlib import Path
+from random import Random
+from threading import Barrier
+from typing import Any
+from uuid import uuid4
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import func, select
 
+from plms_pipeline.estimates.store.summaries import newest_priors
 from plms_pipeline.registry.engine import Registry
 from plms_pipeline.registry.tables import (
     EstimateVersion,
@@ -17,9 +27,11 @@ from plms_pipeline.registry.tables import (
     ProjectRun,
     ReceiptDay,
     RunTask,
+    StateTransition,
     TaskReceipt,
 )
-from plms_pipeline.runs.actions.settle import settle_due
+from plms_pipeline.runs.actions.settle import MOST_ATTEMPTS, settle_due
+from plms_pipeline.runs.receiving import Delivered, receipt_row
 from plms_pipeline.settings import Settings
 from plms_pipeline_tests.runs.worked import AT, Planned, Worked, ended, outcomes, rows
 
@@ -150,3 +162,149 @@ def test_an_event_faster_than_the_note_of_the_submission_is_booked_all_the_same(
     worked.tell(ended(run_id, "a"))
     settle_due(worked.world, holder="here")
     assert rows(worked.registry, ProjectRun, "status") == [("SUCCESS",)]
+
+
+def books(registry: Registry) -> dict[str, list[tuple[object, ...]]]:
+    """Everything that settlement writes, but for ids and moments of writing."""
+    with registry.reading() as session:
+        newest = {(row.lane_id, row.provider_name, row.basis): row.priors_json for row in newest_priors(session)}
+    return {
+        "runs": rows(registry, ProjectRun, "run_id", "status", "validation"),
+        "tasks": rows(registry, RunTask, "run_id", "task_id", "status", "validation"),
+        "cards": rows(registry, JobCard, "run_id", "task_id", "attempt", "state"),
+        "receipts": rows(registry, TaskReceipt, "run_id", "task_id", "attempt", "cost_usd", "status", "row_sha256"),
+        "projects": rows(registry, Project, "id", "status", "actual_cost_usd", "actual_tokens"),
+        "priors": sorted((str(key), text) for key, text in newest.items()),
+    }
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_the_books_do_not_know_in_which_order_or_how_often_events_came(
+    worked: Worked, seed: int, tmp_path: Path, migrated_sqlite: Path
+) -> None:
+    """The same events in another order, some of them twice, in other batches: equal books, the priors to the last digit."""
+    random = Random(seed)
+    shutil.copyfile(migrated_sqlite, tmp_path / "plain.db")
+    plain = Worked(Registry.open(f"sqlite:///{tmp_path}/plain.db"), worked.settings, worked.clock)
+    names = [f"t{number}" for number in range(8)]
+    ids = [str(uuid4()) for _ in range(3)]
+    for place in (plain, worked):
+        for run_id in ids:
+            place.run([Planned(name, lane_id=random_lane(name)) for name in names], run_id=run_id)
+    told = [
+        ended(run_id, name, ok=(hash_of(run_id, name) % 5 > 0), cost=0.01 * (1 + hash_of(run_id, name) % 97))
+        for run_id in ids
+        for name in names
+    ]
+    mixed = [*told, *random.choices(told, k=10)]
+    random.shuffle(mixed)
+    for number, document in enumerate(told):
+        plain.tell(document, event_id=f"plain-{number}")
+    settle_due(plain.world, holder="here")
+    for number, document in enumerate(mixed):
+        worked.tell(document, event_id=f"mixed-{number}")
+        if random.random() < 0.2:
+            settle_due(worked.world, holder="here", limit=random.randint(1, 5))
+    while settle_due(worked.world, holder="here", limit=3).did_something:
+        pass
+    assert books(worked.registry) == books(plain.registry)
+    plain.registry.close()
+
+
+def random_lane(name: str) -> int:
+    return (6100, 6101)[int(name[1:]) % 2]
+
+
+def hash_of(run_id: str, name: str) -> int:
+    return int(sha256(f"{run_id}{name}".encode()).hexdigest()[:8], 16)
+
+
+def test_two_settlements_at_once_end_a_run_once(worked: Worked) -> None:
+    """Each of them settles one of the last two tasks; neither may overlook the other's, nor both end the run."""
+    for _ in range(5):
+        run_id = worked.run([Planned("a"), Planned("b")])
+        for name in ("a", "b"):
+            worked.tell(ended(run_id, name))
+        at_once = Barrier(2)
+
+        def settle(holder: str, at_once: Barrier = at_once) -> None:
+            at_once.wait()
+            while settle_due(worked.world, holder=holder, limit=1).did_something:
+                pass
+
+        with ThreadPoolExecutor(2) as pool:
+            for done in [pool.submit(settle, name) for name in ("one", "two")]:
+                done.result()
+        with worked.registry.reading() as session:
+            ends = session.scalar(
+                select(func.count())
+                .select_from(StateTransition)
+                .where(StateTransition.subject_id == run_id, StateTransition.is_terminal)
+            )
+        assert ends == 1
+    assert {status for (status,) in rows(worked.registry, ProjectRun, "status")} == {"SUCCESS"}
+
+
+def test_a_crash_before_the_commit_leaves_nothing_and_the_events_are_due_again(
+    worked: Worked, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Half of a settlement would be a receipt without its prior, or a run without its verdict."""
+    run_id = worked.run([Planned("a")])
+    worked.tell(ended(run_id, "a"))
+    before = books(worked.registry)
+    monkeypatch.setattr("plms_pipeline.runs.actions.settle.refresh_priors", _crash)
+    with pytest.raises(KeyboardInterrupt):
+        settle_due(worked.world, holder="here")
+    monkeypatch.undo()
+    assert books(worked.registry) == before
+    assert not settle_due(worked.world, holder="other").did_something
+    worked.clock.passes(minutes=2)
+    assert settle_due(worked.world, holder="other").ended_runs == (run_id,)
+
+
+def _crash(*_: object, **__: object) -> int:
+    raise KeyboardInterrupt
+
+
+def test_one_event_that_cannot_be_settled_does_not_hold_up_the_others(
+    sqlite_registry: Registry, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A bug in one corner must not stop all runs; after some tries the event is put aside with its reason."""
+    worked = Worked(sqlite_registry, settings)
+    run_id = worked.run([Planned("a"), Planned("b")])
+    worked.tell(ended(run_id, "a"))
+    worked.tell(ended(run_id, "b"))
+    real = receipt_row
+
+    def broken(found: Delivered, *arguments: Any, **more: Any) -> dict[str, Any]:
+        if found.done.task_id == "a":
+            raise ZeroDivisionError("a bug")
+        return real(found, *arguments, **more)
+
+    monkeypatch.setattr("plms_pipeline.runs.actions.settle.receipt_row", broken)
+    for _ in range(MOST_ATTEMPTS):
+        settle_due(worked.world, holder="here")
+        worked.clock.passes(minutes=1)
+    assert [state for state, _ in outcomes(worked.registry)] == ["refused", "settled"]
+    assert "ZeroDivisionError: a bug" in outcomes(worked.registry)[0][1]
+    assert rows(worked.registry, RunTask, "task_id", "status") == [("a", "RUNNING"), ("b", "SUCCESS")]
+
+
+def test_a_clock_that_jumps_back_stops_nothing(worked: Worked) -> None:
+    """A run never ends before it began, and beliefs do not move backwards."""
+    run_id = worked.run([Planned("a")])
+    worked.tell(ended(run_id, "a", at=AT - timedelta(hours=3)))
+    worked.clock.passes(hours=-2)
+    settle_due(worked.world, holder="here")
+    with worked.registry.reading() as session:
+        started, completed = session.execute(select(ProjectRun.started_at, ProjectRun.completed_at)).one()
+    assert completed >= started
+    assert rows(worked.registry, ProjectRun, "status") == [("SUCCESS",)]
+
+
+def test_a_receipt_from_a_clock_ahead_of_ours_moves_the_priors_at_once(worked: Worked) -> None:
+    """Beliefs rest on receipts completed by their instant: ours would leave out what the executor says ended in a second."""
+    run_id = worked.run([Planned("a")])
+    worked.tell(ended(run_id, "a", at=AT + timedelta(seconds=30)))
+    settle_due(worked.world, holder="here")
+    assert (6100, 1) in rows(worked.registry, EstimateVersion, "lane_id", "n_observations")
