@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final, Literal
 
+from plms_pipeline.invariants.rules_runs import RUN_RULES
+
 # The asset that an invariant speaks about, where it has one; the others belong to the report itself.
 REPORT: Final = "invariants_report"
 
@@ -243,6 +245,10 @@ BOOK_INVARIANTS: Final = (
     _book(
         "schema_is_at_head", REPORT, "a table, column, index or constraint that differs from what this program expects",
         "Run `plms db check`, then `plms db upgrade`.",
+    ),
+    *(
+        _book(each.name, REPORT, each.offence, each.remedy, Severity.ERROR if each.is_error else Severity.WARN)
+        for each in RUN_RULES
     ),
 )  # fmt: skip
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from sqlalchemy import text
 
 from plms_pipeline.registry.engine import Registry
+from plms_pipeline_tests.invariants.corruptions_runs import SPOILED
 
 A_RECEIPT = "id = (SELECT MIN(id) FROM task_receipts)"
 AN_EFFORT_PRIOR = "id = (SELECT MAX(id) FROM estimate_versions WHERE basis = 'effort')"
@@ -173,7 +174,7 @@ NAMELESS = Corruption(
 )
 
 # In this order all can be planted into one database, one after the other: none hides what a later one needs.
-ALL = (*PRIORS, *RUNS, *RECEIPTS, *PLANS, *KPIS, NAMELESS)
+ALL = (*PRIORS, *(Corruption(*each) for each in SPOILED), *RUNS, *RECEIPTS, *PLANS, *KPIS, NAMELESS)
 
 
 def plant(registry: Registry, url: str, corruption: Corruption) -> None:

@@ -33,6 +33,7 @@ from plms_pipeline.registry.tables import (
 )
 from plms_pipeline.registry.types import canonical_json
 from plms_pipeline.settings import Settings, load_settings
+from plms_pipeline_tests.invariants.healthy_runs import PROJECT_LIFE, beside, told
 
 SAMPLES = Path(__file__).parents[2] / "data" / "samples"
 NOW = datetime(2026, 3, 2, 12, tzinfo=UTC)  # a Monday: only what changed is proven unless a test says otherwise
@@ -75,6 +76,7 @@ def own_runs(session: Session) -> None:
     session.flush()
     for place, kind in enumerate(("rehearsal", "baseline", "hotfix")):
         own_run(session, project.id, f"own-{kind}", kind, NOW - timedelta(hours=3 - place))
+    told(session, "project", str(project.id), PROJECT_LIFE, NOW)
     planned = TaskEstimate(
         project_id=project.id, task_name="write it", tmd_lane=4200, kpi_formula='{"test_pass_rate":{">=":0.95}}',
         estimated_tokens=3000, estimated_cost_usd=Decimal("0.18"), complexity="moderate",
@@ -131,6 +133,7 @@ def own_run(session: Session, project_id: int, run_id: str, kind: str, at: datet
                 measured_at=at + timedelta(minutes=attempt),
             )
         )  # fmt: skip
+    beside(session, project_id, run_id, kind, at)
 
 
 def formula(**conditions: object) -> str:

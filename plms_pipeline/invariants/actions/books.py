@@ -11,6 +11,7 @@ from plms_pipeline.intake.store import days as intake_days
 from plms_pipeline.invariants import book, files
 from plms_pipeline.invariants.actions.proof import Proof
 from plms_pipeline.invariants.actions.rebuilding import day_summaries_equal_their_receipts, priors_equal_their_rebuild
+from plms_pipeline.invariants.actions.runs import RUN_CHECKS
 from plms_pipeline.invariants.report import CAP, Found
 from plms_pipeline.invariants.store import books, schema
 from plms_pipeline.registry import migrate
@@ -154,4 +155,5 @@ CHECKS: Final[dict[str, Callable[[Proof], Found]]] = {
     "every_check_constraint_holds": check_constraints_hold,
     "append_only_triggers_stand": triggers_stand,
     "schema_is_at_head": schema_is_at_head,
+    **RUN_CHECKS,
 }

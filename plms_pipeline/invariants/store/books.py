@@ -56,7 +56,8 @@ def has_rows(session: Session) -> bool:
     return any(session.scalar(select(literal_column("1")).select_from(book).limit(1)) for book in books)
 
 
-def _chunks(session: Session, query: Any) -> Chunks:
+def in_chunks(session: Session, query: Any) -> Chunks:
+    """The rows of a query, `CHUNK_ROWS` at a time."""
     yield from session.execute(query.execution_options(yield_per=CHUNK_ROWS)).partitions(CHUNK_ROWS)
 
 
@@ -64,7 +65,7 @@ def formulas(session: Session, *, above: int) -> Chunks:
     """(id, lane or None, formula text) of planned tasks with a formula of their own."""
     query = select(TaskEstimate.id, TaskEstimate.tmd_lane, TaskEstimate.kpi_formula)
     query = query.where(TaskEstimate.id > above, TaskEstimate.kpi_formula.is_not(None))
-    return _chunks(session, query.order_by(TaskEstimate.id))
+    return in_chunks(session, query.order_by(TaskEstimate.id))
 
 
 def active_gates(session: Session) -> Sequence[Any]:
@@ -79,7 +80,7 @@ def verdicts(session: Session, *, above: int) -> Chunks:
         KpiReceipt.id, KpiReceipt.evaluation_id, KpiReceipt.kpi_name, KpiReceipt.kpi_value,
         literal_column("kpi_threshold"), KpiReceipt.pass_,
     )  # fmt: skip
-    return _chunks(session, query.where(KpiReceipt.id > above).order_by(KpiReceipt.id))
+    return in_chunks(session, query.where(KpiReceipt.id > above).order_by(KpiReceipt.id))
 
 
 def failed_gates_of_passed_runs(session: Session) -> Sequence[Any]:
@@ -113,14 +114,14 @@ def passports(session: Session, *, above: int) -> Chunks:
     query = select(ProjectRun.run_id, ProjectRun.passport_sha256, RunPassport.passport_json, RunPassport.sha256)
     query = query.outerjoin(RunPassport, RunPassport.run_id == ProjectRun.run_id)
     query = query.where(ProjectRun.id > above, (ProjectRun.source == "plms") | RunPassport.run_id.is_not(None))
-    return _chunks(session, query.order_by(ProjectRun.id))
+    return in_chunks(session, query.order_by(ProjectRun.id))
 
 
 def priors(session: Session, *, above: int) -> Chunks:
     """Priors as rows with their key, JSON text, hash and the sources' columns by name."""
     names = ("id", "lane_id", "provider_name", "basis", "version", "priors_json", "priors_hash", *PRIOR_COLUMNS)
     query: Any = select(*(getattr(EstimateVersion, name) for name in names))
-    return _chunks(session, query.where(EstimateVersion.id > above).order_by(EstimateVersion.id))
+    return in_chunks(session, query.where(EstimateVersion.id > above).order_by(EstimateVersion.id))
 
 
 def newest_priors(session: Session) -> tuple[datetime | None, dict[tuple[int | None, str, str], str]]:
