@@ -8,11 +8,12 @@ STAMP := $(VENV)/.installed
 PEERS := .bench-peers
 N ?=
 SEED ?=
+KILLS ?=
 
-.PHONY: help setup run test test-ui ui lint format bench bench-peers demo-guides demo-run prove-api prove-kill prove-small prove-start lock clean
+.PHONY: help setup run test test-ui ui lint format bench bench-peers demo-guides demo-run prove-api prove-completions prove-kill prove-small prove-start lock clean
 
 help: ## this list
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
 
 $(STAMP): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed; call make PYTHON=/path/to/python3.11" if sys.version_info < (3, 11) else 0)'
@@ -67,9 +68,13 @@ prove-api: setup ## schemathesis over the OpenAPI of a live `plms serve`, all ch
 prove-start: setup ## 100 clients send the same start at once, N rounds, four worlds; one run per key (N=50 SEED=…)
 	$(BIN)/python -m plms_pipeline_tests.proofs.start $(if $(N),--rounds $(N)) $(if $(SEED),--seed $(SEED))
 
+prove-completions: setup ## N runs with every fault switched on, then again with KILLS × SIGKILL; books are right (N=200 KILLS=100 SEED=…)
+	$(BIN)/python -m plms_pipeline_tests.proofs.completions $(if $(N),--runs $(N)) $(if $(KILLS),--kills $(KILLS)) $(if $(SEED),--seed $(SEED))
+
 prove-small: ## every proof with a small count, as CI runs them
 	$(MAKE) prove-kill N=6
 	$(MAKE) prove-start N=2
+	$(MAKE) prove-completions N=6 KILLS=4
 	$(MAKE) prove-api N=4
 
 bench: setup ## compare with peers and with the limit of this machine
