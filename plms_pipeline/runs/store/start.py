@@ -12,7 +12,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any, Final
 
-from sqlalchemy import bindparam, exists, func, insert, select
+from sqlalchemy import bindparam, func, insert, select
 from sqlalchemy.orm import Session
 
 from plms_pipeline.registry.tables import (
@@ -104,7 +104,12 @@ _PLAN: Final = (
     .where(
         TaskPlan.project_id == bindparam("project_id"),
         TaskEstimate.tmd_lane.is_not(None),
-        ~exists().where(_CHILD.c.parent_task_id == TaskEstimate.id),
+        # One look at the parents: asking for each task whether it has a child would look at all tasks for each of them.
+        TaskEstimate.id.not_in(
+            select(_CHILD.c.parent_task_id).where(
+                _CHILD.c.project_id == bindparam("project_id"), _CHILD.c.parent_task_id.is_not(None)
+            )
+        ),
     )
     .order_by(TaskEstimate.order_index, TaskEstimate.id)
 )
