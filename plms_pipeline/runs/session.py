@@ -105,6 +105,35 @@ def gate_of(validation: str, *, override: bool | None) -> str:
     return f"overridden to {'pass' if override else 'fail'} ({validation})"
 
 
+@dataclass(frozen=True, slots=True)
+class _Sums:
+    """What several fields are made of: cases, money in USD, and the KPIs by how they came out."""
+
+    cases: int
+    passed: int
+    cost: float | None
+    within: bool | None
+    result: Result
+    red: tuple[KpiFacts, ...]
+    advice: tuple[KpiFacts, ...]
+    unmeasured: tuple[KpiFacts, ...]
+
+
+def _sums(facts: SessionFacts) -> _Sums:
+    known = [cost for cost in facts.costs if cost is not None]
+    cost = float(sum(known)) if known else None
+    return _Sums(
+        cases=len(facts.tasks),
+        passed=sum(_is_good(task) for task in facts.tasks),
+        cost=cost,
+        within=None if facts.budget_usd is None or cost is None else cost <= float(facts.budget_usd),
+        result=result_of(facts.status, facts.validation, len(facts.tasks), override=facts.override),
+        red=tuple(kpi for kpi in facts.kpis if kpi.blocks and not kpi.passed),
+        advice=tuple(kpi for kpi in facts.kpis if not kpi.blocks and not kpi.passed),
+        unmeasured=tuple(kpi for kpi in facts.kpis if kpi.value is None),
+    )
+
+
 def report_of(facts: SessionFacts, *, now: datetime) -> SessionReport:
     """The report of a run.
 
@@ -112,80 +141,99 @@ def report_of(facts: SessionFacts, *, now: datetime) -> SessionReport:
         facts: of the run.
         now: when it is written.
     """
-    cases, passed = len(facts.tasks), sum(_is_good(task) for task in facts.tasks)
-    known_costs = [cost for cost in facts.costs if cost is not None]
-    cost = float(sum(known_costs)) if known_costs else None
-    durations = sorted(duration for duration in facts.durations_ms if duration is not None)
-    result = result_of(facts.status, facts.validation, cases, override=facts.override)
-    red = [kpi for kpi in facts.kpis if kpi.blocks and not kpi.passed]
-    advice = [kpi for kpi in facts.kpis if not kpi.blocks and not kpi.passed]
-    unmeasured = [kpi for kpi in facts.kpis if kpi.value is None]
-    within = None if facts.budget_usd is None or cost is None else cost <= float(facts.budget_usd)
-    providers = sorted({task.provider for task in facts.tasks})
-    can_proceed = result in ("PASS", "WARN")
-    return SessionReport(
-        SESSION_ID=f"{facts.created_at:%Y%m%d_%H%M%S}_{facts.run_id[:8]}",
-        RUN_ID=facts.run_id,
-        TARGET=f"project-{facts.project_id}: {facts.project_name}",
-        PROFILE=facts.run_kind,
-        MODE="sample" if facts.is_sample else "full",
-        DRY_RUN=facts.is_sandbox,
-        OFFLINE_MODE=False,
-        BUDGET_USD=_number(facts.budget_usd),
-        COST_USD=cost,
-        DURATION_MS=_span(facts.started_at, facts.completed_at),
-        MODEL_ID=", ".join(providers) or None,
-        PANEL_SIZE=len(providers),
-        TOKENS_EST=facts.estimated_tokens,
-        COST_EST_USD=_number(facts.estimated_usd),
-        CASES_TOTAL=cases,
-        CASES_PASSED=passed,
-        PASS_RATE=passed / cases if cases else None,
-        MEAN_SCORE=_mean([float(kpi.passed) for kpi in facts.kpis if kpi.blocks]),
-        P50_MS=_quantile(durations, 0.50),
-        P95_MS=_quantile(durations, 0.95),
-        TOP_FAIL_REASONS=fail_reasons(facts),
-        ERROR_CLASS=error_class(facts, cases),
-        TRACE_ID=facts.passport_sha256,
-        CI_BUILD_ID=None,
-        GIT_COMMIT=facts.git_commit[:12] if facts.git_commit else None,
-        GIT_COMMIT_FULL=facts.git_commit,
-        RUN_STATE=facts.status,
-        RETRY_COUNT=sum(max(0, task.attempts - 1) for task in facts.tasks),
-        RETRY_FROM_DLQ=facts.parent_relation == "retry",
-        RESULT=result,
-        WARNINGS=_warnings(facts, advice, unmeasured, within=within),
-        CHANGED_FILES=facts.n_artifacts,
-        NOTES=facts.reason,
-        TIMESTAMP=now,
-        DLQ_COUNT=None,
-        LAST_DLQ_RUN_ID=None,
-        CAN_PROCEED=can_proceed,
-        GATE_STATUS=gate_of(facts.validation, override=facts.override),
-        P0_VIOLATIONS=len(red),
-        P1_WARNINGS=len(advice),
-        P2_ISSUES=len(unmeasured),
-        THRESHOLD_SOURCE="lane_gates",
-        PROFILE_USED=facts.run_kind,
-        AUTOCALIBRATION_ENABLED=facts.teaches,
-        MANIFEST_HASH=facts.passport_sha256,
-        MANIFEST_INTEGRITY=facts.is_passport_intact,
-        BUDGET_COMPLIANCE=within,
-        TOTAL_COST_USD=cost,
-        DECISION_RATIONALE=_rationale(facts),
-        BLOCKING_ISSUES=tuple(_issue(kpi) for kpi in red),
-        RECOMMENDATIONS=recommendations(facts, result, within=within),
-        VALIDATIONS=Validations(
-            cases_total_valid=cases > 0,
-            threshold_compliance=not red if facts.kpis else None,
-            manifest_integrity=facts.is_passport_intact,
-            budget_compliance=within,
+    sums = _sums(facts)
+    found = {
+        **_who(facts, sums),
+        **_how(facts, sums),
+        **_gate(facts, sums),
+        "TIMESTAMP": now,
+        # Not known until there are dead letters, guards and a build that says its name.
+        **dict.fromkeys(
+            (
+                "DLQ_COUNT",
+                "LAST_DLQ_RUN_ID",
+                "RUNTIME_GUARDS",
+                "CI_BUILD_ID",
+                "CI_PROVIDER",
+                "CI_BRANCH",
+                "CI_PR_NUMBER",
+            )
         ),
-        RUNTIME_GUARDS=None,
-        CI_PROVIDER=None,
-        CI_BRANCH=None,
-        CI_PR_NUMBER=None,
-    )
+    }
+    return SessionReport.model_validate(found)
+
+
+def _who(facts: SessionFacts, sums: _Sums) -> dict[str, Any]:
+    """Which run it was, of what, on which code."""
+    providers = sorted({task.provider for task in facts.tasks})
+    return {
+        "SESSION_ID": f"{facts.created_at:%Y%m%d_%H%M%S}_{facts.run_id[:8]}",
+        "RUN_ID": facts.run_id,
+        "TARGET": f"project-{facts.project_id}: {facts.project_name}",
+        "PROFILE": facts.run_kind,
+        "MODE": "sample" if facts.is_sample else "full",
+        "DRY_RUN": facts.is_sandbox,
+        "OFFLINE_MODE": False,
+        "BUDGET_USD": _number(facts.budget_usd),
+        "COST_USD": sums.cost,
+        "DURATION_MS": _span(facts.started_at, facts.completed_at),
+        "MODEL_ID": ", ".join(providers) or None,
+        "PANEL_SIZE": len(providers),
+        "TOKENS_EST": facts.estimated_tokens,
+        "COST_EST_USD": _number(facts.estimated_usd),
+        "TRACE_ID": facts.passport_sha256,
+        "GIT_COMMIT": facts.git_commit[:12] if facts.git_commit else None,
+        "GIT_COMMIT_FULL": facts.git_commit,
+    }
+
+
+def _how(facts: SessionFacts, sums: _Sums) -> dict[str, Any]:
+    """How it went."""
+    durations = sorted(duration for duration in facts.durations_ms if duration is not None)
+    return {
+        "CASES_TOTAL": sums.cases,
+        "CASES_PASSED": sums.passed,
+        "PASS_RATE": sums.passed / sums.cases if sums.cases else None,
+        "MEAN_SCORE": _mean([float(kpi.passed) for kpi in facts.kpis if kpi.blocks]),
+        "P50_MS": _quantile(durations, 0.50),
+        "P95_MS": _quantile(durations, 0.95),
+        "TOP_FAIL_REASONS": fail_reasons(facts),
+        "ERROR_CLASS": error_class(facts, sums.cases),
+        "RUN_STATE": facts.status,
+        "RETRY_COUNT": sum(max(0, task.attempts - 1) for task in facts.tasks),
+        "RETRY_FROM_DLQ": facts.parent_relation == "retry",
+        "RESULT": sums.result,
+        "WARNINGS": _warnings(facts, sums),
+        "CHANGED_FILES": facts.n_artifacts,
+        "NOTES": facts.reason,
+    }
+
+
+def _gate(facts: SessionFacts, sums: _Sums) -> dict[str, Any]:
+    """Whether it was good, and who said so."""
+    return {
+        "CAN_PROCEED": sums.result in ("PASS", "WARN"),
+        "GATE_STATUS": gate_of(facts.validation, override=facts.override),
+        "P0_VIOLATIONS": len(sums.red),
+        "P1_WARNINGS": len(sums.advice),
+        "P2_ISSUES": len(sums.unmeasured),
+        "THRESHOLD_SOURCE": "lane_gates",
+        "PROFILE_USED": facts.run_kind,
+        "AUTOCALIBRATION_ENABLED": facts.teaches,
+        "MANIFEST_HASH": facts.passport_sha256,
+        "MANIFEST_INTEGRITY": facts.is_passport_intact,
+        "BUDGET_COMPLIANCE": sums.within,
+        "TOTAL_COST_USD": sums.cost,
+        "DECISION_RATIONALE": _rationale(facts),
+        "BLOCKING_ISSUES": tuple(_issue(kpi) for kpi in sums.red),
+        "RECOMMENDATIONS": recommendations(facts, sums.result, within=sums.within),
+        "VALIDATIONS": Validations(
+            cases_total_valid=sums.cases > 0,
+            threshold_compliance=not sums.red if facts.kpis else None,
+            manifest_integrity=facts.is_passport_intact,
+            budget_compliance=sums.within,
+        ),
+    }
 
 
 def fail_reasons(facts: SessionFacts) -> tuple[str, ...]:
@@ -234,13 +282,11 @@ def same_content(new: Mapping[str, Any], old: Mapping[str, Any] | None) -> bool:
     return old is not None and {**new, "TIMESTAMP": None} == {**old, "TIMESTAMP": None}
 
 
-def _warnings(
-    facts: SessionFacts, advice: Sequence[KpiFacts], unmeasured: Sequence[KpiFacts], *, within: bool | None
-) -> tuple[str, ...]:
-    found = [f"advice: {_issue(kpi)}" for kpi in advice]
-    found += [f"{len(unmeasured)} KPIs could not be measured"] if unmeasured else []
+def _warnings(facts: SessionFacts, sums: _Sums) -> tuple[str, ...]:
+    found = [f"advice: {_issue(kpi)}" for kpi in sums.advice]
+    found += [f"{len(sums.unmeasured)} KPIs could not be measured"] if sums.unmeasured else []
     found += [f"providers changed: {facts.provider_mismatch}"] if facts.provider_mismatch else []
-    found += ["the run cost more than its project's budget"] if within is False else []
+    found += ["the run cost more than its project's budget"] if sums.within is False else []
     found += ["the passport's hash is wrong"] if facts.is_passport_intact is False else []
     unknown = sum(cost is None for cost in facts.costs)
     found += [f"the cost of {unknown} attempts is not known"] if unknown else []

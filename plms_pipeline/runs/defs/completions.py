@@ -20,6 +20,7 @@ settled_completions = dg.AssetSpec(
     group_name="runs",
     owners=["team:plms"],
     kinds={"sqlalchemy"},
+    code_version="1",
     description="Completions of PAS that became receipts, verdicts, ended runs and moved priors. Written by `plms serve` at "
     "once, by the sensor pas_completion in its tick, or by the job settle_completions; the registry's inbox is the record.",
 )

@@ -50,8 +50,11 @@ kpi|verdict }} | {{ (kpi.reason or "")|cell }} |
 
 def session_markdown(report: SessionReport, facts: SessionFacts, *, revision: int) -> str:
     """The report as Markdown."""
-    # Autoescaping is for HTML; here `cell` and `shown` keep foreign text inside its line and cell.
-    environment = Environment(undefined=StrictUndefined, autoescape=False, keep_trailing_newline=True)  # noqa: S701
+    environment = Environment(
+        undefined=StrictUndefined,
+        autoescape=False,  # noqa: S701 - that is for HTML; `cell` and `shown` keep foreign text inside its line and cell
+        keep_trailing_newline=True,
+    )
     environment.filters.update(cell=_cell, shown=shown, measured=_measured, verdict=_verdict)
     fields = [(name, shown(value)) for name, value in report.model_dump(mode="json").items()]
     return environment.from_string(_TEMPLATE).render(report=report, facts=facts, fields=fields, revision=revision)
