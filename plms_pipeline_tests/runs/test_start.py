@@ -35,6 +35,7 @@ from plms_pipeline.runs.actions.start import StartPolicy, start_run
 from plms_pipeline.runs.ids import card_key
 from plms_pipeline.runs.passport import PassportWorld, is_intact
 from plms_pipeline.runs.starting import StartAnswer, StartRequest
+from plms_pipeline.runs.store import idempotency
 from plms_pipeline_tests.runs.worlds import AT, OWNER, PROVIDERS, WORLD, planned_project
 
 POLICY = StartPolicy()
@@ -327,8 +328,6 @@ def test_answers_whose_time_is_over_are_removed_and_no_others(registry: Registry
 
 def test_what_is_in_progress_is_answered_with_retry_after(registry: Registry, clock: Clock) -> None:
     """Two answers to one key would be two runs; waiting for ever would be none."""
-    from plms_pipeline.runs.store import idempotency
-
     planned_project(registry)
     request = StartRequest(42, KEY, body={"run_kind": "baseline"})
     unique = idempotency.Unique(OWNER.name, "POST", "/api/projects/42/start", KEY)
@@ -340,6 +339,28 @@ def test_what_is_in_progress_is_answered_with_retry_after(registry: Registry, cl
     with pytest.raises(Conflict) as refused:
         started(registry, clock)
     assert (refused.value.code, refused.value.retry_after_s) == ("idempotency_in_progress", 1)
+
+
+def test_whoever_waits_too_long_for_the_same_key_is_told_to_come_again(
+    postgres_registry_url: str, clock: Clock
+) -> None:
+    """A process that hangs in the middle of a start would hold every repetition, and with them all connections."""
+    registry, other = Registry.open(postgres_registry_url), Registry.open(postgres_registry_url)
+    planned_project(registry)
+    request = StartRequest(42, KEY, body={"run_kind": "baseline"})
+    unique = idempotency.Unique(OWNER.name, "POST", "/api/projects/42/start", KEY)
+    with other.writing() as session:
+        idempotency.remember(
+            session, unique, body_sha256=request.body_sha256, status_code=None, answer_text=None, run_id=None,
+            now=AT, expires_at=AT + timedelta(hours=1),
+        )  # fmt: skip
+        with pytest.raises(Conflict) as refused:
+            started(registry, clock)
+        assert (refused.value.code, refused.value.retry_after_s) == ("idempotency_in_progress", 1)
+        session.rollback()
+    assert not started(registry, clock).replayed
+    registry.close()
+    other.close()
 
 
 class Remembering:

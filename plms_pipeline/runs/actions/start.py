@@ -127,14 +127,14 @@ def start_run(
 
 def _once_more(attempt: Callable[[], StartAnswer | _Refused]) -> StartAnswer | _Refused:
     """Whoever lost the race for a key finds the winner's answer on the second look."""
-    try:
-        return attempt()
-    except _Raced:
-        pass
-    try:
-        return attempt()
-    except _Raced:
-        raise _in_progress() from None
+    for _ in range(2):
+        try:
+            return attempt()
+        except _Raced:
+            continue
+        except idempotency.StillBusy:
+            break
+    raise _in_progress()
 
 
 def _start_in(

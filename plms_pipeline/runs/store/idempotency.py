@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import bindparam, delete, select, update
+from sqlalchemy import bindparam, delete, func, select, update
 from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
 from plms_pipeline.registry.tables import IdempotencyKey
@@ -39,6 +40,14 @@ class Remembered:
     expires_at: datetime
 
 
+class StillBusy(Exception):
+    """The same request is being answered by somebody who takes long."""
+
+
+# How long a request waits for the answer of another one with the same key, before it is told to come again.
+PATIENCE_MS: Final = 2000
+_LOCK_NOT_AVAILABLE: Final = "55P03"
+_BE_PATIENT: Final = select(func.set_config("lock_timeout", f"{PATIENCE_MS}ms", True))
 # Built once: a start is on the path of a request.
 _RECALL: Final = select(
     IdempotencyKey.id,
@@ -78,9 +87,14 @@ def remember(
 ) -> bool:
     """Insert the row of a request (in progress when there is no answer yet); False when another one was faster.
 
-    On PostgreSQL this waits until the faster one has committed or given up.
+    On PostgreSQL this waits until the faster one has committed or given up, but not for ever: its process may hang.
+
+    Raises:
+        StillBusy: the faster one has done neither within `PATIENCE_MS`.
     """
     connection = session.connection()
+    if connection.dialect.name == "postgresql":
+        connection.execute(_BE_PATIENT)
     values: dict[str, Any] = {
         **_parts(unique),
         "body_sha256": body_sha256,
@@ -91,7 +105,12 @@ def remember(
         "created_at": now,
         "expires_at": expires_at,
     }
-    return connection.execute(_REMEMBER[connection.dialect.name], values).scalar_one_or_none() is not None
+    try:
+        return connection.execute(_REMEMBER[connection.dialect.name], values).scalar_one_or_none() is not None
+    except OperationalError as error:
+        if getattr(error.orig, "sqlstate", None) == _LOCK_NOT_AVAILABLE:
+            raise StillBusy from None
+        raise
 
 
 def finish(session: Session, unique: Unique, *, status_code: int, answer_text: str, run_id: str | None = None) -> bool:
