@@ -48,6 +48,8 @@ def launched(job: str, config: dict[str, Any], actor: str = "ben", *, fails: boo
     if fails:
         [failure] = [event for event in result.all_events if event.event_type_value == "STEP_FAILURE"]
         return {"failure": str(failure.event_specific_data)}
+    # Dagster would keep an op's output as a pickle; what there is to say is metadata.
+    assert not [event for event in result.all_events if event.event_type_value == "HANDLED_OUTPUT"]
     [output] = [event for event in result.all_events if event.event_type_value == "STEP_OUTPUT"]
     return {name: value.value for name, value in output.step_output_data.metadata.items()}
 

@@ -28,8 +28,8 @@ class ApproveConfig(dg.Config):
     )
 
 
-@dg.op(out=dg.Out(dict), description="Approve or reject a submitted project; the metadata shows plan and decision.")
-def decide_project(context: dg.OpExecutionContext, config: ApproveConfig, plms: Plms) -> dict[str, Any]:
+@dg.op(description="Approve or reject a submitted project; the metadata shows plan and decision.")
+def decide_project(context: dg.OpExecutionContext, config: ApproveConfig, plms: Plms) -> None:
     """Call the action that terminal and HTTP call."""
     from plms_pipeline.access.actors import launch_actor
     from plms_pipeline.errors import BadInput
@@ -72,7 +72,6 @@ def decide_project(context: dg.OpExecutionContext, config: ApproveConfig, plms: 
             "plan": dg.MetadataValue.md(tasks_markdown(view.tasks)),
         }
     )
-    return {"project_id": view.id, "status": view.status, "decision_id": done.decision_id}
 
 
 @dg.job(
@@ -92,8 +91,8 @@ class OverrideLaneConfig(dg.Config):
     reason: str = Field(description=_WHY)
 
 
-@dg.op(out=dg.Out(dict), description="Move a planned task to another lane; the nightly classifier learns from it.")
-def correct_lane(context: dg.OpExecutionContext, config: OverrideLaneConfig, plms: Plms) -> dict[str, Any]:
+@dg.op(description="Move a planned task to another lane; the nightly classifier learns from it.")
+def correct_lane(context: dg.OpExecutionContext, config: OverrideLaneConfig, plms: Plms) -> None:
     """Call the action that terminal and HTTP call."""
     from plms_pipeline.access.actors import launch_actor
     from plms_pipeline.runs.actions.decide_lanes import override_lane
@@ -110,7 +109,6 @@ def correct_lane(context: dg.OpExecutionContext, config: OverrideLaneConfig, plm
     }  # fmt: skip
     context.log.info(f"lane_overridden {' '.join(f'{name}={value}' for name, value in told.items())}")
     context.add_output_metadata({**told, "task": done.task.name})
-    return told
 
 
 @dg.job(
@@ -130,8 +128,8 @@ class AcceptUngatedConfig(dg.Config):
     accept: bool = Field(True, description="False takes an earlier acceptance back.")
 
 
-@dg.op(out=dg.Out(dict), description="Let ungated work of a lane teach the priors, or take that back.")
-def accept_ungated(context: dg.OpExecutionContext, config: AcceptUngatedConfig, plms: Plms) -> dict[str, Any]:
+@dg.op(description="Let ungated work of a lane teach the priors, or take that back.")
+def accept_ungated(context: dg.OpExecutionContext, config: AcceptUngatedConfig, plms: Plms) -> None:
     """Call the action that terminal and HTTP call."""
     from plms_pipeline.access.actors import launch_actor
     from plms_pipeline.runs.actions.decide_lanes import accept_ungated_lane
@@ -148,7 +146,6 @@ def accept_ungated(context: dg.OpExecutionContext, config: AcceptUngatedConfig, 
     }  # fmt: skip
     context.log.info(f"lane_accepted lane_id={done.lane_id} accepted={done.accepted} days_marked={done.days_marked}")
     context.add_output_metadata(told)
-    return told
 
 
 @dg.job(
@@ -168,10 +165,8 @@ class RequestOverrideConfig(dg.Config):
     teach: bool = Field(False, description="Whether the run is to teach the priors if it is let pass.")
 
 
-@dg.op(
-    out=dg.Out(dict), description="Ask that a failed verdict be let pass; the metadata shows what the gates measured."
-)
-def ask_for_override(context: dg.OpExecutionContext, config: RequestOverrideConfig, plms: Plms) -> dict[str, Any]:
+@dg.op(description="Ask that a failed verdict be let pass; the metadata shows what the gates measured.")
+def ask_for_override(context: dg.OpExecutionContext, config: RequestOverrideConfig, plms: Plms) -> None:
     """Call the action that terminal and HTTP call."""
     from plms_pipeline.access.actors import launch_actor
     from plms_pipeline.runs.actions.decide_verdict import request_kpi_override
@@ -187,7 +182,6 @@ def ask_for_override(context: dg.OpExecutionContext, config: RequestOverrideConf
         )  # fmt: skip
     context.log.info(f"override_requested run_id={config.run_id} decision_id={done.decision_id}")
     context.add_output_metadata(_override_metadata(done))
-    return {"run_id": config.run_id, "decision_id": done.decision_id, "evidence_sha256": done.case.evidence_sha256}
 
 
 @dg.job(
@@ -211,8 +205,8 @@ class DecideOverrideConfig(dg.Config):
     teach: bool = Field(True, description="False: let it pass, but do not learn from it. Never more than was asked.")
 
 
-@dg.op(out=dg.Out(dict), description="Let a failed verdict pass, or not; the metadata shows KPI receipts and logs.")
-def decide_override(context: dg.OpExecutionContext, config: DecideOverrideConfig, plms: Plms) -> dict[str, Any]:
+@dg.op(description="Let a failed verdict pass, or not; the metadata shows KPI receipts and logs.")
+def decide_override(context: dg.OpExecutionContext, config: DecideOverrideConfig, plms: Plms) -> None:
     """Call the action that terminal and HTTP call."""
     from plms_pipeline.access.actors import launch_actor
     from plms_pipeline.runs.actions.decide_verdict import decide_kpi_override
@@ -229,7 +223,6 @@ def decide_override(context: dg.OpExecutionContext, config: DecideOverrideConfig
         )  # fmt: skip
     context.log.info(f"override_decided run_id={config.run_id} decision={done.decision} decision_id={done.decision_id}")
     context.add_output_metadata(_override_metadata(done))
-    return {"run_id": config.run_id, "decision_id": done.decision_id, "effective_verdict": done.case.run.effective}
 
 
 @dg.job(

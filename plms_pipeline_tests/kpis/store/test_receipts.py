@@ -11,7 +11,16 @@ from sqlalchemy import select
 from plms_pipeline.errors import BadInput
 from plms_pipeline.kpis.store import receipts
 from plms_pipeline.registry.engine import Registry
-from plms_pipeline.registry.tables import KpiReceipt, LaneGate, LaneOverride, Project, ProjectRun, RunTask, TaskEstimate
+from plms_pipeline.registry.tables import (
+    KpiReceipt,
+    LaneGate,
+    LaneOverride,
+    Project,
+    ProjectRun,
+    RunTask,
+    TaskEstimate,
+    TaskPlan,
+)
 
 T0 = datetime(2026, 3, 1, tzinfo=UTC)
 
@@ -124,6 +133,16 @@ def test_the_books_know_a_tasks_lane_and_formula(registry: Registry) -> None:
         assert receipts.task_facts(session, "card-7", "r1") == receipts.TaskFacts(5101, None)
         assert receipts.task_facts(session, "card-7", None) == receipts.TaskFacts(None, None)
         assert receipts.task_facts(session, None, "r1") == receipts.TaskFacts(None, None)
+
+
+def test_a_task_of_a_run_is_found_by_its_key_in_the_plan(registry: Registry) -> None:
+    """Runs name tasks by key; asked by number only, a task's own stricter gate was never put to its work."""
+    first, _ = plan(registry)
+    with registry.writing() as session:
+        project_id = session.get_one(TaskEstimate, first).project_id
+        session.add(TaskPlan(task_estimate_id=first, project_id=project_id, task_key="card-7", provider="m"))
+    with registry.reading() as session:
+        assert receipts.task_facts(session, "card-7", "r1") == receipts.TaskFacts(5101, '{"readability": {"<=": 8}}')
 
 
 @pytest.mark.parametrize(
