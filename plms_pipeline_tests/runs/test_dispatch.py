@@ -10,7 +10,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from sqlalchemy import func, insert, select, update
+from sqlalchemy import delete, func, insert, select, update
 
 from plms_pipeline.clock import FrozenClock
 from plms_pipeline.pas.client import PasClient
@@ -25,6 +25,7 @@ from plms_pipeline.registry.tables import (
     ProjectRun,
     ProviderSnapshot,
     RunAlias,
+    RunPassport,
     RunTask,
     StateTransition,
     TaskEstimate,
@@ -265,6 +266,23 @@ def test_a_run_that_is_refused_ends_with_the_executors_reason(bench: Bench) -> N
     assert bench.value(ProjectRun.status, ProjectRun.run_id == run_id) == "FAIL"
     assert set(bench.tasks().values()) == {"SKIPPED"}
     assert set(bench.cards().values()) == {"CANCELLED"}
+
+
+@pytest.mark.parametrize("what", ["altered", "missing"])
+def test_a_run_without_its_passport_never_goes_out(bench: Bench, what: str) -> None:
+    """The prototype submitted first and wrote the passport afterwards, nowhere: such a run can never be explained."""
+    run_id = bench.start()
+    with bench.registry.writing() as session:
+        if what == "missing":
+            session.execute(delete(RunPassport))
+        else:
+            text = session.scalars(select(RunPassport.passport_json)).one().replace("gpt-4-0613", "gpt-4-0314")
+            session.execute(update(RunPassport).values(passport_json=text))
+    assert bench.tick().refused == 1
+    assert bench.value(ProjectRun.status) == "FAIL"
+    assert set(bench.tasks().values()) == {"SKIPPED"}
+    assert bench.pas.run_status(run_id) is None
+    assert "passport" in bench.value(StateTransition.reason, StateTransition.to_state == "FAIL")
 
 
 @pytest.mark.parametrize(("subject", "subject_id"), [("project", "42"), ("run", None), ("lane", "4202")])

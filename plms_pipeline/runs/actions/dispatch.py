@@ -137,7 +137,7 @@ def _claim(tick: Tick, key: str) -> Card | None:
 
 def _submit(tick: Tick, card: Card, run: RunFacts | None) -> None:
     if run is None:
-        _refuse_card(tick, card, "its run has no passport")
+        _refuse_card(tick, card, "there is no such run")
         return
     try:
         accepted = tick.pas.submit_card(message(tick, card, run))

@@ -7,7 +7,6 @@ go out while the kill switch is on as well: they stop work or keep the books.
 from __future__ import annotations
 
 import hashlib
-import json
 import logging
 from collections.abc import Callable
 
@@ -49,7 +48,7 @@ def _snapshot(tick: Tick, effect: Effect) -> None:
     with tick.registry.reading() as session:
         run = store.run_facts(session, effect.subject_id)
     if run is None:
-        give_up(tick, effect, "the run has no passport")
+        give_up(tick, effect, "there is no such run")
         return
     now = tick.clock.now()
     stated = canonical_json(
@@ -58,7 +57,7 @@ def _snapshot(tick: Tick, effect: Effect) -> None:
             "taken_at": state.taken_at.isoformat(),
         }
     )  # fmt: skip
-    mismatch = mismatch_of(json.loads(run.passport_text)["provider_matrix"], state.providers)
+    mismatch = mismatch_of(run.provider_matrix, state.providers)
     row = {
         "run_id": run.run_id, "moment": str((effect.payload or {}).get("moment", "submission")), "state_json": stated,
         "sha256": hashlib.sha256(stated.encode()).hexdigest(), "matches": mismatch is None, "mismatch": mismatch,

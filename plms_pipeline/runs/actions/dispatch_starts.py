@@ -6,8 +6,6 @@ executor has taken it; a crash in between announces it again, which the executor
 
 from __future__ import annotations
 
-import json
-
 from plms_pipeline.errors import PlmsError, Unavailable
 from plms_pipeline.pas.client import PasRefused
 from plms_pipeline.pas.protocol import BudgetCaps, StartRun
@@ -51,7 +49,10 @@ def _announce_one(tick: Tick, effect: Effect) -> None:
         run = store.run_facts(session, effect.subject_id)
         cards = store.cards_of(session, effect.subject_id) if tick.pas.takes_whole_runs else []
     if run is None:
-        give_up(tick, effect, "the run has no passport")
+        give_up(tick, effect, "there is no such run")
+        return
+    if not run.has_passport:
+        _refuse_run(tick, effect, run, Unsendable("it has no passport, or not the one that it was started with"))
         return
     try:
         announcement = sendable(StartRun, _announcement(run))
@@ -70,7 +71,7 @@ def _announcement(run: RunFacts) -> dict[str, object]:
         "project_id": run.project_id, "run_id": run.run_id, "run_kind": run.run_kind, "tasks_total": run.tasks_total,
         "rehearsal_pct": run.rehearsal_pct, "budget_caps": BudgetCaps(budget_usd=run.budget_usd),
         "passport_sha256": run.passport_sha256, "write_sandbox": run.write_sandbox,
-        "provider_matrix": json.loads(run.passport_text)["provider_matrix"],
+        "provider_matrix": run.provider_matrix,
     }  # fmt: skip
 
 
@@ -102,6 +103,6 @@ def _refuse_run(tick: Tick, effect: Effect, run: RunFacts, error: PlmsError) -> 
     with tick.registry.writing() as session:
         outbox.failed(session, effect.id, now=now, error=error.message)
         for card in store.cards_of(session, run.run_id):
-            skip(session, card.card_key, run.run_id, card.task_id, "the executor refused the run", now)
+            skip(session, card.card_key, run.run_id, card.task_id, "its run was refused", now)
         move_run(session, run.run_id, expected="QUEUED", new="FAIL", at=now, actor=DISPATCHER, reason=error.message)
     tick.count(refused=1, run_id=run.run_id)

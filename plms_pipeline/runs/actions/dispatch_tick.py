@@ -5,7 +5,6 @@ The world as it was handed in, the result as it grows, and what is done when the
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -134,7 +133,7 @@ def message(tick: Tick, card: Card, run: RunFacts) -> JobCard:
     fields = {
         "card_key": card.card_key, "run_id": run.executor_id or card.run_id, "task_id": card.task_id,
         "attempt": card.attempt, "project_id": card.project_id, "lane": card.lane_id, "provider": card.provider,
-        "provider_version": json.loads(run.passport_text)["provider_matrix"].get(card.provider),
+        "provider_version": run.provider_matrix.get(card.provider),
         "priority": card.priority, "deps": card.depends_on, "budget_usd": card.budget_usd,
         "payload": {
             "command": None if command is None else tuple(command), "artifacts_dir": staging,

@@ -6,6 +6,7 @@ is decided which of its runs is next: two processes that both saw no active run 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -31,6 +32,7 @@ from plms_pipeline.registry.tables import (
     RunTask,
 )
 from plms_pipeline.runs.dispatching import WaitingCard
+from plms_pipeline.runs.passport import is_intact
 from plms_pipeline.runs.starting import startable_states
 from plms_pipeline.runs.store.outbox import Effect, is_due, take
 
@@ -53,9 +55,22 @@ class RunFacts:
     rehearsal_pct: float | None
     budget_usd: Decimal | None
     tasks_total: int
-    passport_sha256: str
-    passport_text: str
+    passport_sha256: str | None
+    passport_text: str | None
     executor_id: str | None
+
+    @property
+    def has_passport(self) -> bool:
+        """Whether the run has the passport that it was started with, unchanged."""
+        if self.passport_text is None or self.passport_sha256 is None:
+            return False
+        return is_intact(self.passport_text, self.passport_sha256)
+
+    @property
+    def provider_matrix(self) -> dict[str, str]:
+        """Provider → version, as the passport has it."""
+        found: dict[str, str] = json.loads(self.passport_text or "{}").get("provider_matrix", {})
+        return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +178,7 @@ def _held(subject_type: str, subject_id: Any) -> ColumnElement[bool]:
 
 
 def run_facts(session: Session, run_id: str) -> RunFacts | None:
-    """A run with what its announcement needs; None when there is no such run or it has no passport."""
+    """A run with what its announcement needs; None when there is no such run."""
     tasks = select(func.count()).select_from(RunTask).where(RunTask.run_id == ProjectRun.run_id).scalar_subquery()
     alias = (
         select(func.max(RunAlias.alias))
@@ -177,7 +192,7 @@ def run_facts(session: Session, run_id: str) -> RunFacts | None:
             RunPassport.passport_json, alias,
         )
         .join(Project, Project.id == ProjectRun.project_id)
-        .join(RunPassport, RunPassport.run_id == ProjectRun.run_id)
+        .outerjoin(RunPassport, RunPassport.run_id == ProjectRun.run_id)
         .where(ProjectRun.run_id == run_id)
     ).one_or_none()  # fmt: skip
     return None if row is None else RunFacts(*row)
