@@ -13,6 +13,7 @@ import re
 import socket
 from collections.abc import Iterator
 from datetime import timedelta
+from itertools import product
 from typing import Any
 from urllib.parse import quote
 from uuid import uuid4
@@ -261,17 +262,14 @@ def test_ids_that_are_none_reach_no_table(client: httpx.Client, served: World) -
         "0x10",
         "null",
     )
-    for template in client.get("/openapi.json").json()["paths"]:
+    for template, methods in client.get("/openapi.json").json()["paths"].items():
         if "{" not in template:
             continue
-        for value in hostile:
-            encoded = quote(value, safe="")
-            path = re.sub(r"\{[a-z_]+\}", encoded, template)
-            for method in ("GET", "POST"):
-                answer = client.request(
-                    method, path, headers=served.headers("admin"), json={} if method == "POST" else None
-                )
-                assert 400 <= answer.status_code < 500, f"{method} {path}: {answer.status_code}"
+        for value, method in product(hostile, methods):
+            path = re.sub(r"\{[a-z_]+\}", quote(value, safe=""), template)
+            body = None if method == "get" else {}
+            answer = client.request(method, path, headers=served.headers("admin"), json=body)
+            assert 400 <= answer.status_code < 500, f"{method} {path}: {answer.status_code}"
     assert rows(served) == before
 
 

@@ -177,7 +177,7 @@ def test_several_processes_serve_one_port_and_end_together(keyed: Settings) -> N
                 return False
             return False
 
-        wait_until(is_gone)
+        wait_until(is_gone, 60)
 
 
 def test_it_says_how_it_is_used(settings: Settings) -> None:

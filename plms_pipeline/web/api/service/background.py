@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -61,11 +62,12 @@ class Background:
                 self._alarms[name].set()
 
     def stop(self, timeout_s: float) -> bool:
-        """Ask every thread to end after its present step; False when one was still busy after `timeout_s`."""
+        """Ask every thread to end after its present step; False when one was still busy after `timeout_s` in all."""
         self._stopping.set()
         self.nudge()
+        deadline = time.monotonic() + timeout_s
         for thread in self._threads:
-            thread.join(timeout_s)
+            thread.join(max(0.0, deadline - time.monotonic()))
         return not any(thread.is_alive() for thread in self._threads)
 
     def _keep(self, work: Work) -> None:
