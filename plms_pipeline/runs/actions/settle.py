@@ -39,6 +39,7 @@ MOST_EVENTS: Final = 200
 # An event whose settlement fails so often is a fact that a person must look at.
 MOST_ATTEMPTS: Final = 5
 AWAY_PAUSE: Final = timedelta(seconds=30)
+EARLY_PAUSE: Final = timedelta(seconds=5)
 _FIELDS: Final = ("settled", "ignored", "refused", "deferred", "receipts", "priors")
 
 
@@ -124,6 +125,12 @@ def settle_due(
         return result
     result = replace(result, claimed=len(events))
     reads = understood(world, events)
+    early = [read.event.id for read in reads if read.is_early]
+    if early:
+        with world.registry.writing() as session:
+            inbox.put_back(session, early, due_at=now + EARLY_PAUSE, said="its run is not known here yet")
+        result = replace(result, deferred=len(early))
+        reads = [read for read in reads if not read.is_early]
     judge = Judge(world)
     ready, waiting = _sorted(world, judge, reads)
     result = result.plus(_settled(world, holder, ready))

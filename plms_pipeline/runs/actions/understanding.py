@@ -16,6 +16,8 @@ from plms_pipeline.runs.store import completions as store
 
 # How far the executor's clock may run ahead of ours.
 AHEAD: Final = timedelta(minutes=5)
+# An executor that names runs itself may tell of one before we have noted the name.
+EARLY: Final = timedelta(minutes=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,11 +31,12 @@ class Read:
     hint: bool = False
     refused: str | None = None
     ignored: str | None = None
+    is_early: bool = False
 
 
 def understood(world: World, events: Sequence[Event]) -> list[Read]:
     """Every claimed event as settlement reads it, in their order."""
-    settings = world.settings
+    settings, now = world.settings, world.clock.now()
     first = datetime(settings.first_day.year, settings.first_day.month, settings.first_day.day, tzinfo=UTC)
     with world.registry.reading() as session:
         names = store.resolve(session, {event.run_id for event in events if event.run_id is not None})
@@ -42,11 +45,13 @@ def understood(world: World, events: Sequence[Event]) -> list[Read]:
         limits = Limits(
             settings.max_cost_usd, settings.max_duration_ms, settings.max_tokens, first, event.received_at + AHEAD
         )
-        reads.append(_understand(event, names.get(event.run_id or ""), limits))
+        reads.append(_understand(event, names.get(event.run_id or ""), limits, now))
     return reads
 
 
-def _understand(event: Event, run_id: str | None, limits: Limits) -> Read:
+def _understand(event: Event, run_id: str | None, limits: Limits, now: datetime) -> Read:
+    if run_id is None and now - event.received_at < EARLY:
+        return Read(event, None, is_early=True)
     if run_id is None:
         return Read(event, None, refused=f"no run {(event.run_id or '')[:80]} was ever started here")
     if event.endpoint == RUN_LOST:

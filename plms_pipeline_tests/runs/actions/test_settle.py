@@ -308,3 +308,43 @@ def test_a_receipt_from_a_clock_ahead_of_ours_moves_the_priors_at_once(worked: W
     worked.tell(ended(run_id, "a", at=AT + timedelta(seconds=30)))
     settle_due(worked.world, holder="here")
     assert (6100, 1) in rows(worked.registry, EstimateVersion, "lane_id", "n_observations")
+
+
+def test_an_event_of_an_unknown_run_waits_a_while_and_is_then_refused(worked: Worked) -> None:
+    """An executor that names runs itself may tell of one before its name is noted; a run that never was is said to be none."""
+    worked.tell(ended("nobody", "a"))
+    assert settle_due(worked.world, holder="here").deferred == 1
+    assert not settle_due(worked.world, holder="here").did_something
+    worked.clock.passes(minutes=2)
+    assert settle_due(worked.world, holder="here").refused == 1
+    assert outcomes(worked.registry) == [("refused", "no run nobody was ever started here")]
+
+
+def test_a_measured_system_that_is_away_is_waited_for_and_not_for_ever(
+    sqlite_registry: Registry, settings: Settings
+) -> None:
+    """The work did nothing wrong; but a run that waits for ever helps nobody either."""
+    away = settings.model_copy(update={"kpi_database_url": "postgresql+psycopg://127.0.0.1:1/none"})
+    worked = Worked(sqlite_registry, away)
+    run_id = worked.run([Planned("a", lane_id=5102)])
+    worked.stage(run_id, "a", {"expected_row_count.json": '{"table_fq": "x.y", "row_count": 3}'})
+    worked.tell(ended(run_id, "a"))
+    for _ in range(MOST_ATTEMPTS - 1):
+        assert settle_due(worked.world, holder="here").deferred == 1
+        assert not settle_due(worked.world, holder="here").did_something
+        worked.clock.passes(minutes=1)
+    assert settle_due(worked.world, holder="here").settled == 1
+    assert rows(worked.registry, ProjectRun, "status", "validation") == [("SUCCESS", "failed")]
+    assert "not available" in str(rows(worked.registry, KpiReceipt, "reason"))
+
+
+def test_without_leave_to_measure_only_what_costs_nothing_is_settled(worked: Worked) -> None:
+    """A sensor's tick has seconds, a test suite may take minutes."""
+    run_id = worked.run([Planned("a", lane_id=4202), Planned("b"), Planned("c", lane_id=4202)])
+    worked.stage(run_id, "a", {"generated_docs.md": "The cat sat on the mat. " * 40})
+    for name in ("a", "b", "c"):
+        worked.tell(ended(run_id, name))
+    found = settle_due(worked.world, holder="here", may_measure=False)
+    assert (found.settled, found.deferred) == (2, 1)
+    assert rows(worked.registry, RunTask, "task_id", "status") == [("a", "RUNNING"), ("b", "SUCCESS"), ("c", "SUCCESS")]
+    assert settle_due(worked.world, holder="here").ended_runs == (run_id,)
