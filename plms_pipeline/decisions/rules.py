@@ -1,7 +1,8 @@
 """May this person decide this, and is what was said enough to be kept for ever?
 
 A decision that somebody asked for is taken by somebody else, whose name something we trust vouched for: a token, never an
-account of the machine. The obvious check (the names differ) lets one person ask as `local:ann` and approve as `ann`.
+account of the machine. The obvious check (the names differ) lets one person ask as `local:ann` and approve as `ann`, so the
+account `ann` of a machine counts as the person `ann`.
 `PLMS_AUTH=disabled`, which binds to loopback only, lifts the rule for a single machine; the row then says that nobody was
 verified.
 """
@@ -13,6 +14,7 @@ from typing import Final
 
 from plms_pipeline.access.actors import Actor
 from plms_pipeline.errors import BadInput, Forbidden
+from plms_pipeline.instance.actors import local_actor as local_name
 
 REQUEST: Final = "request"
 APPROVE: Final = "approve"
@@ -20,6 +22,7 @@ REJECT: Final = "reject"
 
 MAX_REASON: Final = 4000
 _UNPRINTABLE: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\ud800-\udfff]")
+_ACCOUNT: Final = local_name("")
 _WORD: Final = re.compile(r"[a-z][a-z0-9_]{0,31}")
 
 
@@ -42,10 +45,14 @@ def require_second_person(actor: Actor, requested_by: str | None, *, auth_disabl
             "a token, or set PLMS_AUTH=disabled where one person works alone.",
             code="unverified_decider",
         )
-    if requested_by is not None and actor.name == requested_by:
+    if requested_by is not None and _person(actor.name) == _person(requested_by):
         raise Forbidden(
             f"{actor.name} asked for this decision and cannot take it too; another person must.", code="same_person"
         )
+
+
+def _person(name: str) -> str:
+    return name.removeprefix(_ACCOUNT).casefold()
 
 
 def reason_of(text: str) -> str:
@@ -54,7 +61,7 @@ def reason_of(text: str) -> str:
     Raises:
         BadInput: it is empty or longer than 4,000 characters (`missing_reason`, `bad_reason`).
     """
-    reason = _UNPRINTABLE.sub("\N{REPLACEMENT CHARACTER}", text).strip()
+    reason = _UNPRINTABLE.sub("\N{REPLACEMENT CHARACTER}", text.strip())
     if not reason:
         raise BadInput("A decision needs a reason: it is what everybody will ask for later.", code="missing_reason")
     if len(reason) > MAX_REASON:

@@ -20,10 +20,11 @@ def test_another_verified_person_is_the_second() -> None:
     require_second_person(BEN, None, auth_disabled=False)
 
 
-def test_whoever_asked_is_not_the_second_person() -> None:
-    """One person would approve his own spending."""
+@pytest.mark.parametrize("asked", ["ann", "local:ann", "Ann"])
+def test_whoever_asked_is_not_the_second_person(asked: str) -> None:
+    """One person would approve her own spending: asked from the terminal, approved with her token."""
     with pytest.raises(Forbidden) as refused:
-        require_second_person(ANN, "ann", auth_disabled=False)
+        require_second_person(ANN, asked, auth_disabled=False)
     assert refused.value.code == "same_person"
 
 

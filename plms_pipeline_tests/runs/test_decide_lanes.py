@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Callable
+
 import pytest
 from sqlalchemy import select
 
@@ -155,4 +158,34 @@ def test_a_gated_lane_has_nothing_to_accept_and_nothing_is_decided_twice(desk: D
     accept(desk, "6100")
     with pytest.raises(Conflict, match="already"):
         accept(desk, "6100")
+    assert len(desk.decided("lane:6100")) == 1
+
+
+def at_once(*calls: Callable[[], object]) -> list[str]:
+    """Make the calls at the same time; what came of each: `done` or the code of the refusal."""
+    told: list[str] = []
+
+    def one(call: Callable[[], object]) -> None:
+        try:
+            call()
+        except Conflict as error:
+            told.append(error.code)
+        else:
+            told.append("done")
+
+    threads = [threading.Thread(target=one, args=(call,)) for call in calls]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return sorted(told)
+
+
+def test_two_people_who_decide_the_same_at_once_decide_once(desk: Desk) -> None:
+    """The second is told, instead of writing a row that changes nothing."""
+    task = desk.planned().tasks[0].id
+    told = at_once(lambda: override(desk, task, "5101"), lambda: override(desk, task, "5101"))
+    assert told == ["done", "same_lane"]
+    assert len(lane_overrides(desk.registry, 1)) == 1
+    assert at_once(lambda: accept(desk, "6100"), lambda: accept(desk, "6100")) == ["already_decided", "done"]
     assert len(desk.decided("lane:6100")) == 1

@@ -84,6 +84,8 @@ def override_lane(
             raise _no_task(task_id, project_id)
         owner_id, _ = found
         store.lock_project(session, owner_id)
+        # What was read before the lock may be somebody else's past by now.
+        session.expire_all()
         _, task = store.task_of(session, task_id) or found
         view = found_project(store.view_of(session, owner_id, with_tasks=False), owner_id)
         if view.status == "cancelled":
@@ -142,6 +144,7 @@ def accept_ungated_lane(
         )
     now = clock.now()
     with deciding(registry, clock, actor, f"decide.{ACCEPT_UNGATED}", f"lane:{lane_id}") as session:
+        verdicts.lock_lane(session, lane_id)
         if (lane_id in accepting_lanes(session)) == accept:
             state = "is accepted" if accept else "is not accepted"
             raise Conflict(

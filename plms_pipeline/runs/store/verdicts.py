@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session
 
 from plms_pipeline.registry.tables import (
     KpiReceipt,
+    Lane,
     LaneOverride,
     ProjectRun,
     TaskEstimate,
@@ -99,6 +100,11 @@ def override_verdict(
         )
         .execution_options(synchronize_session=False)
     )  # fmt: skip
+
+
+def lock_lane(session: Session, lane_id: int) -> None:
+    """Let nobody else decide about a lane until the transaction ends."""
+    session.execute(select(Lane.lane_id).where(Lane.lane_id == lane_id).with_for_update())
 
 
 def days_of_lane(session: Session, lane_id: int) -> list[date]:
