@@ -54,6 +54,11 @@ def create(body: forms.CreateIn, state: State, principal: Operator) -> dict[str,
 def list_projects(
     state: State,
     _principal: Viewer,
+    tags: Annotated[
+        # Not "or null": in a query there is no null, and a document that says so promises to refuse what it cannot tell apart.
+        list[Annotated[str, Query(max_length=64)]],
+        Query(description="Only those that have every one of these.", max_length=20, default_factory=list),
+    ],
     status: Annotated[
         str | None,
         Query(
@@ -62,17 +67,13 @@ def list_projects(
             examples=["approved"],
         ),
     ] = None,
-    tags: Annotated[
-        list[Annotated[str, Query(max_length=64)]] | None,
-        Query(description="Only those that have every one of these.", max_length=20),
-    ] = None,
     imported: Annotated[bool, Query(description="Imported history as well.")] = False,
     after: Annotated[int, Query(ge=0, le=MAX_ID, description="Only ids above this one.")] = 0,
     limit: Annotated[int, Query(ge=1, le=MAX_LISTED)] = 100,
 ) -> dict[str, Any]:
     """Projects in order of id, without their tasks."""
     found = projects(
-        state.registry, status=status, tags=tags or (), after=after, limit=limit, source=None if imported else SOURCE
+        state.registry, status=status, tags=tags, after=after, limit=limit, source=None if imported else SOURCE
     )
     return {
         "projects": [project_json(view, with_tasks=False) for view in found],
