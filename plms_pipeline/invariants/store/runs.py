@@ -121,13 +121,16 @@ def _untold(
     session: Session, kind: str, subject: Any, status: Any, shown: Any, order: Any, where: list[ColumnElement[bool]]
 ) -> Offenders:
     told = and_(StateTransition.subject_type == kind, StateTransition.subject_id == subject)
-    last = (
+    last: Any = (
         select(StateTransition.to_state)
         .where(told)
         .order_by(StateTransition.sequence.desc())
         .limit(1)
         .scalar_subquery()
     )
+    if kind == "task":
+        # That a task was born is told by its `queued_at`; its first transition is the one out of QUEUED.
+        last = func.coalesce(last, "QUEUED")
     ends = TERMINAL_STATES if kind != "project" else ("completed", "cancelled")
     has_end = exists().where(told, StateTransition.is_terminal)
     total: Any = func.count().over()
