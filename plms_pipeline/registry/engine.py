@@ -43,6 +43,10 @@ _SQLITE_REMEDIES = {
 }
 
 
+class Busy(Exception):
+    """Somebody else is writing, and the caller would not wait."""
+
+
 class Registry:
     """The operational database. Safe to share between threads; a process opens it once."""
 
@@ -120,6 +124,32 @@ class Registry:
             except BaseException:
                 session.rollback()
                 raise
+
+    @contextmanager
+    def writing_at_once(self) -> Iterator[Session]:
+        """As `writing`, for whoever may not wait, such as an event loop.
+
+        Raises:
+            Busy: somebody else writes at this moment, or the database is a server that must be waited for; nothing happened.
+        """
+        if self.dialect != "sqlite" or not self._turn.acquire(blocking=False):
+            raise Busy
+        try:
+            with _translated(self.engine), Session(self.engine) as session:
+                try:
+                    session.connection(execution_options={"plms_write": True, "plms_at_once": True})
+                except OperationalError as error:
+                    if getattr(error.orig, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY:
+                        raise Busy from None
+                    raise
+                try:
+                    yield session
+                    session.commit()
+                except BaseException:
+                    session.rollback()
+                    raise
+        finally:
+            self._turn.release()
 
     @contextmanager
     def _one_writer(self) -> Iterator[None]:
@@ -287,8 +317,15 @@ def _sqlite_now() -> str:
 
 
 def _begin_sqlite(connection: Any) -> None:
-    write = connection.get_execution_options().get("plms_write", False)
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
+    options = connection.get_execution_options()
+    if not options.get("plms_at_once", False):
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if options.get("plms_write", False) else "BEGIN")
+        return
+    connection.exec_driver_sql("PRAGMA busy_timeout = 0")
+    try:
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+    finally:
+        connection.exec_driver_sql(f"PRAGMA busy_timeout = {int(BUSY_TIMEOUT_S * 1000)}")
 
 
 def _speak_sqlite(

@@ -110,6 +110,27 @@ def test_the_same_key_with_another_body_is_refused_over_http(api: World) -> None
         assert (no_number.status_code, no_number.json()["code"]) == (422, "not_json")
 
 
+def test_a_start_behind_another_writer_waits_and_the_server_goes_on(
+    settings: Settings, sqlite_registry: Registry, executor: ReferencePas
+) -> None:
+    """The event loop must not stand still, not even its health page, because somebody imports a file meanwhile."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    planned_project(sqlite_registry)
+    importer = Registry.open(settings.database_url)
+    with executor.client() as pas, ThreadPoolExecutor(1) as pool:
+        api = world(settings, sqlite_registry, SystemClock(), pas=lambda: pas)
+        with live(api.app) as client:
+            headers = api.headers("operator")
+            assert client.post(START, json={}, headers=headers | {"Idempotency-Key": KEY}).status_code == 200
+            with importer.writing():
+                waiting = pool.submit(client.post, START, json={}, headers=headers | {"Idempotency-Key": str(uuid4())})
+                assert client.get("/healthz").status_code == 200
+                assert not waiting.done()
+            assert waiting.result().status_code == 200
+    importer.close()
+
+
 def test_who_may_only_look_starts_nothing(api: World) -> None:
     """The prototype had one user with all scopes."""
     with live(api.app) as client:

@@ -82,6 +82,7 @@ def start_run(
     policy: StartPolicy = POLICY,
     cache: AnswerCache | None = None,
     beside: Beside | None = None,
+    at_once: bool = False,
 ) -> StartAnswer:
     """Start a run of a project, or give the answer that the same key was given before.
 
@@ -90,6 +91,7 @@ def start_run(
         world: code, interpreter and the executor's providers, gathered beforehand.
         stopped: the reason of the kill switch, or None. A known key is answered all the same: that starts nothing.
         cache: finished answers; None when there is none.
+        at_once: do not wait for another writer, but raise `Busy` with nothing done: for a caller on an event loop.
         beside: writes, in the same transaction, what a fresh run must never be without (session, run id, now).
 
     Raises:
@@ -110,7 +112,7 @@ def start_run(
         return _repeated(unique, body_sha256, known.body_sha256, known.status_code, known.answer)
 
     def attempt() -> StartAnswer | _Refused:
-        with registry.writing() as session:
+        with registry.writing_at_once() if at_once else registry.writing() as session:
             return _start_in(
                 session, now=clock.now(), ids=ids, actor=actor, request=request, world=world, stopped=stopped,
                 policy=policy, unique=unique, body_sha256=body_sha256, beside=beside,

@@ -8,19 +8,22 @@ thread that this nudges.
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
 from fastapi import APIRouter, Header
+from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
 
+from plms_pipeline.access.answers import NoCache
 from plms_pipeline.access.principals import Principal
 from plms_pipeline.access.routes import AppState, ProjectId, State, requires
+from plms_pipeline.registry.engine import Busy
 from plms_pipeline.registry.tables.vocabulary import RUN_KINDS
 from plms_pipeline.runs.actions.start import StartPolicy, start_run
 from plms_pipeline.runs.files.killswitch import stop_reason
 from plms_pipeline.runs.service.world import Worlds
-from plms_pipeline.runs.starting import StartRequest
+from plms_pipeline.runs.starting import StartAnswer, StartRequest
 
 router = APIRouter(tags=["runs"])
 KEY_HEADER: Final = "Idempotency-Key"
@@ -107,7 +110,7 @@ def worlds_of(state: AppState) -> Worlds:
     openapi_extra={"parameters": [_KEY_PARAMETER]},
     summary="Start a run of a project",
 )
-def start(
+async def start(
     project_id: ProjectId,
     body: StartBody,
     state: State,
@@ -120,22 +123,45 @@ def start(
     `not_approved`, `project_held`, `budget_exceeded`, `no_tasks`, `killswitch_on`, `passport_incomplete`, and, with
     Retry-After, `idempotency_in_progress`; with 422 `idempotency_key_reused` when the key was used with another body.
     """
-    settings = state.settings
-    told: dict[str, Any] = body.model_dump(exclude_unset=True)
-    answer = start_run(
-        state.registry,
-        clock=state.clock,
-        ids=state.ids,
-        actor=principal.actor,
-        request=StartRequest(
-            project_id, idempotency_key, run_kind=body.run_kind, write_sandbox=body.write_sandbox, body=told
-        ),
-        world=worlds_of(state).at_hand(),
-        stopped=stop_reason(settings.data_dir),
-        policy=StartPolicy(timedelta(seconds=settings.idempotency_ttl_seconds), settings.idempotency_keys),
-        cache=state.cache,
+    request = StartRequest(
+        project_id,
+        idempotency_key,
+        run_kind=body.run_kind,
+        write_sandbox=body.write_sandbox,
+        body=body.model_dump(exclude_unset=True),
     )
+    answer = await _answered(state, principal, request)
     if not answer.replayed:
         state.nudge("dispatch")
     headers = {REPLAY_HEADER: "true" if answer.replayed else "false"}
     return JSONResponse(answer.body, status_code=answer.status_code, headers=headers)
+
+
+async def _answered(state: AppState, principal: Principal, request: StartRequest) -> StartAnswer:
+    """The answer to a start, given here when nothing must be waited for, else by a thread.
+
+    A start is a transaction of a millisecond or two. Handing it to a thread and back costs as much again, and far more while
+    other threads are at work; but the event loop must never wait for another writer, for Redis or for the executor.
+    """
+    if isinstance(state.cache, NoCache) and worlds_of(state).is_known:
+        try:
+            return _start(state, principal, request, at_once=True)
+        except Busy:
+            pass
+    return await run_in_threadpool(_start, state, principal, request, at_once=False)
+
+
+def _start(state: AppState, principal: Principal, request: StartRequest, *, at_once: bool) -> StartAnswer:
+    settings = state.settings
+    return start_run(
+        state.registry,
+        clock=state.clock,
+        ids=state.ids,
+        actor=principal.actor,
+        request=request,
+        world=worlds_of(state).at_hand(),
+        stopped=stop_reason(settings.data_dir),
+        policy=StartPolicy(timedelta(seconds=settings.idempotency_ttl_seconds), settings.idempotency_keys),
+        cache=state.cache,
+        at_once=at_once,
+    )

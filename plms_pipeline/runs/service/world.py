@@ -59,6 +59,11 @@ class Worlds:
             return False
         return self._stated is None or now - self._stated.at_s > FRESH_S
 
+    @property
+    def is_known(self) -> bool:
+        """Whether the executor has stated its providers, so that `at_hand` asks nobody."""
+        return self._stated is not None
+
     def refresh(self) -> None:
         """Ask the executor; while another thread asks, the old answer stands."""
         if not self._asking.acquire(blocking=self._stated is None):
