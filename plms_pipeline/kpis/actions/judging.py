@@ -16,13 +16,15 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 
+from sqlalchemy.orm import Session
+
 from plms_pipeline.errors import PlmsError, Unavailable
 from plms_pipeline.kpis.actions.evaluate import Asked, judge_snapshot, manifest_of
 from plms_pipeline.kpis.actions.measuring import OUTSIDE, Bench, measure
 from plms_pipeline.kpis.actions.world import World
 from plms_pipeline.kpis.evaluation import AWAY, Evaluation, KpiResult, gates_digest
 from plms_pipeline.kpis.files.tree import Snapshot, content_sha256, snapshot
-from plms_pipeline.kpis.gates import Verdict, combine, echo_gate, parse_formula, verdict_of
+from plms_pipeline.kpis.gates import Gate, Verdict, combine, echo_gate, parse_formula, verdict_of
 from plms_pipeline.kpis.manifest import Manifest
 from plms_pipeline.kpis.measurement import Measurement, clean, unmeasured
 from plms_pipeline.kpis.store import receipts
@@ -70,23 +72,29 @@ class Judge:
 
     world: World
     _seen: dict[tuple[str, str], Judgement] = field(default_factory=dict)
+    _lanes: dict[int, tuple[str, tuple[Gate, ...]]] = field(default_factory=dict)
 
     def ask(self, work: Work) -> Asked:
         """Which gates apply: the lane's, made stricter by the task's own formula. A formula that cannot be judged is said by
         `judge`, as a gate that fails.
 
         Raises:
-            BadInput: the run is not registered, or a gate or formula cannot be judged.
+            BadInput: a gate or formula cannot be judged, or the lane is not registered.
         """
         with self.world.registry.reading() as session:
-            facts = receipts.task_facts(session, work.task_id, work.run_id)
-            lane = receipts.find_lane(session, work.lane_id)
-            gates = combine(
-                receipts.lane_gates(session, lane.lane_id), parse_formula(facts.formula) if facts.formula else ()
-            )
+            formula = receipts.formula_in_run(session, work.run_id, work.task_id)
+            name, lane_gates = self._lane(session, work.lane_id)
+        gates = combine(lane_gates, parse_formula(formula) if formula else ())
         echo = echo_gate(enforced=self.world.settings.echo_gate == "enforce")
-        asked = Asked(lane.lane_id, lane.name, work.task_id, work.run_id, gates, echo, "")
+        asked = Asked(work.lane_id, name, work.task_id, work.run_id, gates, echo, "")
         return replace(asked, gates_sha256=self._digest(asked, None))
+
+    def _lane(self, session: Session, lane_id: int) -> tuple[str, tuple[Gate, ...]]:
+        """Name and gates of a lane, read once per settlement."""
+        if lane_id not in self._lanes:
+            # A lane that was closed since still judges the work that was begun in it.
+            self._lanes[lane_id] = receipts.lane_name(session, lane_id), receipts.lane_gates(session, lane_id)
+        return self._lanes[lane_id]
 
     def known(self, work: Work) -> Judgement | None:
         """The judgement, when it costs no measuring: nothing is asked, nothing is there, or it was judged before."""
@@ -204,13 +212,12 @@ class Judge:
     def _broken(self, work: Work, asked: Asked | None, error: PlmsError | OSError) -> Judgement:
         reason = clean(error.message if isinstance(error, PlmsError) else f"not evaluated: {error}")
         if asked is None:
-            # The formula itself cannot be judged: the lane's gates are shown as unmeasured, with that reason.
+            # The formula cannot be judged, or the lane's own gates cannot: what is known of them is shown as unmeasured.
             with self.world.registry.reading() as session:
-                lane = receipts.find_lane(session, work.lane_id)
-                gates = receipts.lane_gates(session, lane.lane_id)
-            asked = Asked(
-                lane.lane_id, lane.name, work.task_id, work.run_id, gates, echo_gate(enforced=not gates), "0" * 64
-            )
+                name = receipts.lane_name(session, work.lane_id)
+            _, gates = self._lanes.get(work.lane_id, (name, ()))
+            echo = echo_gate(enforced=not gates)
+            asked = Asked(work.lane_id, name, work.task_id, work.run_id, gates, echo, "0" * 64)
         return self._failed(work, asked, reason)
 
     def _failed(self, work: Work, asked: Asked, reason: str) -> Judgement:

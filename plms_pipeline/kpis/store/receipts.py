@@ -57,6 +57,11 @@ def find_lane(session: Session, word: int | str) -> Lane:
     return lane
 
 
+def lane_name(session: Session, lane_id: int) -> str:
+    """The name of a lane, open or closed; its number when it is not registered."""
+    return session.scalar(select(Lane.name).where(Lane.lane_id == lane_id)) or str(lane_id)
+
+
 def active_lanes(session: Session) -> Sequence[Lane]:
     """Every active lane, by number."""
     return session.scalars(select(Lane).where(Lane.active).order_by(Lane.lane_id)).all()
@@ -126,6 +131,16 @@ def task_facts(session: Session, task_id: str | None, run_id: str | None) -> Tas
         )
         lane_id = corrected if corrected is not None else planned.tmd_lane
     return TaskFacts(lane_id, planned.kpi_formula if planned else None)
+
+
+def formula_in_run(session: Session, run_id: str, task_id: str) -> str | None:
+    """The `kpi_formula` of a task of one of our runs, where it goes by the name that its project's plan gives it."""
+    return session.scalar(
+        select(TaskEstimate.kpi_formula)
+        .join(TaskPlan, TaskPlan.task_estimate_id == TaskEstimate.id)
+        .join(ProjectRun, ProjectRun.project_id == TaskPlan.project_id)
+        .where(ProjectRun.run_id == run_id, TaskPlan.task_key == task_id)
+    )
 
 
 def insert(session: Session, rows: Iterable[KpiReceipt]) -> None:

@@ -132,8 +132,8 @@ def settle_due(
         result = replace(result, deferred=len(early))
         reads = [read for read in reads if not read.is_early]
     judge = Judge(world)
-    ready, waiting = _sorted(world, judge, reads)
-    result = result.plus(_settled(world, holder, ready))
+    ready, waiting, told = _sorted(world, judge, reads)
+    result = result.plus(told).plus(_settled(world, holder, ready))
     if waiting and not may_measure:
         with world.registry.writing() as session:
             inbox.put_back(session, (read.event.id for read, _ in waiting), due_at=None, said=None)
@@ -178,9 +178,9 @@ def _closed(world: World) -> SettleResult:
     return SettleResult(priors=priors, ended_runs=ended, touched_runs=frozenset(ended))
 
 
-def _sorted(world: World, judge: Judge, reads: Sequence[Read]) -> tuple[_Batch, list[tuple[Read, Work]]]:
-    """What can be settled at once, and what must be measured first."""
-    batch, waiting = _Batch(), []
+def _sorted(world: World, judge: Judge, reads: Sequence[Read]) -> tuple[_Batch, list[tuple[Read, Work]], SettleResult]:
+    """What can be settled at once, what must be measured first, and what became of events about which nobody can say that."""
+    batch, waiting, told = _Batch(), [], SettleResult()
     run_ids = {read.run_id for read in reads if read.found is not None and read.run_id is not None}
     with world.registry.reading() as session:
         books = store.books_of(session, run_ids)
@@ -189,14 +189,20 @@ def _sorted(world: World, judge: Judge, reads: Sequence[Read]) -> tuple[_Batch, 
         if done is None or not books.needs_verdict(done):
             batch.reads.append(read)
             continue
-        work = _work_of(world, books, done)
-        judgement = judge.known(work)
+        try:
+            work = _work_of(world, books, done)
+            judgement = judge.known(work)
+        except Unavailable:
+            raise
+        except Exception as error:  # noqa: BLE001 - as in `_settled`: the others go on
+            told = told.plus(_given_up(world, read, error))
+            continue
         if judgement is None:
             waiting.append((read, work))
         else:
             batch.judgements[read.event.id] = judgement
             batch.reads.append(read)
-    return batch, waiting
+    return batch, waiting, told
 
 
 def _work_of(world: World, books: Books, done: Completion) -> Work:
@@ -206,7 +212,12 @@ def _work_of(world: World, books: Books, done: Completion) -> Work:
 
 
 def _measured(world: World, holder: str, judge: Judge, read: Read, work: Work) -> SettleResult:
-    judgement = judge.judge(work)
+    try:
+        judgement = judge.judge(work)
+    except Unavailable:
+        raise
+    except Exception as error:  # noqa: BLE001 - as in `_settled`: the others go on
+        return _given_up(world, read, error)
     if judgement.is_away and read.event.attempts < MOST_ATTEMPTS:
         with world.registry.writing() as session:
             due_at = world.clock.now() + AWAY_PAUSE

@@ -13,7 +13,7 @@ from plms_pipeline.kpis.actions.evaluate import rows_of
 from plms_pipeline.kpis.actions.judging import Judge, Judgement, Work
 from plms_pipeline.kpis.store import receipts
 from plms_pipeline.registry.engine import Registry
-from plms_pipeline.registry.tables import LaneGate, TaskEstimate, TaskPlan
+from plms_pipeline.registry.tables import Lane, LaneGate, TaskEstimate, TaskPlan
 from plms_pipeline.settings import Settings
 from plms_pipeline_tests.runs.worked import Planned, Worked
 
@@ -161,3 +161,22 @@ def test_a_system_that_is_away_is_neither_good_nor_bad(worked: Worked) -> None:
     found = Judge(Worked(worked.registry, settings, worked.clock).world).judge(Work(run_id, "a", 1, 5102, folder))
     assert found.is_away
     assert found.verdict == "failed"
+
+
+def test_a_lane_that_was_closed_since_still_judges_what_was_begun_in_it(worked: Worked) -> None:
+    """Otherwise closing a lane would stop the settlement of its running work."""
+    work = made(worked)
+    with worked.registry.writing() as session:
+        session.execute(update(Lane).where(Lane.lane_id == 4202).values(active=False))
+    assert Judge(worked.world).judge(work).verdict == "passed"
+
+
+def test_a_gate_that_cannot_be_judged_fails_the_work_and_stops_nothing(worked: Worked) -> None:
+    """A row that somebody edited wrongly must neither pass the work nor hold up everybody else's."""
+    work = made(worked)
+    with worked.registry.writing() as session:
+        session.execute(update(LaneGate).where(LaneGate.lane_id == 4202).values(threshold="ten"))
+    found = Judge(worked.world).judge(work)
+    assert found.verdict == "failed"
+    assert found.evaluation is not None
+    assert "threshold must be a finite number" in str(found.evaluation.recorded[0].reason)

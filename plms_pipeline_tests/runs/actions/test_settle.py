@@ -18,6 +18,7 @@ import pytest
 from sqlalchemy import func, select
 
 from plms_pipeline.estimates.store.summaries import newest_priors
+from plms_pipeline.kpis.actions.judging import Judge, Judgement, Work
 from plms_pipeline.registry.engine import Registry
 from plms_pipeline.registry.tables import (
     EstimateVersion,
@@ -348,3 +349,24 @@ def test_without_leave_to_measure_only_what_costs_nothing_is_settled(worked: Wor
     assert (found.settled, found.deferred) == (2, 1)
     assert rows(worked.registry, RunTask, "task_id", "status") == [("a", "RUNNING"), ("b", "SUCCESS"), ("c", "SUCCESS")]
     assert settle_due(worked.world, holder="here").ended_runs == (run_id,)
+
+
+def test_a_judge_that_breaks_on_one_work_does_not_stop_the_others(
+    sqlite_registry: Registry, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One artifact that no validator foresaw must not stop all runs."""
+    worked = Worked(sqlite_registry, settings)
+    run_id = worked.run([Planned("a"), Planned("b")])
+    worked.tell(ended(run_id, "a"))
+    worked.tell(ended(run_id, "b"))
+    real = Judge.known
+
+    def broken(self: Judge, work: Work) -> Judgement | None:
+        if work.task_id == "a":
+            raise ZeroDivisionError("a bug")
+        return real(self, work)
+
+    monkeypatch.setattr(Judge, "known", broken)
+    found = settle_due(worked.world, holder="here")
+    assert (found.settled, found.deferred) == (1, 1)
+    assert rows(worked.registry, RunTask, "task_id", "status") == [("a", "RUNNING"), ("b", "SUCCESS")]
