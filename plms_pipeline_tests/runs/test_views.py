@@ -1,0 +1,345 @@
+"""What is told about a project: metrics, drift, status, receipts, artifacts, runway and risk."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from sqlalchemy import event, insert
+
+from plms_pipeline.errors import NoData, NotFound
+from plms_pipeline.registry.engine import Registry
+from plms_pipeline.registry.tables import (
+    KpiReceipt,
+    Project,
+    ProjectArtifact,
+    ProjectRun,
+    RunTask,
+    TaskEstimate,
+    TaskPlan,
+    TaskReceipt,
+)
+from plms_pipeline.runs import views as rules
+from plms_pipeline.runs.actions import views
+from plms_pipeline.settings import Settings
+from plms_pipeline_tests.api_world import ask, world
+from plms_pipeline_tests.runs.worked import AT, Watch
+
+FORECAST = {
+    "effort": {
+        "tokens": {"median": 3000.0, "mean": 3100.0, "low": 2500.0, "high": 3600.0, "n": 50},
+        "duration_ms": {"median": 300_000.0, "mean": 310_000.0, "low": 250_000.0, "high": 360_000.0, "n": 50},
+        "cost_usd": {"median": 0.18, "mean": 0.185, "low": 0.15, "high": 0.22, "n": 50},
+    },
+    "spend": {"cost_usd": {"median": 0.2, "mean": 0.25, "low": 0.1, "high": 0.5, "n": 50}},
+}  # fmt: skip
+
+
+@dataclass
+class Shelf:
+    """A registry into which projects with receipts are put as rows."""
+
+    registry: Registry
+
+    def project(self, number: int, *, tokens: list[int], estimate: int = 3000, **changes: Any) -> str:
+        """A project of one lane whose tasks took these tokens; its run."""
+        run_id, n = str(uuid4()), len(tokens)
+        with self.registry.writing() as session:
+            session.execute(
+                insert(Project).values(
+                    id=number, name=f"project {number}", created_at=AT, started_at=AT + timedelta(minutes=number),
+                    estimated_tokens=estimate * n, estimated_duration_minutes=5 * n,
+                    estimated_cost_usd=Decimal("0.18") * n, budget_cost_usd_max=Decimal(2),
+                    **{"status": "executing", **changes},
+                )
+            )  # fmt: skip
+            self.run(session, number, run_id)
+            for place, taken in enumerate(tokens):
+                self.task(session, number, run_id, f"t{place}", taken, estimate, place)
+        return run_id
+
+    def run(self, session: Any, number: int, run_id: str, **changes: Any) -> None:
+        session.execute(
+            insert(ProjectRun).values(
+                **{
+                    "run_id": run_id, "project_id": number, "status": "RUNNING", "created_at": AT, "started_at": AT,
+                    "run_kind": "baseline", "source": "plms", **changes,
+                }
+            )
+        )  # fmt: skip
+
+    def task(self, session: Any, number: int, run_id: str, name: str, tokens: int, estimate: int, place: int) -> None:
+        planned = TaskEstimate(
+            project_id=number, task_name=f"task {name}", order_index=place, tmd_lane=4200, estimated_tokens=estimate
+        )
+        session.add(planned)
+        session.flush()
+        session.add(
+            TaskPlan(
+                task_estimate_id=planned.id, project_id=number, task_key=name, provider="m", forecast_json=FORECAST
+            )
+        )
+        session.execute(
+            insert(RunTask).values(
+                run_id=run_id, task_id=name, lane_id=4200, provider="m", status="SUCCESS", queued_at=AT
+            )
+        )
+        self.receipt(session, number, run_id, name, tokens=tokens)
+
+    def receipt(self, session: Any, number: int, run_id: str, name: str, **changes: Any) -> None:
+        ended = AT + timedelta(minutes=5)
+        session.execute(
+            insert(TaskReceipt).values(
+                **{
+                    "run_id": run_id, "task_id": name, "project_id": number, "lane_id": 4200, "provider": "m",
+                    "tokens": 3000, "tokens_input": 2000, "tokens_output": 1000, "duration_ms": 240_000,
+                    "cost_usd": Decimal("0.20"), "energy_kwh": 0.5, "echo_cos": 0.9, "status": "SUCCESS", "started_at": AT,
+                    "completed_at": ended, "completed_on": ended.date(), "natural_key": f"{run_id}/{name}",
+                    "artifacts_path": f"runs/{run_id}/outputs/{name}/1", "source": "plms", "row_sha256": "0" * 64,
+                    "recorded_at": ended, **changes,
+                }
+            )
+        )  # fmt: skip
+
+
+@pytest.fixture
+def shelf(registry: Registry) -> Shelf:
+    return Shelf(registry)
+
+
+def test_metrics_are_those_of_the_projects_own_rows(shelf: Shelf) -> None:
+    """The original answered every project, existing or not, with the same three numbers."""
+    shelf.project(42, tokens=[3300, 2700, 3000, 4000])
+    found = views.metrics(shelf.registry, 42)
+    assert found["project_id"] == 42
+    assert found["estimated"] == {"tokens": 12_000, "duration_minutes": 20, "cost_usd": 0.72}
+    assert found["actual"] == {"tokens": 13_000, "duration_ms": 960_000, "cost_usd": 0.8}
+    assert found["accuracy"] == {"token_error_pct": 8.3, "time_error_pct": 20.0, "cost_error_pct": 11.1}
+    assert found["calibration"] == {}
+
+
+def test_metrics_with_intervals_say_what_lies_in_them_and_where_lanes_erred(shelf: Shelf) -> None:
+    """The field names and units of the sources: milliseconds here, percent for the lane's error."""
+    shelf.project(42, tokens=[3300, 2700, 3000, 4000])
+    found = views.metrics(shelf.registry, 42, with_ci=True, with_breakdown=True)
+    low, high = found["estimated"]["tokens"]["ci_90"]
+    assert low < found["estimated"]["tokens"]["mean"] < high
+    # Four tasks of ±18 % each: the whole is known better than one of them.
+    assert (high - low) / 12_000 < (3600 - 2500) / 3000
+    assert found["estimated"]["duration_ms"]["mean"] == 1_200_000
+    assert found["accuracy"]["tokens_in_ci"] is True
+    assert found["accuracy"]["duration_ms_in_ci"] is False
+    assert found["calibration"]["lane_specific_errors"] == [
+        {"lane_id": 4200, "lane_name": "Code-API", "mae_tokens": 400, "mae_pct": 13.3, "n": 4}
+    ]
+    assert found["quality_slo"] == {"target_echo_cos": 0.82, "actual_mean_cos": 0.9, "violations": []}
+    assert found["breakdown"]["energy_kwh"] == 2.0
+    assert found["breakdown"]["carbon_kg"] == 0.4
+
+
+def test_rehearsals_and_sandboxes_are_not_what_a_project_took(shelf: Shelf) -> None:
+    """Otherwise whoever rehearses a project makes its estimate look wrong."""
+    shelf.project(42, tokens=[3000])
+    with shelf.registry.writing() as session:
+        shelf.run(session, 42, "canary", run_kind="rehearsal", write_sandbox=True)
+        shelf.receipt(session, 42, "canary", "t0", tokens=90_000)
+    assert views.metrics(shelf.registry, 42)["actual"]["tokens"] == 3000
+    assert views.budget_runway(shelf.registry, 42, clock=Watch(AT))["budget"]["usd_spent"] == 0.4
+
+
+def test_a_project_that_took_nothing_yet_has_unknowns_not_zeros(shelf: Shelf) -> None:
+    """An error of 100 % of a project that has not begun would be an alarm about nothing."""
+    shelf.project(42, tokens=[])
+    found = views.metrics(shelf.registry, 42, with_ci=True)
+    assert found["actual"] == {"tokens": None, "duration_ms": None, "cost_usd": None}
+    assert found["accuracy"]["tokens_in_ci"] is None
+    assert found["estimated"]["tokens"]["ci_90"] is None
+    assert views.status(shelf.registry, 42)["progress"]["tokens_used"] is None
+
+
+def test_drift_is_the_error_of_the_last_ten_projects_oldest_first(shelf: Shelf) -> None:
+    """A lane that gets worse project by project must look so, whichever project is asked."""
+    for number in range(1, 13):
+        shelf.project(number, tokens=[3000 + 30 * number] * 2)
+    found = views.estimation_drift(shelf.registry, 3)
+    assert (found["lane_id"], found["lane_name"]) == (4200, "Code-API")
+    assert [point["project_id"] for point in found["history"]] == list(range(3, 13))
+    assert found["history"][0]["mae_pct"] == pytest.approx(0.03)
+    # 1 % more error with every project is on the edge, and the edge is stable.
+    assert found["trend"] == "stable"
+    with pytest.raises(NotFound):
+        views.estimation_drift(shelf.registry, 3, lane_id=9999)
+
+
+def test_drift_of_a_project_without_tasks_asks_for_a_lane(shelf: Shelf) -> None:
+    """There is no lane to guess."""
+    shelf.project(1, tokens=[])
+    with pytest.raises(NoData):
+        views.estimation_drift(shelf.registry, 1)
+    assert views.estimation_drift(shelf.registry, 1, lane_id=4200)["history"] == []
+
+
+@pytest.mark.parametrize(
+    ("history", "expected"),
+    [
+        ([0.5, 0.1], "stable"),
+        ([0.30, 0.28, 0.26, 0.24], "improving"),
+        ([0.10, 0.12, 0.14], "degrading"),
+        ([0.10, 0.11, 0.12], "stable"),
+        ([0.37, 0.33, 0.36, 0.32, 0.31, 0.33, 0.30, 0.28, 0.29, 0.27], "stable"),
+    ],
+)
+def test_the_trend_is_the_slope_of_the_least_squares_line(history: list[float], expected: str) -> None:
+    """Fewer than three projects say nothing; within ±0.01 a project is stable."""
+    assert rules.trend(history) == expected
+
+
+def test_status_counts_tasks_and_takes_the_smaller_budget(shelf: Shelf) -> None:
+    """Whoever waits for a project looks here."""
+    run_id = shelf.project(42, tokens=[3000, 3000], budget_tokens_max=10_000)
+    with shelf.registry.writing() as session:
+        session.execute(
+            insert(RunTask).values(
+                run_id=run_id, task_id="t9", lane_id=4200, provider="m", status="RUNNING", queued_at=AT
+            )
+        )
+        session.execute(
+            insert(KpiReceipt).values(
+                evaluation_id="e", run_id=run_id, task_id="t0", lane_id=4200, kpi_name="test_pass_rate", kpi_value=0.5,
+                kpi_threshold={">=": 0.9}, pass_=False, blocks=True, measured_at=AT,
+            )
+        )  # fmt: skip
+    found = views.status(shelf.registry, 42)
+    assert found["status"] == "executing"
+    assert found["run"] == {"run_id": run_id, "status": "RUNNING", "validation": "pending"}
+    progress = found["progress"]
+    assert (progress["completed_tasks"], progress["total_tasks"], progress["current_task"]) == (2, 3, "t9")
+    assert progress["budget_remaining_pct"] == 40.0
+    assert [gate["kpi_name"] for gate in found["quality_slo_status"]["violations"]] == ["test_pass_rate"]
+
+
+def test_receipts_and_artifacts_come_in_pages_and_name_no_disk_of_ours(shelf: Shelf) -> None:
+    """A path that leads out of the data directory is a map of the server."""
+    run_id = shelf.project(42, tokens=[3000] * 5)
+    first = views.receipts(shelf.registry, 42, limit=3)
+    rest = views.receipts(shelf.registry, 42, after=first[-1]["id"], limit=3)
+    assert [each["task_id"] for each in first + rest] == [f"t{place}" for place in range(5)]
+    assert first[0]["receipt_path"] == f"runs/{run_id}/outputs/t0/1"
+    assert first[0]["task_name"] == "task t0"
+    with shelf.registry.writing() as session:
+        for place, path in enumerate(("t0/1/src/x.py", "/etc/passwd", "a/../../b")):
+            session.execute(
+                insert(ProjectArtifact).values(
+                    run_id=run_id, project_id=42, artifact_path=path, artifact_kind="code", size_bytes=place,
+                    sha256="0" * 64, created_at=AT,
+                )
+            )  # fmt: skip
+    assert [each["path"] for each in views.artifacts(shelf.registry, 42)] == ["t0/1/src/x.py", None, None]
+
+
+NOW = datetime(2026, 3, 1, 13, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("changes", "status", "minutes", "overrun"),
+    [
+        ({}, "ok", None, 0.0),
+        ({"active_since": NOW - timedelta(minutes=20), "window_usd": 0.83, "run_usd": 1.1}, "warning", 10.84, 0.0),
+        ({"active_since": NOW - timedelta(minutes=2), "window_usd": 0.83, "run_usd": 0.83}, "critical", 2.17, 0.0),
+        ({"active_since": NOW - timedelta(hours=2), "window_usd": 0.0, "run_usd": 1.1}, "ok", 98.18, 0.0),
+        ({"left_usd": 1.0}, "warning", None, 0.1),
+        ({"left_usd": 1.4}, "critical", None, 0.5),
+        ({"budget": None, "left_usd": 5.0}, "ok", None, None),
+        ({"spent": 2.5}, "critical", None, 0.5),
+    ],
+)
+def test_the_runway_follows_the_rules_of_the_design(
+    changes: dict[str, Any], status: str, minutes: float | None, overrun: float | None
+) -> None:
+    """No burn means unknown, not infinite; the sources' own sample gives 10.84 minutes, not the 12 that they print."""
+    given: dict[str, Any] = {
+        "spent": 1.10, "budget": 2.0, "left_usd": 0.0, "active_since": None, "window_usd": 0.0, "run_usd": 0.0, "now": NOW,
+    }  # fmt: skip
+    found = rules.burn(**{**given, **changes})
+    assert found.status == status
+    assert found.minutes_left == (None if minutes is None else pytest.approx(minutes, abs=0.01))
+    assert found.overrun_usd == (None if overrun is None else pytest.approx(overrun))
+
+
+@pytest.mark.parametrize(
+    ("mae", "width", "n", "risk"),
+    [
+        (0.12, 0.28, 9, "low"), (0.15, 0.28, 9, "medium"), (0.12, 0.30, 9, "medium"), (0.30, 0.50, 9, "medium"),
+        (0.37, 0.55, 9, "high"), (0.12, 0.51, 9, "high"), (0.12, 0.28, 2, "unknown"), (None, 0.28, 9, "unknown"),
+    ],
+)  # fmt: skip
+def test_estimation_risk_has_the_limits_of_the_legend(mae: float | None, width: float, n: int, risk: str) -> None:
+    """Limits belong to one side, and fewer than three observations to neither."""
+    assert rules.estimation_risk(mae, width, n) == risk
+
+
+@pytest.mark.parametrize(
+    ("bad", "n", "risk"), [(0, 2, "unknown"), (0, 3, "low"), (1, 20, "medium"), (2, 20, "medium"), (3, 20, "high")]
+)
+def test_execution_and_validation_risk_are_shares_of_what_went_wrong(bad: int, n: int, risk: str) -> None:
+    """Low below 5 %, medium up to 10 %."""
+    assert rules.ratio_risk(bad, n) == risk
+
+
+def test_the_heatmap_tells_every_lane_with_its_signals(shelf: Shelf) -> None:
+    """One lane, three risks, and the numbers that they rest on."""
+    shelf.project(42, tokens=[3300, 2700, 3000, 4000])
+    (lane,) = views.risk_heatmap(shelf.registry, 42)["lanes"]
+    assert (lane["lane_id"], lane["name"]) == (4200, "Code-API")
+    assert (lane["estimation_risk"], lane["execution_risk"], lane["validation_risk"]) == ("low", "low", "unknown")
+    assert lane["signals"]["mae_pct"] == pytest.approx(0.1333, abs=1e-4)
+    assert 0 < lane["signals"]["ci_width_pct"] < 0.3
+
+
+VIEWS = (
+    "metrics",
+    "metrics?with_ci=1",
+    "estimation-drift",
+    "status",
+    "receipts",
+    "artifacts",
+    "budget-runway",
+    "risk-heatmap",
+)
+
+
+def test_over_http_an_unknown_project_is_404_and_garbage_422(sqlite_registry: Registry, settings: Settings) -> None:
+    """The original answered 200 for any id, -1 included."""
+    Shelf(sqlite_registry).project(42, tokens=[3000])
+    api = world(settings, sqlite_registry, Watch(AT))
+    who = api.headers("viewer")
+    for view in VIEWS:
+        assert ask(api.app, "GET", f"/api/projects/42/{view}", headers=who).status_code == 200, view
+        assert ask(api.app, "GET", f"/api/projects/77/{view}", headers=who).status_code == 404, view
+        assert ask(api.app, "GET", f"/api/projects/x/{view}", headers=who).status_code == 422, view
+        assert ask(api.app, "GET", f"/api/projects/42/{view}").status_code == 401, view
+    for bad in ("metrics?with_ci=garbage", "metrics?breakdown=some", "receipts?limit=0", "artifacts?after=-1"):
+        assert ask(api.app, "GET", f"/api/projects/42/{bad}", headers=who).status_code == 422, bad
+
+
+@pytest.mark.parametrize("tasks", [3, 60])
+def test_a_view_asks_few_questions_however_large_the_project(sqlite_registry: Registry, tasks: int) -> None:
+    """A read that asks once per task is fast in tests and slow for the people who need it."""
+    Shelf(sqlite_registry).project(42, tokens=[3000] * tasks)
+    asked: list[str] = []
+    event.listen(sqlite_registry.engine, "before_cursor_execute", lambda *given: asked.append(given[2]))
+    for look, most in (
+        (lambda: views.metrics(sqlite_registry, 42), 3),
+        (lambda: views.metrics(sqlite_registry, 42, with_ci=True), 7),
+        (lambda: views.status(sqlite_registry, 42), 8),
+        (lambda: views.receipts(sqlite_registry, 42), 3),
+        (lambda: views.estimation_drift(sqlite_registry, 42), 6),
+        (lambda: views.risk_heatmap(sqlite_registry, 42), 8),
+    ):
+        asked.clear()
+        look()
+        assert len(asked) <= most, asked
