@@ -42,7 +42,9 @@ def lane_classifier(context: dg.AssetExecutionContext, plms: Plms) -> dg.Materia
         model = train(found)
     document = document_of(model, len(found))
     context.log.info("lane_classifier state=%s corrections=%d", document["state"], len(found))
-    figures: dict[str, Any] = {name: document[name] for name in ("accuracy", "keyword_accuracy", "speaks") if name in document}
+    figures: dict[str, Any] = {
+        name: document[name] for name in ("accuracy", "keyword_accuracy", "speaks") if name in document
+    }
     lanes = ", ".join(str(lane) for lane in document.get("lanes", []))
     return dg.MaterializeResult(
         value=document,
