@@ -143,7 +143,7 @@ async def _answered(state: AppState, principal: Principal, request: StartRequest
     A start is a transaction of a millisecond or two. Handing it to a thread and back costs as much again, and far more while
     other threads are at work; but the event loop must never wait for another writer, for Redis or for the executor.
     """
-    if isinstance(state.cache, NoCache) and worlds_of(state).is_known:
+    if isinstance(state.cache, NoCache) and worlds_of(state).is_at_hand:
         try:
             return _start(state, principal, request, at_once=True)
         except Busy:

@@ -60,13 +60,13 @@ class Worlds:
         return self._stated is None or now - self._stated.at_s > FRESH_S
 
     @property
-    def is_known(self) -> bool:
-        """Whether the executor has stated its providers, so that `at_hand` asks nobody."""
-        return self._stated is not None
+    def is_at_hand(self) -> bool:
+        """Whether `at_hand` would ask nobody: the executor has answered, or it was away a moment ago."""
+        return self._stated is not None or not self.is_stale
 
     def refresh(self) -> None:
-        """Ask the executor; while another thread asks, the old answer stands."""
-        if not self._asking.acquire(blocking=self._stated is None):
+        """Ask the executor; while another thread asks, what is known stands, and only before the first answer it is waited for."""
+        if not self._asking.acquire(blocking=self._tried_s is None):
             return
         try:
             if not self.is_stale:
@@ -99,7 +99,7 @@ class Worlds:
 
         Whoever works in the background calls `refresh`, so that no request waits for it.
         """
-        if self._stated is None and self.is_stale:
+        if not self.is_at_hand:
             self.refresh()
         return self.now()
 
