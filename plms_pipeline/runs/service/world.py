@@ -65,7 +65,7 @@ class Worlds:
         return self._stated is not None or not self.is_stale
 
     def refresh(self) -> None:
-        """Ask the executor; while another thread asks, what is known stands, and only before the first answer it is waited for."""
+        """Ask the executor; while another thread asks, what is known stands. Only the very first answer is waited for."""
         if not self._asking.acquire(blocking=self._tried_s is None):
             return
         try:
