@@ -15,7 +15,7 @@ from typing import Any, Final
 from plms_pipeline.runs.passport import PassportWorld, PlannedTask, matrix_of, task_entry
 
 _TOLD: Final = ("git_commit", "python_version", "os")
-# Files that say when something ran, and so never repeat.
+# Longer lists of files are cut in the document.
 _MOST_NAMED: Final = 1000
 
 

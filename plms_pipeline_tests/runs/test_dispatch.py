@@ -268,6 +268,31 @@ def test_a_run_that_is_refused_ends_with_the_executors_reason(bench: Bench) -> N
     assert set(bench.cards().values()) == {"CANCELLED"}
 
 
+def test_a_budget_that_changes_between_two_announcements_does_not_end_the_run(bench: Bench) -> None:
+    """The executor refuses another word about a run that it knows: what is announced must be the same at every attempt."""
+    run_id = bench.start()
+
+    class DiesAfterTheCall(DyingPas):
+        def __getattr__(self, name: str) -> Any:
+            def dying(*arguments: Any) -> Any:
+                getattr(bench.pas, name)(*arguments)
+                raise Crash
+
+            return dying
+
+    with pytest.raises(Crash):
+        dispatch_due(
+            bench.registry, clock=FrozenClock(bench.now), pas=DiesAfterTheCall(bench.pas, Dying(0)),  # type: ignore[arg-type]
+            holder="victim", data_dir=bench.data_dir,
+        )  # fmt: skip
+    with bench.registry.writing() as session:
+        session.execute(update(Project).values(budget_cost_usd_max=7))
+    bench.later(61)
+    result = bench.tick()
+    assert (result.announced, result.refused) == (1, 0)
+    assert bench.value(ProjectRun.status, ProjectRun.run_id == run_id) == "RUNNING"
+
+
 @pytest.mark.parametrize("what", ["altered", "missing"])
 def test_a_run_without_its_passport_never_goes_out(bench: Bench, what: str) -> None:
     """The prototype submitted first and wrote the passport afterwards, nowhere: such a run can never be explained."""

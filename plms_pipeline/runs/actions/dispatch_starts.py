@@ -6,6 +6,8 @@ executor has taken it; a crash in between announces it again, which the executor
 
 from __future__ import annotations
 
+from decimal import Decimal
+
 from plms_pipeline.errors import PlmsError, Unavailable
 from plms_pipeline.pas.client import PasRefused
 from plms_pipeline.pas.protocol import BudgetCaps, StartRun
@@ -55,7 +57,7 @@ def _announce_one(tick: Tick, effect: Effect) -> None:
         _refuse_run(tick, effect, run, Unsendable("it has no passport, or not the one that it was started with"))
         return
     try:
-        announcement = sendable(StartRun, _announcement(run))
+        announcement = sendable(StartRun, _announcement(run, effect))
         accepted = tick.pas.submit_run(announcement, [message(tick, card, run) for card in cards])
     except Unavailable as error:
         try_later(tick, effect, error)
@@ -66,10 +68,16 @@ def _announce_one(tick: Tick, effect: Effect) -> None:
     _record_announced(tick, effect, run, accepted.run_id, cards)
 
 
-def _announcement(run: RunFacts) -> dict[str, object]:
+def _announcement(run: RunFacts, effect: Effect) -> dict[str, object]:
+    """What the executor is told, the same at every attempt: another word under a known run id is refused for good.
+
+    The budget is therefore the one that was left when the run was asked for; what it is now stands in the project.
+    """
+    left = (effect.payload or {}).get("budget_usd")
+    caps = BudgetCaps(budget_usd=None if left is None else Decimal(left))
     return {
         "project_id": run.project_id, "run_id": run.run_id, "run_kind": run.run_kind, "tasks_total": run.tasks_total,
-        "rehearsal_pct": run.rehearsal_pct, "budget_caps": BudgetCaps(budget_usd=run.budget_usd),
+        "rehearsal_pct": run.rehearsal_pct, "budget_caps": caps,
         "passport_sha256": run.passport_sha256, "write_sandbox": run.write_sandbox,
         "provider_matrix": run.provider_matrix,
     }  # fmt: skip

@@ -14,6 +14,7 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
 from sqlalchemy.orm import Session
@@ -176,7 +177,7 @@ def _start_in(
     )  # fmt: skip
     if not passport.is_complete:
         return _incomplete(session, passport, actor=actor, request=request, now=now)
-    new = _rows(passport, plan, request, run_id=run_id, now=now, actor=actor)
+    new = _rows(passport, plan, request, run_id=run_id, now=now, actor=actor, left_usd=facts.left_usd)
     text = canonical_json(
         answer_body(run_id, passport.document["provider_matrix"], [card["card_key"] for card in new.cards])
     )
@@ -297,7 +298,14 @@ def _incomplete(
 
 
 def _rows(
-    passport: Passport, plan: list[PlannedTask], request: StartRequest, *, run_id: str, now: datetime, actor: Actor
+    passport: Passport,
+    plan: list[PlannedTask],
+    request: StartRequest,
+    *,
+    run_id: str,
+    now: datetime,
+    actor: Actor,
+    left_usd: Decimal | None,
 ) -> store.NewRun:
     document = passport.document
     matrix_text = canonical_json(document["provider_matrix"])
@@ -341,7 +349,9 @@ def _rows(
         birth=store.birth(run_id, at=now, actor=actor.name),
         effects=[
             outbox.wanted("passport", run_id, now=now, payload={"path": passport_path(run_id)}),
-            outbox.wanted("start_run", run_id, now=now),
+            outbox.wanted(
+                "start_run", run_id, now=now, payload={"budget_usd": None if left_usd is None else str(left_usd)}
+            ),
         ],
         audit={
             "at": now, "actor": actor.name[:255], "action": "run.start", "subject": f"run:{run_id}", "outcome": "done",

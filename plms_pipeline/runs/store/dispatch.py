@@ -53,7 +53,6 @@ class RunFacts:
     run_kind: str
     write_sandbox: bool
     rehearsal_pct: float | None
-    budget_usd: Decimal | None
     tasks_total: int
     passport_sha256: str | None
     passport_text: str | None
@@ -188,7 +187,7 @@ def run_facts(session: Session, run_id: str) -> RunFacts | None:
     row = session.execute(
         select(
             ProjectRun.run_id, ProjectRun.project_id, Project.status, ProjectRun.status, ProjectRun.run_kind,
-            ProjectRun.write_sandbox, ProjectRun.rehearsal_pct, Project.budget_cost_usd_max, tasks, RunPassport.sha256,
+            ProjectRun.write_sandbox, ProjectRun.rehearsal_pct, tasks, RunPassport.sha256,
             RunPassport.passport_json, alias,
         )
         .join(Project, Project.id == ProjectRun.project_id)

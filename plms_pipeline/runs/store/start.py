@@ -49,6 +49,11 @@ class ProjectFacts:
     held: str | None
     spent_usd: Decimal
 
+    @property
+    def left_usd(self) -> Decimal | None:
+        """What is left of the budget; None without one."""
+        return None if self.budget_usd is None else max(Decimal(0), self.budget_usd - self.spent_usd)
+
 
 @dataclass(frozen=True, slots=True)
 class NewRun:
