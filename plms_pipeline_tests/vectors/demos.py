@@ -110,7 +110,7 @@ DEMOS: tuple[Callable[[Live], None], ...] = (idempotent_start, representative_ca
 def main() -> int:
     """Show all three."""
     began = time.monotonic()
-    with any_server() as live:
+    with any_server(receipts=True) as live:
         for number, demo in enumerate(DEMOS, 1):
             say(f"Demo {number}: {(demo.__doc__ or '').splitlines()[0]}")
             demo(live)

@@ -145,11 +145,11 @@ def issued(environ: dict[str, str]) -> dict[str, str]:
 
 
 @contextmanager
-def any_server() -> Iterator[Live]:
-    """The server that the environment names, or a fresh one."""
+def any_server(*, receipts: bool = False) -> Iterator[Live]:
+    """The server that the environment names, or a fresh one (`receipts`: with the shipped receipts in its books)."""
     url = os.environ.get("PLMS_API_BASE_URL")
     if url is None:
-        with fresh() as live:
+        with fresh(receipts=receipts) as live:
             yield live
         return
     token = os.environ.get("PLMS_API_TOKEN", "")
