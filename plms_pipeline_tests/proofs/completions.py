@@ -221,12 +221,12 @@ def live(world: World, runs: int, kills: int) -> None:
     started, next_kill = 0, time.monotonic() + random.uniform(*KILL_EVERY_S)
     last, seen = time.monotonic(), (-1, -1)
     kills_left = kills
-    # With kills to make, runs come a few at a time, so that there is always something to break.
+    # All at once: a project that has nothing left to do is completed, and takes no further start.
     try:
         while True:
             for server in world.servers:
                 server.keep_alive()
-            started += start_some(world, random, started, wanted(runs, kills, kills_left))
+            started += start_some(world, started, runs)
             ended, receipts = progress(registry)
             if (ended, receipts) != seen:
                 seen, last = (ended, receipts), time.monotonic()
@@ -237,7 +237,7 @@ def live(world: World, runs: int, kills: int) -> None:
                     f"nothing moved for {STALLED_S:g} s: {ended} of {runs} runs ended, {started} started"
                 )
                 break
-            if kills_left and time.monotonic() > next_kill:
+            if kills_left and started >= runs and time.monotonic() > next_kill:
                 random.choices(world.servers, weights=(3, 3, 4))[0].kill()
                 kills_left = kills - sum(server.kills for server in world.servers)
                 next_kill = time.monotonic() + random.uniform(*KILL_EVERY_S)
@@ -249,13 +249,7 @@ def live(world: World, runs: int, kills: int) -> None:
         registry.close()
 
 
-def wanted(runs: int, kills: int, kills_left: int) -> int:
-    if not kills:
-        return runs
-    return min(runs, 5 + round((runs - 5) * (1 - kills_left / kills) * 1.1))
-
-
-def start_some(world: World, random: Random, started: int, until: int) -> int:
+def start_some(world: World, started: int, until: int) -> int:
     """Start runs over HTTP as far as the server answers; how many. The same number always bears the same key."""
     done = 0
     for number in range(started, until):
