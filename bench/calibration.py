@@ -31,7 +31,7 @@ LANES = (4200, 4201, 4202, 5100, 5101, 5102, 6100, 6101)
 PROVIDERS = 8
 
 PEERS = {
-    "DuckDB 2, NIG statistics and EWMA of the last 110": """
+    "DuckDB 2, count, log moments and EWMA of the last 110": """
 import duckdb
 con = duckdb.connect()
 con.execute("SET threads TO 2")

@@ -226,6 +226,18 @@ def test_only_parsing_is_taken_from_urllib() -> None:
     assert not wrong, offenders(wrong)
 
 
+def test_what_is_printed_is_never_read_as_markup() -> None:
+    """A provider called `gpt [/nope]` ended a good night in a traceback, `a:fire:b` was shown with a flame in it."""
+    wrong = []
+    for module in modules():
+        for node in ast.walk(module.tree):
+            if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "Console":
+                off = {word.arg for word in node.keywords if getattr(word.value, "value", None) is False}
+                if not {"markup", "emoji"} <= off:
+                    wrong.append(f"{module.path}:{node.lineno}: Console()")
+    assert not wrong, offenders(wrong)
+
+
 def test_nothing_is_pickled() -> None:
     """Loading a pickle runs whatever its author wanted."""
     wrong = [

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from plms_pipeline.clock import SystemClock
@@ -68,7 +67,7 @@ def forecast(
     settings = load_settings()
     with _opened(settings) as registry:
         work = _work(lane_words(registry), lane, provider, tasks, plan)
-        names = [name.strip() for name in (compare or "").split(",") if name.strip()]
+        names = _compared(compare)
         plans = [work, *(_with_provider(work, name) for name in names)]
         found = forecasts(
             registry, plans, quantile=quantile, as_of=SystemClock().now(), alpha=settings.alpha,
@@ -99,6 +98,19 @@ def _work(
     return [Work(lane_of(lane, words), provider.strip(), tasks_of(tasks or "1", "--tasks"))]
 
 
+def _compared(compare: str | None) -> list[str]:
+    """The other providers, each once."""
+    if compare is None:
+        return []
+    names = [name.strip() for name in compare.split(",")]
+    if not all(names) or len(set(names)) < len(names):
+        raise BadInput(
+            f"--compare {compare!r} names nobody, or somebody twice; give providers by comma, each once.",
+            code="bad_use",
+        )
+    return names
+
+
 def _with_provider(work: Sequence[Work], provider: str) -> list[Work]:
     """The same work done by another provider."""
     from plms_pipeline.estimates.plan import Work
@@ -113,7 +125,7 @@ def _print_forecast(found: Forecast) -> None:
     plural = "task" if found.tasks == 1 else "tasks"
     table = Table(
         "basis", "measure", "median", "90 % interval", f"suffices with {found.quantile:g}", "rests on",
-        "last night inside 90 %", title=escape(f"{found.tasks:,} {plural} · lane {lanes} · {who}"),
+        "last night inside 90 %", title=f"{found.tasks:,} {plural} · lane {lanes} · {who}",
     )  # fmt: skip
     for line in found.lines:
         total = line.total
@@ -123,10 +135,10 @@ def _print_forecast(found: Forecast) -> None:
             f"{line.ground.level}, n={line.ground.n:,}",
             "unknown" if line.coverage_90 is None else f"{line.coverage_90:.1%} of {line.coverage_n:,}",
         )  # fmt: skip
-    console = Console()
+    console = Console(markup=False, emoji=False)
     console.print(table)
     for note in found.notes:
-        console.print(escape(f"note: {note}"))
+        console.print(f"note: {note}")
 
 
 def _print_comparison(found: Sequence[Forecast]) -> None:
@@ -138,9 +150,9 @@ def _print_comparison(found: Sequence[Forecast]) -> None:
             (line.total.budget, who, line) for line in one.lines if line.basis == "spend" and line.measure == "cost_usd"
         ]
     for _, who, line in sorted(lines, key=lambda item: (item[0], item[1])):
-        table.add_row(escape(who), shown(line.total.median, line.measure), shown(line.total.budget, line.measure))
+        table.add_row(who, shown(line.total.median, line.measure), shown(line.total.budget, line.measure))
     if lines:
-        Console().print(table)
+        Console(markup=False, emoji=False).print(table)
 
 
 def shown(value: float, measure: str) -> str:
@@ -175,10 +187,10 @@ def priors(
         lane = "all" if row["lane_id"] is None else str(row["lane_id"])
         who = "any" if row["provider"] == "*" else row["provider"]
         table.add_row(
-            row["basis"], lane, escape(who), f"{row['n']:,}", str(row["version"]), _interval(row, "cost_usd"),
+            row["basis"], lane, who, f"{row['n']:,}", str(row["version"]), _interval(row, "cost_usd"),
             _interval(row, "duration_ms"),
         )  # fmt: skip
-    Console().print(table)
+    Console(markup=False, emoji=False).print(table)
 
 
 def _interval(row: Mapping[str, Any], measure: str) -> str:
@@ -209,17 +221,17 @@ def explain(run_id: Annotated[str, typer.Argument(help="The run.")], as_json: As
 
 
 def _print_explanation(found: Explanation) -> None:
-    console = Console()
+    console = Console(markup=False, emoji=False)
     for one in found.receipts:
         took = ", ".join(shown(value, name) for name, value in one.measures.items() if value is not None)
         table = Table(
             "basis", "rule", "holds", "values",
-            title=escape(f"{one.task_id} attempt {one.attempt} · lane {one.lane_id} · {one.provider} · {took}"),
+            title=f"{one.task_id} attempt {one.attempt} · lane {one.lane_id} · {one.provider} · {took}",
         )  # fmt: skip
         for basis, verdicts in one.verdicts.items():
             for verdict in verdicts:
                 values = ", ".join(f"{name}={value or 'none'}" for name, value in verdict.values.items())
-                table.add_row(basis, verdict.says, "yes" if verdict.holds else "NO", escape(values))
+                table.add_row(basis, verdict.says, "yes" if verdict.holds else "NO", values)
             table.add_row(basis, "teaches", "yes" if one.teaches(basis) else "NO", "", end_section=True)
         console.print(table)
     if not found.moved:
@@ -231,7 +243,7 @@ def _print_explanation(found: Explanation) -> None:
     for moved in found.moved:
         for label, belief in (("without", moved.without), ("with it", moved.with_it)):
             table.add_row(
-                moved.basis, str(moved.lane_id), escape(moved.provider), moved.measure, label, f"{belief.n:,}",
+                moved.basis, str(moved.lane_id), moved.provider, moved.measure, label, f"{belief.n:,}",
                 "unknown" if belief.mean is None else shown(belief.mean, moved.measure),
                 shown(belief.median, moved.measure),
                 f"{shown(belief.low, moved.measure)} – {shown(belief.high, moved.measure)}",

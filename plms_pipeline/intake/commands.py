@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
@@ -102,7 +101,7 @@ def columns(as_json: AsJson = False) -> None:
     table = Table("column", "required", "unit", "meaning")
     for field in FIELDS:
         table.add_row(field.name, "yes" if field.required else field.default, field.unit, field.meaning)
-    Console().print(table)
+    Console(markup=False, emoji=False).print(table)
 
 
 def _run(
@@ -155,11 +154,11 @@ def _progress(prepared: Prepared, *, is_shown: bool) -> Iterator[Any]:
     if not is_shown:
         yield None
         return
-    shown = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
-    with Progress(*shown, console=Console(stderr=True), transient=True) as bar:
+    shown = TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+    with Progress(*shown, console=Console(stderr=True, markup=False, emoji=False), transient=True) as bar:
         # Line ends tell how many rows to expect, of text only.
         total = None if prepared.inspected.kind == "parquet" else max(prepared.inspected.lines - 1, 1)
-        task = bar.add_task(escape(prepared.inspected.thing), total=total)
+        task = bar.add_task(prepared.inspected.thing, total=total)
         yield lambda rows: bar.advance(task, rows)
 
 
@@ -184,7 +183,7 @@ def summary(results: list[ImportResult], *, dry_run: bool) -> dict[str, Any]:
 
 
 def _print(results: list[ImportResult], *, dry_run: bool) -> None:
-    console = Console()
+    console = Console(markup=False, emoji=False)
     table = Table("file", "rows", "inserted", "unchanged", "quarantined", "days", title="Dry run" if dry_run else None)
     for column in table.columns[1:]:
         column.justify = "right"

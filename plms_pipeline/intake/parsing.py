@@ -180,10 +180,14 @@ def texts(cells: Sequence[str], *, limit: int) -> Column[str]:
     return column
 
 
+# Line and paragraph separators, and what makes a terminal show a line in another order than it is stored.
+_TURNS_THE_LINE: Final = frozenset("\u2028\u2029\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+
+
 def _odd_text(cell: str) -> Reason | None:
     if any("\ud800" <= character <= "\udfff" for character in cell):
         return Reason.NOT_UTF8
-    if any(character < " " or "\x7f" <= character < "\xa0" or character in "\u2028\u2029" for character in cell):
+    if any(character < " " or "\x7f" <= character < "\xa0" or character in _TURNS_THE_LINE for character in cell):
         return Reason.CONTROL_CHARACTER
     return None
 

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from plms_pipeline.clock import SystemClock
@@ -124,14 +123,14 @@ def _print_evaluation(found: Evaluation, written: Path) -> None:
         mark = "pass" if each.passed else "FAIL" if each.gate.blocks else "advice: low"
         value = "not measured" if shown["value"] is None else _number(shown["value"])
         table.add_row(
-            each.gate.kpi, value, f"{shown['operator']} {_number(shown['threshold'])}", mark, escape(each.reason or "")
+            each.gate.kpi, value, f"{shown['operator']} {_number(shown['threshold'])}", mark, each.reason or ""
         )
-    console = Console()
+    console = Console(markup=False, emoji=False)
     if table.row_count:
         console.print(table)
     for note in found.notes:
-        console.print(f"note: {escape(note)}")
-    console.print(f"verdict: {found.verdict}; receipt: {escape(str(written))}", soft_wrap=True)
+        console.print(f"note: {note}")
+    console.print(f"verdict: {found.verdict}; receipt: {written!s}", soft_wrap=True)
 
 
 def _number(value: Any) -> str:
@@ -153,7 +152,7 @@ def gates(lane: LaneOption = None, as_json: AsJson = False) -> None:
         for gate in row["gates"] or [None]:
             cells = ("–", "no gates: work here is ungated", "") if gate is None else _gate_cells(gate)
             table.add_row(f"{row['lane_id']} {row['lane_name']}", *cells)
-    Console().print(table)
+    Console(markup=False, emoji=False).print(table)
 
 
 def _gate_cells(gate: dict[str, Any]) -> tuple[str, str, str]:
@@ -182,7 +181,7 @@ def rates(as_json: AsJson = False) -> None:
             f"{row['lane_id']} {row['lane_name']}", row["kpi_name"], str(row["n"]), str(row["passed"]),
             f"{row['pass_rate']:.0%}", last, "pass" if row["last_pass"] else "FAIL",
         )  # fmt: skip
-    Console().print(table)
+    Console(markup=False, emoji=False).print(table)
 
 
 @inbox_app.command("add", epilog="Example: plms kpi inbox add data/samples/artifacts/*/")

@@ -13,6 +13,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from plms_pipeline.access.actors import local_actor
 from plms_pipeline.clock import SystemClock
@@ -52,7 +53,7 @@ def nightly(
     files.require_writable(settings.reports_dir)
     with _claimed(settings, clock):
         prepare_instance(settings)
-        _run(as_of, Console(stderr=True))
+        _run(as_of, Console(stderr=True, markup=False, emoji=False))
     stored = files.find_report(settings.reports_dir, night_of(as_of).isoformat())
     if stored.summary is None:
         raise NoData(f"The night ended but {stored.folder / files.SUMMARY} cannot be read; run `plms nightly` again.")
@@ -95,14 +96,14 @@ def _run(as_of: datetime, console: Console) -> None:
             if state == "start":
                 status.update(f"Night of {night_of(as_of)}: {step}")
             else:
-                mark = "[green]✓[/green]" if state == "done" else "[red]✗[/red]"
-                console.print(f"{mark} {step} {seconds or 0:.1f} s", highlight=False)
+                mark = ("✓", "green") if state == "done" else ("✗", "red")
+                console.print(Text.assemble(mark, f" {step} {seconds or 0:.1f} s"))
 
         run_night(as_of=as_of, actor=local_actor().name, progress=progress)
 
 
 def _print(summary: dict[str, Any], page: object) -> None:
-    console = Console()
+    console = Console(markup=False, emoji=False)
     for title, columns, rows in tables.all_tables(summary):
         table = Table(title=title, title_justify="left")
         for column in columns:
@@ -113,7 +114,7 @@ def _print(summary: dict[str, Any], page: object) -> None:
     verdict = summary["verdict"]
     colour = {OK: "green", NO_DATA: "yellow"}.get(verdict, "red")
     late = ", run later: KPI gates and invariants are as of now" if summary.get("ran_late") else ""
-    console.print(f"[bold]Night of {summary['date']}: [{colour}]{verdict}[/][/bold]{late}")
+    console.print(Text.assemble((f"Night of {summary['date']}: ", "bold"), (verdict, f"bold {colour}"), late))
     console.print(f"Report: {page}", soft_wrap=True)
 
 

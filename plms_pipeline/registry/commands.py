@@ -12,7 +12,7 @@ from rich.table import Table
 from sqlalchemy import CursorResult, text
 from sqlalchemy.exc import SQLAlchemyError
 
-from plms_pipeline.errors import BadInput, VerdictNo
+from plms_pipeline.errors import BadInput, Unavailable, VerdictNo
 from plms_pipeline.registry import migrate
 from plms_pipeline.registry.engine import Registry
 from plms_pipeline.settings import load_settings, masked
@@ -83,6 +83,10 @@ def query(
             result = cast("CursorResult[Any]", session.execute(text(asked.replace(":", "\\:"))))
             columns = list(result.keys()) if result.returns_rows else []
             rows = [tuple(row) for row in result] if result.returns_rows else []
+    except Unavailable as error:
+        if "attempt to write" in error.message:
+            raise BadInput("The statement wants to write; `plms db query` only reads.", code="not_a_query") from error
+        raise
     except SQLAlchemyError as error:
         reason = str(getattr(error, "orig", error)).strip().splitlines()[0]
         raise BadInput(
@@ -104,7 +108,7 @@ def only_reads(statement: str) -> str:
     """
     word = _FIRST_WORD.match(statement)
     if word is None or word[1].upper() not in {"SELECT", "WITH", "EXPLAIN"}:
-        found = f"begins with {word[1][:20]!r}" if word else "is none"
+        found = f"begins with {word[1][:20]!r}" if word else "is empty"
         raise BadInput(
             f"The statement {found}; `plms db query` only reads: give one SELECT, WITH or EXPLAIN statement.",
             code="not_a_query",
@@ -114,9 +118,15 @@ def only_reads(statement: str) -> str:
 
 def _print_rows(columns: list[str], rows: list[tuple[Any, ...]], *, as_json: bool) -> None:
     if as_json:
+        twice = sorted({column for column in columns if columns.count(column) > 1})
+        if twice:
+            raise BadInput(
+                f"Two columns are called {twice[0]!r}; give each a name of its own with AS: a JSON object holds one of them.",
+                code="ambiguous_column",
+            )
         typer.echo(json.dumps([dict(zip(columns, row, strict=True)) for row in rows], default=str))
         return
     table = Table(*columns)
     for row in rows:
         table.add_row(*("" if value is None else str(value) for value in row))
-    Console().print(table)
+    Console(markup=False, emoji=False).print(table)

@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
+_STEPS_BETWEEN_LOOKS = 1_000_000
+
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
@@ -36,6 +38,8 @@ class Snapshot:
         def connect() -> sqlite3.Connection:
             connection = sqlite3.connect(self.uri, uri=True, timeout=timeout_s, check_same_thread=False)
             connection.execute("PRAGMA query_only = ON")
+            # SQLite holds the thread for as long as a statement takes. A look at the interpreter now and then lets Ctrl-C in.
+            connection.set_progress_handler(lambda: 0, _STEPS_BETWEEN_LOOKS)
             return connection
 
         return connect

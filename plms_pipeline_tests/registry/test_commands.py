@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -66,3 +71,47 @@ def test_whatever_is_no_question_is_refused_and_changes_nothing(
     assert list(home.iterdir()) == []
     with registry.reading() as session:
         assert session.execute(text("SELECT cap FROM lanes WHERE lane_id = 4200")).scalar_one() == 4
+
+
+def test_cells_are_shown_as_they_are(capsys: Captured) -> None:
+    """Data is no markup: `[/nope]` was a traceback, `:x:` a cross."""
+    assert main(["db", "query", "SELECT '[/nope]' AS \"[b]\", 'a:x:b' AS y"]) == 0
+    shown = capsys.readouterr().out
+    assert all(part in shown for part in ("[/nope]", "[b]", "a:x:b"))
+
+
+def test_a_column_that_json_would_swallow_is_refused(capsys: Captured) -> None:
+    """Of two columns with one name an object holds the last."""
+    assert main(["db", "query", "--json", "SELECT 1 AS a, 2 AS a"]) == 2
+    assert "'a'" in capsys.readouterr().err
+
+
+def test_a_question_that_deletes_is_bad_use(registry: Registry, capsys: Captured) -> None:
+    """SQLite says only that the file may not be written, which sent people to look at rights."""
+    if registry.dialect == "sqlite":
+        statement = "WITH x AS (SELECT 1) DELETE FROM lanes"
+    else:
+        statement = "WITH x AS (DELETE FROM lanes RETURNING 1) SELECT * FROM x"
+    assert main(["db", "query", statement]) == 2
+    assert "read" in capsys.readouterr().err
+
+
+def test_a_long_question_can_be_interrupted(sqlite_registry_url: str, tmp_path: Path) -> None:
+    """Ctrl-C on a query without an end was heard when the query had ended."""
+    endless = "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c) SELECT count(*) FROM c"
+    program = (
+        "import signal, sys; signal.signal(signal.SIGINT, signal.SIG_IGN); print('up', flush=True); "
+        f"from plms_pipeline.cli import main; sys.exit(main(['db', 'query', {endless!r}]))"
+    )
+    environ = {**os.environ, "PLMS_DATABASE_URL": sqlite_registry_url, "PLMS_DATA_DIR": str(tmp_path / "data")}
+    with subprocess.Popen(
+        [sys.executable, "-c", program], env=environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        # What comes before `main` has set its handler is ignored, so the signal is sent until it is heard.
+        while process.poll() is None:
+            process.send_signal(signal.SIGINT)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(1)
+    assert process.returncode == 130

@@ -117,8 +117,15 @@ def build(script: str, target: str, digest: str) -> None:
 
     Raises:
         BadInput: the script is not valid SQL.
+        Unavailable: the file cannot be made.
     """
-    connection = sqlite3.connect(target)
+    try:
+        connection = sqlite3.connect(target)
+    except sqlite3.Error as error:
+        raise Unavailable(
+            f"the warehouse cannot be written to {target} ({error}); check that its folder may be written.",
+            code="warehouse_unavailable",
+        ) from None
     try:
         connection.executescript(script)
         connection.executescript("CREATE TABLE plms_loaded_from (sha256 TEXT NOT NULL)")

@@ -42,7 +42,7 @@ def doctor(as_json: AsJson = False) -> None:
 
 
 def _print(lines: list[Line]) -> None:
-    console = Console()
+    console = Console(markup=False, emoji=False)
     for line in lines:
         text = Text.assemble((f"{line.level:<5}", COLOURS[line.level]), f"{line.name:<20} {line.detail}")
         console.print(text, soft_wrap=True)
@@ -67,7 +67,7 @@ def settings(
     if as_json:
         typer.echo(json.dumps([asdict(row) for row in rows]))
         return
-    console = Console()
+    console = Console(markup=False, emoji=False)
     for row in rows:
         facts = f"  ({row.unit}; from {row.source}; default: {row.default or 'none'})"
         console.print(Text.assemble((row.variable, "bold"), f" = {row.value or '-'}", (facts, "dim")), soft_wrap=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import os
+import random
 import zlib
 from pathlib import Path
 
@@ -32,12 +33,16 @@ def refused(path: Path) -> BadInput:
         (b"PK\x03\x04" + b"x" * 50, "not_a_table", "spreadsheet"),
         ("run_id,lane\n".encode("utf-16"), "not_a_table", "UTF-16"),
         (b"run_id\x00,lane\n", "not_a_table", "binary data"),
-        (gzip.compress(b""), "empty_file", "unpacks to nothing"),
-        (gzip.compress(PNG), "not_a_table", "a PNG image"),
-        (gzip.compress(os.urandom(100_000))[:-5000], "damaged_gzip", "truncated or damaged"),
-        (gzip.compress(b"run_id,lane\n" * 1000)[:-4] + b"\x00\x00\x00\x00", "damaged_gzip", "truncated or damaged"),
+        (gzip.compress(b"", mtime=0), "empty_file", "unpacks to nothing"),
+        (gzip.compress(PNG, mtime=0), "not_a_table", "a PNG image"),
+        (gzip.compress(random.Random(0).randbytes(100_000), mtime=0)[:-5000], "damaged_gzip", "truncated or damaged"),
+        (
+            gzip.compress(b"run_id,lane\n" * 1000, mtime=0)[:-4] + b"\x00\x00\x00\x00",
+            "damaged_gzip",
+            "truncated or damaged",
+        ),
         (b"\x1f\x8b\x08\x00garbage that is no gzip at all", "damaged_gzip", "truncated or damaged"),
-        (gzip.compress(b"PAR1" + b"x" * 50), "bad_input", "unpack it first"),
+        (gzip.compress(b"PAR1" + b"x" * 50, mtime=0), "bad_input", "unpack it first"),
     ],
 )
 def test_what_is_no_table_is_refused(tmp_path: Path, content: bytes, code: str, words: str) -> None:
