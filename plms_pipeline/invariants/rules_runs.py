@@ -54,7 +54,8 @@ RUN_RULES: Final = (
         _SETTLE,
     ),
     RunRule(
-        "settled_completions_have_their_receipt", "a completion that is called settled and left no receipt", _SETTLE,
+        "completions_and_receipts_agree",
+        "a completion that is called settled and left no receipt, or a receipt of ours that no completion brought", _SETTLE,
     ),
     RunRule(
         "every_answered_start_has_its_run",

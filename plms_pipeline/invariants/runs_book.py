@@ -9,6 +9,7 @@ from typing import Any
 from plms_pipeline.invariants.book import found, sha256_text
 from plms_pipeline.invariants.report import Found
 from plms_pipeline.runs.ids import card_key
+from plms_pipeline.runs.receiving import STOPPED
 
 
 def altered_snapshots(rows: Sequence[Sequence[Any]]) -> Found:
@@ -64,6 +65,22 @@ def runless_answers(rows: Sequence[Sequence[Any]]) -> Found:
             continue
         wrong.append(f"idempotency_keys id={number} path={path} run_id={run}: {problem}")
     return found(len(rows), wrong)
+
+
+def unbooked(rows: Sequence[Sequence[Any]]) -> list[str]:
+    """Settled completions that should have left a receipt; rows (event, run, task, attempt, outcome, body text).
+
+    One that was stopped before anything was known of it leaves none, and its task ended `failed`.
+    """
+    wrong = []
+    for event, run, task, attempt, outcome, text in rows:
+        body = _object(text)
+        metrics = _object(body.get("metrics"))
+        knows = body.get("receipt") is not None or any(value is not None for value in metrics.values())
+        was_stopped = str(body.get("status", "")).lower() in STOPPED
+        if not (outcome == "failed" and was_stopped and not knows):
+            wrong.append(f"inbox_events event_id={event} run_id={run} task_id={task} attempt={attempt}: no receipt")
+    return wrong
 
 
 def _object(value: Any) -> dict[str, Any]:

@@ -48,7 +48,11 @@ SPOILED: tuple[tuple[str, str, str, bool], ...] = (
     ),
     (
         "UPDATE inbox_events SET task_id = 'nobody' WHERE event_id = 'event-own-baseline'",
-        "settled_completions_have_their_receipt", "event_id=event-own-baseline", False,
+        "completions_and_receipts_agree", "event_id=event-own-baseline", False,
+    ),
+    (
+        "DELETE FROM inbox_events WHERE event_id = 'event-own-hotfix'",
+        "completions_and_receipts_agree", "run_id=own-hotfix task_id=t1 attempt=1: no completion", False,
     ),
     (
         "UPDATE idempotency_keys SET run_id = NULL WHERE key = 'key-own-baseline'",

@@ -52,10 +52,13 @@ def every_end_is_told_once(proof: Proof) -> Found:
     return Found(checked, sum(total for _, (total, _) in parts), tuple(named[:CAP]))
 
 
-def settled_completions_have_their_receipt(proof: Proof) -> Found:
-    """What is called settled was booked."""
-    total, named = store.receiptless_events(proof.session, above=proof.above("inbox_events"))
-    return Found(proof.in_window("inbox_events"), total, tuple(named))
+def completions_and_receipts_agree(proof: Proof) -> Found:
+    """What is called settled was booked, and what was booked was settled."""
+    events = store.receiptless_events(proof.session, above=proof.above("inbox_events"))
+    unbooked = [name for chunk in events for name in runs_book.unbooked(chunk)]
+    total, unsettled = store.eventless_receipts(proof.session, above=proof.above("task_receipts"))
+    checked = proof.in_window("inbox_events") + proof.in_window("task_receipts")
+    return Found(checked, len(unbooked) + total, tuple([*unbooked, *unsettled][:CAP]))
 
 
 def answered_starts_have_their_run(proof: Proof) -> Found:
@@ -71,6 +74,6 @@ RUN_CHECKS: Final[dict[str, Callable[[Proof], Found]]] = {
     "every_card_key_is_derived": card_keys_are_derived,
     "receipts_of_ours_have_their_card": receipts_have_their_card,
     "every_end_is_told_once": every_end_is_told_once,
-    "settled_completions_have_their_receipt": settled_completions_have_their_receipt,
+    "completions_and_receipts_agree": completions_and_receipts_agree,
     "every_answered_start_has_its_run": answered_starts_have_their_run,
 }

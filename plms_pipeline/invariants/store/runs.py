@@ -27,6 +27,7 @@ from plms_pipeline.registry.tables import (
 from plms_pipeline.registry.tables.vocabulary import TERMINAL_STATES
 
 OURS: Final = "plms"
+COMPLETIONS: Final = ("task_completed", "reconciled")
 # How long a subject may be in `state_transitions` (see runs.store.transitions).
 SUBJECT: Final = 255
 Offenders = tuple[int, list[str]]
@@ -143,26 +144,43 @@ def _untold(
     return _named(rows, lambda row: f"{kind} {row[1]}: it is {row[2]}, its transitions say {row[3] or 'nothing'}")
 
 
-def receiptless_events(session: Session, *, above: int) -> Offenders:
-    """Settled completions without a receipt of their attempt."""
+def receiptless_events(session: Session, *, above: int) -> Chunks:
+    """(event id, run, task, attempt, outcome, body as text) of settled completions without a receipt of their attempt."""
     run = func.coalesce(
         select(RunAlias.run_id).where(RunAlias.alias == InboxEvent.run_id).scalar_subquery(), InboxEvent.run_id
     )
+    query: Any = select(
+        InboxEvent.event_id, InboxEvent.run_id, InboxEvent.task_id, InboxEvent.attempt, InboxEvent.outcome,
+        type_coerce(InboxEvent.body_json, Text),
+    ).where(
+        InboxEvent.id > above, InboxEvent.state == "settled", InboxEvent.task_id.is_not(None),
+        InboxEvent.endpoint.in_(COMPLETIONS),
+        ~exists().where(
+            TaskReceipt.run_id == run, TaskReceipt.task_id == InboxEvent.task_id,
+            TaskReceipt.attempt == func.coalesce(InboxEvent.attempt, 1),
+        ),
+    )  # fmt: skip
+    return in_chunks(session, query.order_by(InboxEvent.id))
+
+
+def eventless_receipts(session: Session, *, above: int) -> Offenders:
+    """Receipts of ours that no settled completion brought."""
+    aliases = select(RunAlias.alias).where(RunAlias.run_id == TaskReceipt.run_id)
     total: Any = func.count().over()
     rows = session.execute(
-        select(total, InboxEvent.id, InboxEvent.event_id, InboxEvent.run_id, InboxEvent.task_id, InboxEvent.attempt)
+        select(total, TaskReceipt.run_id, TaskReceipt.task_id, TaskReceipt.attempt)
         .where(
-            InboxEvent.id > above, InboxEvent.state == "settled", InboxEvent.task_id.is_not(None),
-            InboxEvent.endpoint.in_(("task_completed", "reconciled")),
+            TaskReceipt.id > above, TaskReceipt.source == OURS,
             ~exists().where(
-                TaskReceipt.run_id == run, TaskReceipt.task_id == InboxEvent.task_id,
-                TaskReceipt.attempt == func.coalesce(InboxEvent.attempt, 1),
+                or_(InboxEvent.run_id == TaskReceipt.run_id, InboxEvent.run_id.in_(aliases)),
+                InboxEvent.task_id == TaskReceipt.task_id, func.coalesce(InboxEvent.attempt, 1) == TaskReceipt.attempt,
+                InboxEvent.state == "settled",
             ),
         )
-        .order_by(InboxEvent.id)
+        .order_by(TaskReceipt.id)
         .limit(CAP)
     ).all()  # fmt: skip
-    return _named(rows, lambda row: f"inbox_events event_id={row[2]} run_id={row[3]} task_id={row[4]} attempt={row[5]}")
+    return _named(rows, lambda row: f"task_receipts run_id={row[1]} task_id={row[2]} attempt={row[3]}: no completion")
 
 
 def answers(session: Session, *, above: int) -> Chunks:
