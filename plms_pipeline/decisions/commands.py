@@ -12,7 +12,6 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from plms_pipeline.registry.engine import Registry
@@ -59,10 +58,10 @@ def list_(
     for one in found:
         who = one.actor if one.actor_verified else f"{one.actor} (unverified)"
         table.add_row(
-            f"{one.decided_at:%Y-%m-%d %H:%M:%S}", one.kind, escape(f"{one.subject_type}:{one.subject_id}"), one.decision,
-            escape(who), escape(one.reason[:120]), one.decision_id,
+            f"{one.decided_at:%Y-%m-%d %H:%M:%S}", one.kind, f"{one.subject_type}:{one.subject_id}", one.decision,
+            who, one.reason[:120], one.decision_id,
         )  # fmt: skip
-    Console().print(table)
+    Console(markup=False, emoji=False).print(table)
 
 
 @app.command(epilog="Example: plms decide show 3f2b8c1e-5a49-4f0e-9d55-0a4b6d2f7c11 --json")

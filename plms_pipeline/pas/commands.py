@@ -114,7 +114,7 @@ def status(
     if as_json:
         typer.echo(found.model_dump_json())
         return
-    console = Console()
+    console = Console(markup=False, emoji=False)
     table = Table("task", "attempt", "lane", "state", "minutes", "USD", "error")
     for task in found.tasks:
         receipt = task.receipt

@@ -74,10 +74,12 @@ def claim(session: Session, *, holder: str, now: datetime, lease_until: datetime
         .order_by(InboxEvent.received_at, InboxEvent.id)
         .limit(limit)
         .with_for_update(skip_locked=True)
+        # A plain subquery may be run again for each row on PostgreSQL, and then skips what it locked itself: beyond the limit.
+        .cte("due")
     )
     rows = session.execute(
         update(InboxEvent)
-        .where(InboxEvent.id.in_(due), *_is_due(now))
+        .where(InboxEvent.id.in_(select(due.c.id)), *_is_due(now))
         .values(lease_holder=holder, lease_expires_at=lease_until, attempts=InboxEvent.attempts + 1)
         .returning(
             InboxEvent.id, InboxEvent.event_id, InboxEvent.endpoint, InboxEvent.body_json, InboxEvent.run_id,

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from plms_pipeline.clock import SystemClock
@@ -114,11 +113,11 @@ def _print_case(case: OverrideCase) -> None:
     table = Table("task", "KPI", "value", "gate", "pass", "why", "log")
     for row in case.kpis:
         table.add_row(
-            escape(row.task_id or ""), row.kpi, "not measured" if row.value is None else f"{row.value:g}",
-            json.dumps(row.threshold), "yes" if row.passed else "NO", escape(row.reason or ""),
-            escape(row.logs_path or ""),
+            row.task_id or "", row.kpi, "not measured" if row.value is None else f"{row.value:g}",
+            json.dumps(row.threshold), "yes" if row.passed else "NO", row.reason or "",
+            row.logs_path or "",
         )  # fmt: skip
-    Console().print(table)
+    Console(markup=False, emoji=False).print(table)
     for name, text in case.logs.items():
         typer.echo(f"--- {name}\n{text.rstrip()}")
     if case.request is not None:

@@ -7,7 +7,6 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from plms_pipeline.clock import SystemClock
@@ -74,10 +73,10 @@ def lane_overrides(project_id: ProjectArgument, as_json: AsJson = False) -> None
     table = Table("task", "text", "predicted", "corrected", "by", "at")
     for row in rows:
         table.add_row(
-            str(row.task_id), escape((row.task_description or "")[:80]), str(row.predicted_lane),
-            str(row.corrected_lane), escape(row.corrected_by), f"{row.corrected_at:%Y-%m-%d %H:%M}",
+            str(row.task_id), (row.task_description or "")[:80], str(row.predicted_lane),
+            str(row.corrected_lane), row.corrected_by, f"{row.corrected_at:%Y-%m-%d %H:%M}",
         )  # fmt: skip
-    Console().print(table)
+    Console(markup=False, emoji=False).print(table)
 
 
 def accept_ungated(

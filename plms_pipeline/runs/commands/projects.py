@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from plms_pipeline.clock import SystemClock
@@ -134,10 +133,10 @@ def list_(
     for one in found:
         state = f"{one.status}, paused" if one.paused is not None else one.status
         table.add_row(
-            str(one.id), escape(one.name), state, escape(one.owner), money(one.estimated_cost_usd),
-            money(one.budget_cost_usd_max), escape(", ".join(one.tags)),
+            str(one.id), one.name, state, one.owner, money(one.estimated_cost_usd),
+            money(one.budget_cost_usd_max), ", ".join(one.tags),
         )  # fmt: skip
-    Console().print(table)
+    Console(markup=False, emoji=False).print(table)
 
 
 def show(project_id: ProjectArgument, as_json: AsJson = False) -> None:
@@ -227,11 +226,11 @@ def print_tasks(view: ProjectView) -> None:
     for task in view.tasks:
         sure = "" if task.lane_confidence is None else f" {task.lane_confidence:.0%}"
         table.add_row(
-            str(task.id), escape(task.key), escape(task.name), f"{task.lane_id} {escape(task.lane_name)}",
-            f"{task.lane_source}{sure}", task.complexity, escape(", ".join(task.depends_on)),
+            str(task.id), task.key, task.name, f"{task.lane_id} {task.lane_name}",
+            f"{task.lane_source}{sure}", task.complexity, ", ".join(task.depends_on),
             number(task.estimated_tokens), number(task.estimated_duration_minutes), money(task.estimated_cost_usd),
         )  # fmt: skip
-    Console().print(table)
+    Console(markup=False, emoji=False).print(table)
 
 
 def money(amount: Any) -> str:

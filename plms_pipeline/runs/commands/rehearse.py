@@ -9,7 +9,6 @@ from uuid import uuid4
 
 import typer
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from plms_pipeline.errors import BadInput
@@ -112,11 +111,11 @@ def _print_results(results: dict[str, Any], risk_score: float) -> None:
             _shown(whole[measure]),
             f"{_shown(low)} … {_shown(high)}",
         )
-    Console().print(table)
+    Console(markup=False, emoji=False).print(table)
     typer.echo(f"risk_score   {risk_score}")
     for factor in results["risk_factors"]:
         rest = ", ".join(f"{name} {value}" for name, value in factor.items() if name not in ("lane", "issue"))
-        typer.echo(escape(f"risk         lane {factor['lane'] or 'all'}: {factor['issue']} ({rest})"))
+        typer.echo(f"risk         lane {factor['lane'] or 'all'}: {factor['issue']} ({rest})")
 
 
 def _shown(value: float | None) -> str:

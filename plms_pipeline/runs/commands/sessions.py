@@ -8,7 +8,6 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from plms_pipeline.errors import BadInput, VerdictNo
@@ -68,10 +67,10 @@ def report(
         elif as_json or form is Form.json:
             typer.echo(json.dumps({**fields, "revision": found.revision, "path": found.path}, ensure_ascii=False))
         elif form is Form.summary:
-            table = Table("field", "value", title=f"{escape(fields['TARGET'])} · revision {found.revision}")
+            table = Table("field", "value", title=f"{fields['TARGET']} · revision {found.revision}")
             for name in _SHOWN:
-                table.add_row(name, escape(shown(fields[name])))
-            Console().print(table)
+                table.add_row(name, shown(fields[name]))
+            Console(markup=False, emoji=False).print(table)
         else:
             typer.echo(read_markdown(world.settings.reports_dir, run_id) or "", nl=False)
     if field is None and fields["RESULT"] == "FAIL":

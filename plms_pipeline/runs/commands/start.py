@@ -9,8 +9,8 @@ from uuid import uuid4
 
 import typer
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from plms_pipeline.errors import VerdictNo
 from plms_pipeline.settings import load_settings
@@ -123,7 +123,7 @@ def list_(
             row["run_id"], str(row["project_id"]), row["run_kind"], _colored(row["status"]), row["validation"], tasks,
             (row["started_at"] or "")[:19],
         )  # fmt: skip
-    Console().print(table)
+    Console(markup=False, emoji=False).print(table)
 
 
 def show(run_id: RunIdArgument, as_json: AsJson = False) -> None:
@@ -157,11 +157,11 @@ def show(run_id: RunIdArgument, as_json: AsJson = False) -> None:
     table = Table("task", "lane", *several, "status", "validation", "attempt", "card", "why")
     for task in run["tasks"]:
         table.add_row(
-            escape(task["task_id"]), str(task["lane_id"]), *(escape(task[name]) for name in several),
+            task["task_id"], str(task["lane_id"]), *(task[name] for name in several),
             _colored(task["status"]), task["validation"], str(task["attempt"] or ""), task["card_state"] or "",
-            escape(task["last_error"] or ""),
+            task["last_error"] or "",
         )  # fmt: skip
-    Console().print(table)
+    Console(markup=False, emoji=False).print(table)
 
 
 def cancel(
@@ -204,6 +204,5 @@ def dispatch(as_json: AsJson = False) -> None:
         raise VerdictNo(f"The kill switch is on ({result.stopped}): nothing was handed over.", code="killswitch_on")
 
 
-def _colored(status: str) -> str:
-    color = _COLORS.get(status, "white")
-    return f"[{color}]{status}[/{color}]"
+def _colored(status: str) -> Text:
+    return Text(status, _COLORS.get(status, "white"))
