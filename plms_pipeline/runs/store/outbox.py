@@ -65,8 +65,10 @@ def claim(
         .order_by(OutboxEvent.due_at, OutboxEvent.id)
         .limit(limit)
         .with_for_update(skip_locked=True)
+        # A plain subquery may be run again for each row on PostgreSQL, and then skips what it locked itself: beyond the limit.
+        .cte("due")
     )
-    return take(session, due, holder=holder, now=now, lease_until=lease_until)
+    return take(session, select(due.c.id), holder=holder, now=now, lease_until=lease_until)
 
 
 def take(session: Session, ids: Any, *, holder: str, now: datetime, lease_until: datetime) -> list[Effect]:
