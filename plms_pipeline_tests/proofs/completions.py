@@ -408,7 +408,7 @@ def judge_books(world: World, registry: Registry) -> None:
         broken = session.execute(
             text("SELECT event_id, outcome FROM inbox_events WHERE outcome LIKE 'cannot be settled%'")
         ).all()
-        where = Counter(session.scalars(select(Project.status)))
+        where = Counter(session.scalars(select(Project.status).where(Project.id.in_(select(ProjectRun.project_id)))))
     world.problems += [f"{subject} ended twice" for (subject,) in twice]
     world.problems += [f"run {run_id} has no session report" for run_id in missing]
     world.problems += [f"event {event} was never settled ({said})" for event, said in pending]
