@@ -39,6 +39,10 @@ PROJECT_SPREAD: Final = 0.3
 SPREAD_STRENGTH: Final = 10.0
 # A relative variance below which two tasks are alike.
 NEGLIGIBLE: Final = 1e-9
+# Added to the diagonal of what is inverted, relative to it.
+REGULAR: Final = 1e-13
+# No prior is held to be vaguer than this many times its mean: beyond it, doubles lose the digits.
+WIDEST: Final = 1000.0
 # So many surprises are needed before a contradiction is believed as it stands.
 SURPRISE_STRENGTH: Final = 4.0
 
@@ -103,7 +107,7 @@ def extrapolate(strata: Sequence[StratumData]) -> Extrapolation:
     mean, variance, surprise = _rest(strata)
     low, high = interval_90(mean, variance)
     return Extrapolation(
-        measured + mean, measured + math.sqrt(low * high), measured + low, measured + high, math.sqrt(variance), measured,
+        measured + mean, measured + median_of(mean, variance), measured + low, measured + high, math.sqrt(variance), measured,
         measured / expected if expected > 0 else None, surprise,
     )  # fmt: skip
 
@@ -124,8 +128,9 @@ def _rest(strata: Sequence[StratumData]) -> tuple[float, float, float]:
 
     Reckoned in units of each stratum's prior mean, so that cents beside thousands lose no digits.
     """
-    units = np.array([stratum.prior.mean or 1.0 for stratum in strata], dtype=np.float64)
-    centres = np.array([1.0 if stratum.prior.mean else 0.0 for stratum in strata])
+    means = np.array([stratum.prior.mean for stratum in strata], dtype=np.float64)
+    units = np.where(means > NEGLIGIBLE, means, 1.0)
+    centres = means / units
     counts = np.array([stratum.size - len(stratum.measured) for stratum in strata], dtype=np.float64)
     left, within, kinship = counts * units, _within_variances(strata, units), _kinship(strata, units)
     own = float((counts * units**2) @ within)
@@ -151,7 +156,7 @@ def _within_variances(strata: Sequence[StratumData], units: Floats) -> Floats:
     A stratum's own sample does not set it alone: few skewed values that happen to be low also happen to lie close together,
     and would count as the most certain ones.
     """
-    variances = (np.array([stratum.prior.within for stratum in strata]) / units) ** 2
+    variances = np.minimum(np.array([stratum.prior.within for stratum in strata]) / units, WIDEST) ** 2
     weight, total = SPREAD_STRENGTH, SPREAD_STRENGTH
     for stratum, unit, variance in zip(strata, units, variances, strict=True):
         n = len(stratum.measured)
@@ -165,7 +170,7 @@ def _kinship(strata: Sequence[StratumData], units: Floats) -> Floats:
     """The covariance of the strata's means under their priors, (H, H): strata of one cell err together."""
     numbers: dict[Hashable, int] = {}
     cells = np.array([numbers.setdefault(stratum.prior.cell, len(numbers)) for stratum in strata])
-    unknown = np.array([stratum.prior.unknown for stratum in strata]) / units
+    unknown = np.minimum(np.array([stratum.prior.unknown for stratum in strata]) / units, WIDEST)
     return np.asarray(np.outer(unknown, unknown) * (cells[:, None] == cells[None, :]), dtype=np.float64)
 
 
@@ -180,8 +185,11 @@ def _project_variance(residuals: Floats, covariance: Floats) -> float:
 
 
 def _inverse(covariance: Floats) -> Floats:
+    """The inverse, reckoned in units of each stratum's own doubt, so that a vague stratum beside a sure one costs no digits."""
+    scale = np.sqrt(np.maximum(covariance.diagonal(), NEGLIGIBLE**2))
     # Strata that neither vary nor are in doubt leave nothing to solve for; the least doubt keeps the matrix regular.
-    return np.asarray(np.linalg.inv(covariance + NEGLIGIBLE * np.eye(len(covariance))), dtype=np.float64)
+    regular = covariance / np.outer(scale, scale) + REGULAR * np.eye(scale.size)
+    return np.asarray(np.linalg.inv(regular) / np.outer(scale, scale), dtype=np.float64)
 
 
 def _surprise(distance: float, n: int) -> float:
@@ -191,12 +199,17 @@ def _surprise(distance: float, n: int) -> float:
 
 def interval_90(mean: float, variance: float) -> tuple[float, float]:
     """The central 90 % interval of a log-normal with this mean and variance; a point when nothing can be wrong."""
-    if mean <= 0 or variance <= 0:
+    if mean <= NEGLIGIBLE or variance <= 0:
         return mean, mean
     spread = math.log1p(variance / mean**2)
     middle = math.log(mean) - spread / 2
     width = Z_90 * math.sqrt(spread)
     return math.exp(middle - width), math.exp(middle + width)
+
+
+def median_of(mean: float, variance: float) -> float:
+    """The median of a log-normal with this mean and variance."""
+    return mean / math.sqrt(1 + variance / mean**2) if mean > NEGLIGIBLE else mean
 
 
 def log_normal_prior(mean: float, log_variance: float, log_unknown: float, cell: Hashable = None) -> Prior:
