@@ -297,6 +297,14 @@ def _incomplete(
     )
 
 
+def _task_row(run_id: str, task: PlannedTask, now: datetime) -> dict[str, Any]:
+    return {
+        "run_id": run_id, "task_id": task.task_id, "lane_id": task.lane_id, "provider": task.provider,
+        "task_kind": task.task_kind, "complexity": task.complexity, "status": "QUEUED", "validation": "pending",
+        "queued_at": now,
+    }  # fmt: skip
+
+
 def _rows(
     passport: Passport,
     plan: list[PlannedTask],
@@ -321,14 +329,7 @@ def _rows(
             "validation": "pending", "write_sandbox": request.write_sandbox, "passport_sha256": passport.sha256,
             "source": "plms",
         },
-        tasks=[
-            {
-                "run_id": run_id, "task_id": task.task_id, "lane_id": task.lane_id, "provider": task.provider,
-                "task_kind": task.task_kind, "complexity": task.complexity, "status": "QUEUED", "validation": "pending",
-                "queued_at": now,
-            }
-            for task in plan
-        ],
+        tasks=[_task_row(run_id, task, now) for task in plan],
         passport={
             "run_id": run_id, "passport_json": passport.text, "sha256": passport.sha256,
             "provider_matrix_json": matrix_text, "env_snapshot_json": canonical_json(document["env"]),
