@@ -121,14 +121,19 @@ def of_the_books(endpoint: E) -> E:
 
     Its answers are given again while nobody has committed anything. Not for what also looks at the clock, at files or at the
     executor, and not for what differs between callers. Stands below the route's own decorator.
-
-    On SQLite such a route, if it is plain and has the parameter `state: State`, is answered on the event loop itself: it
-    reads a local file for a millisecond and waits for no writer, and fifty threads that take turns at the interpreter need
-    longer for the same. A database behind a network may keep its reader waiting, so there a thread does.
     """
     endpoint.reads_only_books = True  # type: ignore[attr-defined]  # read by the application when it collects its routes
     if inspect.iscoroutinefunction(endpoint) or "state" not in inspect.signature(endpoint).parameters:
         return endpoint
+    return quick_read(endpoint)
+
+
+def quick_read(endpoint: E) -> E:
+    """Answer a plain GET route that has the parameter `state: State` on the event loop itself, where the registry is SQLite.
+
+    It reads a local file for a millisecond and waits for no writer, and fifty threads that take turns at the interpreter need
+    longer for the same. A database behind a network may keep its reader waiting, so there a thread does.
+    """
 
     @functools.wraps(endpoint)
     async def answered(**given: Any) -> Any:

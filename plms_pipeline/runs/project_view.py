@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
+from dataclasses import fields as dataclass_fields
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
@@ -124,8 +125,11 @@ def task_json(task: TaskView) -> dict[str, Any]:
 
 def project_json(view: ProjectView, *, with_tasks: bool = True) -> dict[str, Any]:
     """A project with the sources' field names; money as numbers, moments as ISO 8601."""
-    fields = asdict(view) if not with_tasks else {**asdict(view), "tasks": [task_json(task) for task in view.tasks]}
-    if not with_tasks:
+    # Not `asdict`, which copies every task with its forecast.
+    fields: dict[str, Any] = {field.name: getattr(view, field.name) for field in dataclass_fields(view)}
+    if with_tasks:
+        fields["tasks"] = [task_json(task) for task in view.tasks]
+    else:
         del fields["tasks"]
     fields["project_id"] = fields.pop("id")
     fields["quality_slo"] = {"min_echo_cos": fields.pop("min_echo_cos"), "lane_gates": dict(fields.pop("lane_gates"))}

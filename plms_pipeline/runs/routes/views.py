@@ -8,7 +8,7 @@ from fastapi import APIRouter, Query
 from fastapi.responses import JSONResponse
 
 from plms_pipeline.access.principals import Principal
-from plms_pipeline.access.routes import MAX_ID, ProjectId, State, of_the_books, requires
+from plms_pipeline.access.routes import MAX_ID, ProjectId, State, of_the_books, quick_read, requires
 from plms_pipeline.runs import views_api as api
 from plms_pipeline.runs.actions import views
 
@@ -78,6 +78,7 @@ def artifacts(
 
 
 @router.get("/api/projects/{project_id}/budget-runway", response_model=api.Runway, summary="How long the budget lasts")
+@quick_read
 def budget_runway(project_id: ProjectId, state: State, _principal: Viewer) -> JSONResponse:
     """What was spent, how fast, and when the budget is gone."""
     return _told(views.budget_runway(state.registry, project_id, clock=state.clock))

@@ -38,7 +38,7 @@ from plms_pipeline.web.api.service.background import Background, Work
 
 STOP_S = 10.0
 # A burst of starts is one look at what is due, not one for each; nobody waits for these milliseconds.
-GATHER_S = 0.02
+GATHER_S = 0.05
 EXECUTOR_EVERY_S = 15.0
 CLOSE_EVERY_S = 15.0
 RECONCILE_EVERY_S = 15.0
