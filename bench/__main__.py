@@ -36,6 +36,13 @@ def table(rows: list[Row]) -> str:
     return "\n".join(lines)
 
 
+def with_others(new: str, before: str) -> str:
+    """A table with the rows of an earlier one for benches that were not run now."""
+    benches = {line.split("|")[1] for line in new.splitlines()}
+    kept = [line for line in before.splitlines() if line.startswith("|") and line.split("|")[1] not in benches]
+    return "\n".join((new, *kept))
+
+
 def main() -> int:
     """Run the benches that were asked for."""
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
@@ -55,9 +62,11 @@ def main() -> int:
     if options.write:
         text = README.read_text(encoding="utf-8")
         head, _, rest = text.partition(START)
-        _, _, tail = rest.partition(END)
+        before, _, tail = rest.partition(END)
         machine = f"Measured with Python {platform.python_version()} on {platform.machine()}, medians of at least five rounds."
-        README.write_text(f"{head}{START}\n{machine}\n\n{table(rows)}\n{END}{tail}", encoding="utf-8")
+        README.write_text(
+            f"{head}{START}\n{machine}\n\n{with_others(table(rows), before)}\n{END}{tail}", encoding="utf-8"
+        )
     return 0
 
 

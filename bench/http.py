@@ -20,9 +20,9 @@ from bench.common import ROUNDS, Row
 from bench.http_world import Load, World, wait_until, world
 
 CLIENTS = (1, 10, 50)
-SLICE_S = 0.25
+SLICE_S = 0.2
 WITHIN = 2.0
-RATE, SECONDS, CONNECTIONS = 200.0, 20.0, 64
+RATE, SECONDS, CONNECTIONS = 200.0, 15.0, 64
 # ms: the guide's p50 targets. Where it names none, a page of one project is metrics and a page of many is portfolio/status.
 TARGETS_MS = {"start": 50, "status": 10, "projects": 10, "metrics": 20, "project": 20, "runway": 20}
 SIMULATE_MS = 200

@@ -25,7 +25,7 @@ from plms_pipeline.pas.files import webhook_secret
 from plms_pipeline.runs.dispatching import staging_path
 from plms_pipeline.settings import load_settings
 
-EVENTS = 200
+EVENTS = 150
 WARM_UP = 20
 LONGEST_S = 20.0
 SAMPLES = {4200: "4200-token-bucket", 4202: "4202-operator-guide", 5102: "5102-repository-costs"}
