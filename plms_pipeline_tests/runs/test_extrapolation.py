@@ -101,10 +101,13 @@ priors = st.builds(
 )  # fmt: skip
 odd = st.one_of(st.just(0.0), st.floats(1e-6, 1e6))
 odd_priors = st.builds(Prior, odd, odd, odd, st.integers(0, 2))
+shares = st.lists(st.floats(0.01, 100.0), max_size=5)
 strata_lists = st.lists(
     st.builds(
-        lambda size, measured, prior: StratumData(max(size, len(measured)), tuple(measured), prior),
-        st.integers(1, 50), st.lists(values, max_size=5), priors,
+        lambda size, measured, prior: StratumData(
+            max(size, len(measured)), tuple(share * prior.mean for share in measured), prior
+        ),
+        st.integers(1, 50), shares, priors,
     ),
     min_size=1, max_size=6,
 )  # fmt: skip
