@@ -5,7 +5,18 @@ from __future__ import annotations
 import pytest
 
 from plms_pipeline import errors
-from plms_pipeline.errors import BadInput, NoData, PlmsError, Unavailable, VerdictNo
+from plms_pipeline.errors import (
+    BadInput,
+    Conflict,
+    Forbidden,
+    NoData,
+    NotFound,
+    PlmsError,
+    Unauthenticated,
+    Unavailable,
+    Unprocessable,
+    VerdictNo,
+)
 
 
 @pytest.mark.parametrize(("kind", "exit_code"), [(VerdictNo, 1), (BadInput, 2), (NoData, 3), (Unavailable, 4)])
@@ -20,7 +31,17 @@ def test_codes_are_stable_and_distinct() -> None:
     """Clients match on codes: two kinds with one code cannot be told apart."""
     kinds = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, PlmsError)]
     codes = [kind.default_code for kind in kinds]
-    assert len(set(codes)) == len(codes) == 5
+    assert len(set(codes)) == len(codes) == 10
+
+
+@pytest.mark.parametrize(
+    ("kind", "exit_code", "http_status"),
+    [(NotFound, 2, 404), (Conflict, 1, 409), (Unprocessable, 2, 422), (Unauthenticated, 2, 401), (Forbidden, 1, 403)],
+)
+def test_what_http_tells_apart_has_its_status(kind: type[PlmsError], exit_code: int, http_status: int) -> None:
+    """The same refusal reaches a script as an exit code and a client as a status; neither may contradict the other."""
+    error = kind("The thing broke the rule; do this.")
+    assert (error.exit_code, error.http_status) == (exit_code, http_status)
 
 
 def test_code_and_exit_code_can_be_given() -> None:
