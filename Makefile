@@ -41,7 +41,7 @@ demo-guides: setup ## the guides' three demos: idempotent start, representative 
 	$(BIN)/python -m plms_pipeline_tests.vectors.demos
 
 test: setup ## the fast tests, on SQLite and PostgreSQL
-	$(BIN)/pytest -n 2 --dist loadgroup
+	$(BIN)/pytest -n 3 --dist loadgroup
 
 test-ui: setup ## drive the Dagster UI in a real headless browser
 	$(BIN)/pytest -m ui plms_pipeline_tests/ui
