@@ -10,7 +10,7 @@ N ?=
 SEED ?=
 KILLS ?=
 
-.PHONY: help setup run test test-ui ui lint format bench bench-peers demo-guides demo-run prove-api prove-completions prove-kill prove-small prove-start lock clean
+.PHONY: help setup run test test-live test-ui ui lint format bench bench-peers demo-guides demo-run prove-api prove-completions prove-kill prove-small prove-start lock clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -40,8 +40,11 @@ demo-run: setup ## one project from its file to its report: approved, worked at 
 demo-guides: setup ## the guides' three demos: idempotent start, representative canary, KPI-gated completion
 	$(BIN)/python -m plms_pipeline_tests.vectors.demos
 
-test: setup ## the fast tests, on SQLite and PostgreSQL
+test: setup ## the fast tests, on SQLite and PostgreSQL (whole servers: make test-live)
 	$(BIN)/pytest -n 3 --dist loadgroup
+
+test-live: setup ## the tests that start whole servers: API, executor, guarded UI, the guides' vectors and demos
+	$(BIN)/pytest -m live -n 2 --dist loadgroup
 
 test-ui: setup ## drive the Dagster UI in a real headless browser
 	$(BIN)/pytest -m ui plms_pipeline_tests/ui

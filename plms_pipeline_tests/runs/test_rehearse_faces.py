@@ -21,6 +21,8 @@ from plms_pipeline_tests.api_world import live, world
 from plms_pipeline_tests.pas.server import ReferencePas, reference_pas
 from plms_pipeline_tests.runs.worlds import planned_project
 
+pytestmark = pytest.mark.live
+
 TASKS: dict[str, tuple[str, ...]] = {f"t{number:02d}": () for number in range(40)}
 
 

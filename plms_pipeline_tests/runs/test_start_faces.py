@@ -24,6 +24,8 @@ from plms_pipeline_tests.api_world import World, live, world
 from plms_pipeline_tests.pas.server import ReferencePas, reference_pas
 from plms_pipeline_tests.runs.worlds import PROVIDERS, planned_project
 
+pytestmark = pytest.mark.live
+
 START = "/api/projects/42/start"
 KEY = "7d9f3f0e-1111-4222-8333-444455556666"
 

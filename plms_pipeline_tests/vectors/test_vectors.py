@@ -10,7 +10,7 @@ from plms_pipeline_tests.vectors.demos import DEMOS
 from plms_pipeline_tests.vectors.live import Live, fresh
 from plms_pipeline_tests.vectors.vectors import VECTORS
 
-pytestmark = [pytest.mark.xdist_group("live"), pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.live, pytest.mark.xdist_group("live"), pytest.mark.timeout(240)]
 
 
 @pytest.fixture(scope="module")

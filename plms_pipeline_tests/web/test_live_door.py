@@ -16,7 +16,11 @@ from plms_pipeline_tests.web.asgi import Answer, ask, talk, text
 from plms_pipeline_tests.web.conftest import TINY
 
 # Dagster warns itself of its own deprecated functions.
-pytestmark = [pytest.mark.filterwarnings("ignore::DeprecationWarning"), pytest.mark.xdist_group("bare_dagster")]
+pytestmark = [
+    pytest.mark.live,
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
+    pytest.mark.xdist_group("bare_dagster"),
+]
 
 EVIL = [("host", "evil.test"), ("origin", "http://evil.test")]
 EVIL_BUT_REBOUND = [("host", "localhost:3000"), ("origin", "http://evil.test")]

@@ -24,7 +24,7 @@ from plms_pipeline_tests.web.conftest import TINY, Ui, clean_environ, start_ui, 
 from plms_pipeline_tests.web.test_process import _gone
 
 # One server for all of them, and the last but one ends it: they run in one worker, in this order.
-pytestmark = pytest.mark.xdist_group("live_ui")
+pytestmark = [pytest.mark.live, pytest.mark.xdist_group("live_ui")]
 
 
 def _launch(ui: Ui, seconds: float) -> str:

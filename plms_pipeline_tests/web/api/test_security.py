@@ -34,6 +34,8 @@ from plms_pipeline.registry.tables import AuditEntry, InboxEvent, ProjectRun
 from plms_pipeline.settings import Settings
 from plms_pipeline_tests.api_world import KEY, World, live, world
 
+pytestmark = pytest.mark.live
+
 SECRET = "a-shared-secret-of-32-characters!"
 HOOKS = ("/hooks/pas/task_completed", "/hooks/pas/run_completed", "/webhooks/pas/completion")
 EVENT = json.dumps(

@@ -26,6 +26,8 @@ from plms_pipeline.web.api.service.server import refuse_open_door
 from plms_pipeline_tests.redis_servers import redis_server
 from plms_pipeline_tests.web.conftest import wait_until
 
+pytestmark = pytest.mark.live
+
 PLMS = Path(sys.executable).with_name("plms")
 
 
