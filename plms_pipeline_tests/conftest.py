@@ -20,6 +20,7 @@ from plms_pipeline.clock import FrozenClock
 from plms_pipeline.registry import migrate
 from plms_pipeline.registry.engine import Registry
 from plms_pipeline.settings import Settings, load_settings
+from plms_pipeline_tests.clones import Clones, execute, postgres_url
 
 # A deadline measures the machine's mood: on two busy cores it fails tests whose code is right.
 hypothesis.settings.register_profile("plms", deadline=None)
@@ -66,23 +67,10 @@ def postgres_server() -> Iterator[Any]:
         atexit.unregister(server.cleanup)
 
 
-def postgres_url(server: Any, database: str) -> str:
-    """The URL of a database on the test server, for the driver that the project uses."""
-    _, _, query = server.get_uri().partition("?")
-    return f"postgresql+psycopg://postgres:@/{database}?{query}"
-
-
-def _execute(server: Any, statement: str) -> None:
-    engine = create_engine(postgres_url(server, "postgres"), isolation_level="AUTOCOMMIT")
-    with engine.connect() as connection:
-        connection.execute(text(statement))
-    engine.dispose()
-
-
 @pytest.fixture(scope="session")
 def migrated_postgres(postgres_server: Any) -> str:
     """The name of a migrated database that tests are cloned from."""
-    _execute(postgres_server, "CREATE DATABASE plms_template")
+    execute(postgres_server, "CREATE DATABASE plms_template")
     migrate.upgrade(postgres_url(postgres_server, "plms_template"))
     return "plms_template"
 
@@ -91,18 +79,23 @@ def migrated_postgres(postgres_server: Any) -> str:
 def empty_postgres_url(postgres_server: Any) -> Iterator[str]:
     """A new database without any table."""
     name = f"empty_{uuid4().hex[:12]}"
-    _execute(postgres_server, f"CREATE DATABASE {name}")
+    execute(postgres_server, f"CREATE DATABASE {name}")
     yield postgres_url(postgres_server, name)
-    _execute(postgres_server, f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+    execute(postgres_server, f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+
+
+@pytest.fixture(scope="session")
+def postgres_clones(postgres_server: Any, migrated_postgres: str) -> Clones:
+    """Copies of the migrated database."""
+    return Clones(postgres_server, migrated_postgres)
 
 
 @pytest.fixture
-def postgres_registry_url(postgres_server: Any, migrated_postgres: str) -> Iterator[str]:
+def postgres_registry_url(postgres_server: Any, postgres_clones: Clones) -> Iterator[str]:
     """A migrated PostgreSQL database of the test's own."""
-    name = f"test_{uuid4().hex[:12]}"
-    _execute(postgres_server, f"CREATE DATABASE {name} TEMPLATE {migrated_postgres}")
+    name = postgres_clones.take()
     yield postgres_url(postgres_server, name)
-    _execute(postgres_server, f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+    postgres_clones.give_back(name)
 
 
 @pytest.fixture

@@ -7,15 +7,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import pytest
-from sqlalchemy import create_engine, text
+from sqlalchemy import text
 
 from plms_pipeline.registry.engine import Registry
 from plms_pipeline.settings import Settings
-from plms_pipeline_tests.conftest import postgres_url
+from plms_pipeline_tests.clones import Clones, execute, postgres_url
 from plms_pipeline_tests.invariants import healthy
+
+HEALTHY = "plms_healthy"
 
 
 @dataclass(frozen=True)
@@ -46,19 +47,18 @@ def healthy_sqlite(migrated_sqlite: Path, tmp_path_factory: pytest.TempPathFacto
 def healthy_postgres(postgres_server: Any, migrated_postgres: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of the files of a filled PostgreSQL database named `plms_healthy`."""
     folder = tmp_path_factory.mktemp("healthy_pg")
-    _execute(postgres_server, f"CREATE DATABASE plms_healthy TEMPLATE {migrated_postgres}")
-    url = postgres_url(postgres_server, "plms_healthy")
+    execute(postgres_server, f"CREATE DATABASE {HEALTHY} TEMPLATE {migrated_postgres}")
+    url = postgres_url(postgres_server, HEALTHY)
     registry = Registry.open(url)
     healthy.fill(registry, healthy.settings_in(folder, url))
     registry.close()
     return folder
 
 
-def _execute(server: Any, statement: str) -> None:
-    engine = create_engine(postgres_url(server, "postgres"), isolation_level="AUTOCOMMIT")
-    with engine.connect() as connection:
-        connection.execute(text(statement))
-    engine.dispose()
+@pytest.fixture(scope="session")
+def healthy_clones(postgres_server: Any, healthy_postgres: Path) -> Clones:
+    """Copies of the filled PostgreSQL database."""
+    return Clones(postgres_server, HEALTHY)
 
 
 @pytest.fixture
@@ -73,17 +73,18 @@ def sqlite_books(healthy_sqlite: Path, tmp_path: Path) -> Iterator[Books]:
 
 
 @pytest.fixture
-def postgres_books(healthy_postgres: Path, postgres_server: Any, tmp_path: Path) -> Iterator[Books]:
+def postgres_books(
+    healthy_postgres: Path, healthy_clones: Clones, postgres_server: Any, tmp_path: Path
+) -> Iterator[Books]:
     """A clone of the filled PostgreSQL registry and a copy of its day files."""
-    name = f"books_{uuid4().hex[:12]}"
-    _execute(postgres_server, f"CREATE DATABASE {name} TEMPLATE plms_healthy")
+    name = healthy_clones.take()
     url = postgres_url(postgres_server, name)
     folder = tmp_path / "books"
     shutil.copytree(healthy_postgres, folder)
     registry = Registry.open(url)
     yield Books(registry, healthy.settings_in(folder, url), url)
     registry.close()
-    _execute(postgres_server, f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+    healthy_clones.give_back(name)
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

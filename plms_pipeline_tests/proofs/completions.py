@@ -59,7 +59,7 @@ from plms_pipeline.registry.tables import (
     TaskPlan,
     TaskReceipt,
 )
-from plms_pipeline_tests.conftest import postgres_url
+from plms_pipeline_tests.clones import postgres_url
 from plms_pipeline_tests.proofs.api import environment, plms, say
 
 BIN = Path(sys.executable).parent

@@ -33,7 +33,7 @@ from sqlalchemy import func, select
 
 from plms_pipeline.registry.engine import Registry
 from plms_pipeline.registry.tables import IdempotencyKey, ProjectRun
-from plms_pipeline_tests.conftest import postgres_url
+from plms_pipeline_tests.clones import postgres_url
 from plms_pipeline_tests.proofs.api import environment, plms, say, server
 from plms_pipeline_tests.redis_servers import RedisServer, redis_server
 from plms_pipeline_tests.runs.worlds import planned_project

@@ -28,6 +28,8 @@ from plms_pipeline_tests.pas.reference.conftest import card_message, start_messa
 from plms_pipeline_tests.pas.scripted import Reply, Request, scripted_server
 from plms_pipeline_tests.pas.server import ReferencePas, reference_pas
 
+pytestmark = pytest.mark.live
+
 
 def until(condition: Callable[[], object], seconds: float = 30.0) -> None:
     deadline = time.monotonic() + seconds
