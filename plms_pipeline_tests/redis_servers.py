@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import shutil
 import socket
 import subprocess
 import tempfile
 import time
+import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -77,6 +79,7 @@ def redis_server(*arguments: str) -> Iterator[RedisServer]:
 def redis_cluster() -> Iterator[list[RedisServer]]:
     """Three masters that share the slots, agreed upon each other."""
     with ExitStack() as stack:
+        stack.callback(_collected)
         nodes = [
             stack.enter_context(
                 redis_server(
@@ -98,6 +101,13 @@ def redis_cluster() -> Iterator[list[RedisServer]]:
             assert time.monotonic() < deadline, "the cluster did not form"
             time.sleep(0.05)
         yield nodes
+
+
+def _collected() -> None:
+    """A cluster's client that meets a dead node while it is made leaves the sockets to the others to the collector."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        gc.collect()
 
 
 def _info(client: redis.Redis) -> bytes:
