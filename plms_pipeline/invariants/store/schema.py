@@ -19,11 +19,16 @@ from plms_pipeline.registry.violations import VIOLATIONS
 
 _APPEND_ONLY: Final = (
     "task_receipts", "decisions", "audit_log", "state_transitions", "estimate_versions", "kpi_receipts",
+    "ledger_entries", "observations",
 )  # fmt: skip
 TRIGGERS: Final = {
     **{f"trg_{table}_no_{event}": table for table in _APPEND_ONLY for event in ("update", "delete")},
     "trg_project_runs_terminal": "project_runs",
     "trg_run_tasks_terminal": "run_tasks",
+    "trg_job_cards_terminal": "job_cards",
+    "trg_inbox_events_terminal": "inbox_events",
+    "trg_slots_terminal": "slots",
+    "trg_obligations_terminal": "obligations",
 }
 """The triggers that refuse, and their tables."""
 

@@ -3,11 +3,22 @@
 from plms_pipeline.registry.tables.cards import JobCard, ProviderSnapshot, RunAlias, RunLineage
 from plms_pipeline.registry.tables.delivery import IdempotencyKey, InboxEvent, OutboxEvent
 from plms_pipeline.registry.tables.estimates import EstimateVersion, IntervalCorrection
+from plms_pipeline.registry.tables.evidence import Obligation, Observation
 from plms_pipeline.registry.tables.kpis import KpiReceipt
 from plms_pipeline.registry.tables.lanes import Lane, LaneAlias, LaneGate
+from plms_pipeline.registry.tables.letters import DeadLetter
+from plms_pipeline.registry.tables.money import LedgerAccount, LedgerEntry
 from plms_pipeline.registry.tables.operations import Lease
 from plms_pipeline.registry.tables.people import ActionLog, AuditEntry, Decision, ProjectApproval
 from plms_pipeline.registry.tables.plans import ProjectPolicy, Rehearsal, SessionReport, TaskPlan
+from plms_pipeline.registry.tables.portfolio import (
+    KillSwitch,
+    LaneMinute,
+    LaneReview,
+    ProjectShare,
+    RateBucket,
+    Slot,
+)
 from plms_pipeline.registry.tables.projects import LaneOverride, Project, ProjectQuestion, TaskEstimate
 from plms_pipeline.registry.tables.proofs import ProofMark
 from plms_pipeline.registry.tables.receipts import DaySummary, ReceiptDay, TaskReceipt
@@ -24,6 +35,7 @@ __all__ = [
     "ActionLog",
     "AuditEntry",
     "DaySummary",
+    "DeadLetter",
     "Decision",
     "EstimateVersion",
     "Hold",
@@ -31,12 +43,19 @@ __all__ = [
     "InboxEvent",
     "IntervalCorrection",
     "JobCard",
+    "KillSwitch",
     "KpiReceipt",
     "Lane",
     "LaneAlias",
     "LaneGate",
+    "LaneMinute",
     "LaneOverride",
+    "LaneReview",
     "Lease",
+    "LedgerAccount",
+    "LedgerEntry",
+    "Obligation",
+    "Observation",
     "OutboxEvent",
     "Project",
     "ProjectApproval",
@@ -44,8 +63,10 @@ __all__ = [
     "ProjectPolicy",
     "ProjectQuestion",
     "ProjectRun",
+    "ProjectShare",
     "ProofMark",
     "ProviderSnapshot",
+    "RateBucket",
     "ReceiptDay",
     "Rehearsal",
     "RunAlias",
@@ -53,6 +74,7 @@ __all__ = [
     "RunPassport",
     "RunTask",
     "SessionReport",
+    "Slot",
     "StateTransition",
     "TaskEstimate",
     "TaskPlan",

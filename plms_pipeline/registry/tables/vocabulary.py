@@ -27,6 +27,18 @@ ANSWER_STATES: Final = ("in_progress", "done")
 LANE_SOURCES: Final = ("given", "keywords", "classifier", "override")
 REHEARSAL_MODES: Final = ("forecast", "canary")
 REHEARSAL_STATES: Final = ("running", "done", "failed")
+SWITCH_SCOPES: Final = ("global", "lane", "project")
+SLOT_STATES: Final = ("HELD", "SUSPECT", "RELEASED")
+LEDGER_KINDS: Final = ("reserve", "settle", "release", "overrun", "charge")
+REVIEW_FIELDS: Final = ("cap", "gate", "alpha")
+REVIEW_STATES: Final = ("proposed", "applied", "rejected", "superseded")
+LETTER_KINDS: Final = ("run", "task", "event", "effect", "job")
+LETTER_CLASSES: Final = ("TRANSIENT", "PERMANENT", "POLICY")
+LETTER_STATES: Final = ("ready", "processing", "done", "permanent", "quarantined")
+OBLIGATION_STATES: Final = ("pending", "terminal")
+OBSERVATION_REASONS: Final = (
+    "ok", "missing", "timeout", "redis_error", "parse_error", "stale", "dropped", "cancelled",
+)  # fmt: skip
 BASES: Final = ("effort", "spend")
 
 

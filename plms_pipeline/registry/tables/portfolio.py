@@ -1,0 +1,158 @@
+"""Who may run how much at once: slots, shares, rates, kill switches, and what the lanes did each minute.
+
+A slot is a row that its holder has until a terminal event gives it back: counting rows is how a cap holds for any number of
+processes, and the rows that remain are the log from which it can be proven afterwards.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import BigInteger, CheckConstraint, Float, ForeignKey, Index, Integer, String, Text, UniqueConstraint
+from sqlalchemy.orm import Mapped, mapped_column
+
+from plms_pipeline.registry.base import Base
+from plms_pipeline.registry.tables.vocabulary import (
+    REVIEW_FIELDS,
+    REVIEW_STATES,
+    SLOT_STATES,
+    SWITCH_SCOPES,
+    one_of,
+)
+from plms_pipeline.registry.types import Json, UtcDateTime
+
+
+class Slot(Base):
+    """One place of a resource (`lane:4200`, `launcher`) that a subject (a card, a start) holds. It counts until RELEASED."""
+
+    __tablename__ = "slots"
+    __table_args__ = (
+        CheckConstraint(one_of("state", SLOT_STATES), name="state_is_known"),
+        CheckConstraint("(state = 'RELEASED') = (released_at IS NOT NULL)", name="a_released_slot_has_a_moment"),
+        CheckConstraint("released_at >= taken_at", name="released_after_taken"),
+        Index("ix_slots_resource_state", "resource", "state"),
+        Index("ix_slots_project_id_taken_at", "project_id", "taken_at"),
+        Index("ix_slots_state_expires_at", "state", "expires_at"),
+    )
+
+    slot_id: Mapped[str] = mapped_column(String(64), primary_key=True)
+    resource: Mapped[str] = mapped_column(String(64))
+    subject: Mapped[str] = mapped_column(String(128))
+    project_id: Mapped[int | None] = mapped_column(ForeignKey("projects.id"))
+    run_id: Mapped[str | None] = mapped_column(String(64))
+    holder: Mapped[str] = mapped_column(String(255))
+    cap_then: Mapped[int] = mapped_column(Integer)
+    taken_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    renewed_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    expires_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    state: Mapped[str] = mapped_column(String(16), default="HELD", server_default="HELD")
+    released_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    release_reason: Mapped[str | None] = mapped_column(Text)
+
+
+Index(
+    "ux_slots_one_open_per_subject",
+    Slot.resource,
+    Slot.subject,
+    unique=True,
+    sqlite_where=Slot.state != "RELEASED",
+    postgresql_where=Slot.state != "RELEASED",
+)
+
+
+class RateBucket(Base):
+    """A token bucket: `tokens` were in it at `refilled_at`."""
+
+    __tablename__ = "rate_buckets"
+    __table_args__ = (CheckConstraint("tokens >= 0", name="tokens_are_not_negative"),)
+
+    name: Mapped[str] = mapped_column(String(64), primary_key=True)
+    tokens: Mapped[float] = mapped_column(Float)
+    refilled_at: Mapped[datetime] = mapped_column(UtcDateTime)
+
+
+class KillSwitch(Base):
+    """One time that everything which spends was stopped in a scope; on until `turned_off_at`."""
+
+    __tablename__ = "kill_switches"
+    __table_args__ = (CheckConstraint(one_of("scope", SWITCH_SCOPES), name="scope_is_known"),)
+
+    id: Mapped[int] = mapped_column(Integer, primary_key=True)
+    scope: Mapped[str] = mapped_column(String(16))
+    subject: Mapped[str] = mapped_column(String(64), default="", server_default="")
+    reason: Mapped[str] = mapped_column(Text)
+    actor: Mapped[str] = mapped_column(String(255))
+    turned_on_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    turned_off_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    turned_off_by: Mapped[str | None] = mapped_column(String(255))
+
+
+Index(
+    "ux_kill_switches_one_on_per_subject",
+    KillSwitch.scope,
+    KillSwitch.subject,
+    unique=True,
+    sqlite_where=KillSwitch.turned_off_at.is_(None),
+    postgresql_where=KillSwitch.turned_off_at.is_(None),
+)
+
+
+class ProjectShare(Base):
+    """How much of a contested lane a project may expect, and by when it wants to be done."""
+
+    __tablename__ = "project_shares"
+    __table_args__ = (CheckConstraint("weight > 0", name="weight_is_positive"),)
+
+    project_id: Mapped[int] = mapped_column(ForeignKey("projects.id"), primary_key=True, autoincrement=False)
+    weight: Mapped[float] = mapped_column(Float, default=1.0, server_default="1")
+    deadline_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    updated_at: Mapped[datetime] = mapped_column(UtcDateTime)
+
+
+class LaneMinute(Base):
+    """What one lane did in one minute (UTC): slot time, queue, ends. Slot time never exceeds `cap_ms`."""
+
+    __tablename__ = "lane_minutes"
+    __table_args__ = (
+        CheckConstraint("busy_ms >= 0 AND cap_ms >= 0 AND started >= 0 AND ended >= 0 AND failed >= 0",
+                        name="counts_are_not_negative"),
+    )  # fmt: skip
+
+    lane_id: Mapped[int] = mapped_column(ForeignKey("lanes.lane_id"), primary_key=True, autoincrement=False)
+    minute: Mapped[datetime] = mapped_column(UtcDateTime, primary_key=True)
+    cap_ms: Mapped[int] = mapped_column(BigInteger)
+    busy_ms: Mapped[int] = mapped_column(BigInteger)
+    queued_max: Mapped[int] = mapped_column(Integer)
+    waited_ms: Mapped[int] = mapped_column(BigInteger, default=0, server_default="0")
+    started: Mapped[int] = mapped_column(Integer, default=0, server_default="0")
+    ended: Mapped[int] = mapped_column(Integer, default=0, server_default="0")
+    failed: Mapped[int] = mapped_column(Integer, default=0, server_default="0")
+    out_of_memory: Mapped[int] = mapped_column(Integer, default=0, server_default="0")
+    timeouts: Mapped[int] = mapped_column(Integer, default=0, server_default="0")
+    duration_ms: Mapped[int] = mapped_column(BigInteger, default=0, server_default="0")
+
+
+class LaneReview(Base):
+    """One recommended change of a lane with its evidence, and what became of it."""
+
+    __tablename__ = "lane_reviews"
+    __table_args__ = (
+        CheckConstraint(one_of("field", REVIEW_FIELDS), name="field_is_known"),
+        CheckConstraint(one_of("state", REVIEW_STATES), name="state_is_known"),
+        UniqueConstraint("lane_id", "week_of", "field", "subject"),
+    )
+
+    review_id: Mapped[str] = mapped_column(String(64), primary_key=True)
+    lane_id: Mapped[int] = mapped_column(ForeignKey("lanes.lane_id"))
+    week_of: Mapped[str] = mapped_column(String(10))
+    field: Mapped[str] = mapped_column(String(16))
+    subject: Mapped[str] = mapped_column(String(64), default="", server_default="")
+    current_json: Mapped[Any] = mapped_column(Json, nullable=False)
+    recommended_json: Mapped[Any] = mapped_column(Json, nullable=False)
+    rule: Mapped[str] = mapped_column(String(64))
+    evidence_json: Mapped[Any] = mapped_column(Json, nullable=False)
+    state: Mapped[str] = mapped_column(String(16), default="proposed", server_default="proposed")
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    decided_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    decision_id: Mapped[str | None] = mapped_column(String(64))
