@@ -3,7 +3,7 @@
 from plms_pipeline.registry.tables.cards import JobCard, ProviderSnapshot, RunAlias, RunLineage
 from plms_pipeline.registry.tables.delivery import IdempotencyKey, InboxEvent, OutboxEvent
 from plms_pipeline.registry.tables.estimates import EstimateVersion, IntervalCorrection
-from plms_pipeline.registry.tables.evidence import Obligation, Observation
+from plms_pipeline.registry.tables.evidence import EvidenceRecord, Obligation, Observation
 from plms_pipeline.registry.tables.kpis import KpiReceipt
 from plms_pipeline.registry.tables.lanes import Lane, LaneAlias, LaneGate
 from plms_pipeline.registry.tables.letters import DeadLetter
@@ -38,6 +38,7 @@ __all__ = [
     "DeadLetter",
     "Decision",
     "EstimateVersion",
+    "EvidenceRecord",
     "Hold",
     "IdempotencyKey",
     "InboxEvent",

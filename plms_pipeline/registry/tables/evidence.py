@@ -5,11 +5,11 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Boolean, CheckConstraint, ForeignKey, Index, Integer, String, UniqueConstraint
+from sqlalchemy import Boolean, CheckConstraint, ForeignKey, Index, Integer, String, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from plms_pipeline.registry.base import Base
-from plms_pipeline.registry.tables.vocabulary import OBLIGATION_STATES, OBSERVATION_REASONS, one_of
+from plms_pipeline.registry.tables.vocabulary import OBLIGATION_STATES, OBSERVATION_REASONS, PUBLICATIONS, one_of
 from plms_pipeline.registry.types import Json, UtcDateTime
 
 
@@ -19,9 +19,16 @@ class Obligation(Base):
     __tablename__ = "obligations"
     __table_args__ = (
         CheckConstraint(one_of("state", OBLIGATION_STATES), name="state_is_known"),
+        CheckConstraint(one_of("publication", PUBLICATIONS), name="publication_is_known"),
         CheckConstraint("deadline_at >= accepted_at", name="deadline_after_acceptance"),
         UniqueConstraint("subject_id", "evidence_kind", "obs_point"),
         Index("ix_obligations_state_deadline_at", "state", "deadline_at"),
+        Index(
+            "ix_obligations_publication_due",
+            "deadline_at",
+            sqlite_where=text("publication = 'due'"),
+            postgresql_where=text("publication = 'due'"),
+        ),
     )
 
     obligation_id: Mapped[str] = mapped_column(String(64), primary_key=True)
@@ -34,6 +41,8 @@ class Obligation(Base):
     accepted_at: Mapped[datetime] = mapped_column(UtcDateTime)
     deadline_at: Mapped[datetime] = mapped_column(UtcDateTime)
     state: Mapped[str] = mapped_column(String(16), default="pending", server_default="pending")
+    # Whether its observation has still to be told on the stream.
+    publication: Mapped[str] = mapped_column(String(8), default="none", server_default="none")
 
 
 class Observation(Base):
@@ -42,7 +51,7 @@ class Observation(Base):
     __tablename__ = "observations"
     __table_args__ = (
         CheckConstraint(one_of("reason", OBSERVATION_REASONS), name="reason_is_known"),
-        CheckConstraint("found = (reason IN ('ok', 'stale'))", name="found_agrees_with_the_reason"),
+        CheckConstraint("found = (reason = 'ok')", name="found_agrees_with_the_reason"),
         CheckConstraint(
             "wait_ms >= 0 AND queue_ms >= 0 AND polls >= 0 AND errors >= 0", name="counts_are_not_negative"
         ),
@@ -63,3 +72,17 @@ class Observation(Base):
     config_digest: Mapped[str] = mapped_column(String(64))
     at: Mapped[datetime] = mapped_column(UtcDateTime)
     debug_json: Mapped[Any] = mapped_column(Json, nullable=True)
+
+
+class EvidenceRecord(Base):
+    """What another component wrote about a subject: the registry's equal of a hash in Redis. The newest stands."""
+
+    __tablename__ = "evidence_records"
+
+    evidence_kind: Mapped[str] = mapped_column(String(64), primary_key=True)
+    subject_id: Mapped[str] = mapped_column(String(255), primary_key=True)
+    # Kept as text, as in the hash: a moment that cannot be read is evidence of its own.
+    ts_epoch: Mapped[str | None] = mapped_column(String(64))
+    correlation_id: Mapped[str | None] = mapped_column(String(64))
+    fields_json: Mapped[Any] = mapped_column(Json, nullable=True)
+    written_at: Mapped[datetime] = mapped_column(UtcDateTime)

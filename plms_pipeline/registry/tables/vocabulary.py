@@ -36,6 +36,7 @@ LETTER_KINDS: Final = ("run", "task", "event", "effect", "job")
 LETTER_CLASSES: Final = ("TRANSIENT", "PERMANENT", "POLICY")
 LETTER_STATES: Final = ("ready", "processing", "done", "permanent", "quarantined")
 OBLIGATION_STATES: Final = ("pending", "terminal")
+PUBLICATIONS: Final = ("none", "due", "done")
 OBSERVATION_REASONS: Final = (
     "ok", "missing", "timeout", "redis_error", "parse_error", "stale", "dropped", "cancelled",
 )  # fmt: skip

@@ -25,6 +25,7 @@ TABLES = (
     "dead_letters",
     "obligations",
     "observations",
+    "evidence_records",
 )
 
 
@@ -41,6 +42,7 @@ def upgrade() -> None:
     _dead_letters(attic)
     _obligations(attic)
     _observations(attic)
+    _evidence_records(attic)
     append_only("ledger_entries")
     append_only("observations")
     refuse(
@@ -303,6 +305,8 @@ def _obligations(attic: Attic) -> None:
         sa.Column("accepted_at", UtcDateTime(), nullable=False),
         sa.Column("deadline_at", UtcDateTime(), nullable=False),
         sa.Column("state", sa.String(length=16), server_default="pending", nullable=False),
+        sa.Column("publication", sa.String(length=8), server_default="none", nullable=False),
+        sa.CheckConstraint("publication IN ('none', 'due', 'done')", name=op.f("ck_obligations_publication_is_known")),
         sa.CheckConstraint("state IN ('pending', 'terminal')", name=op.f("ck_obligations_state_is_known")),
         sa.CheckConstraint("deadline_at >= accepted_at", name=op.f("ck_obligations_deadline_after_acceptance")),
         sa.PrimaryKeyConstraint("obligation_id", name=op.f("pk_obligations")),
@@ -311,6 +315,14 @@ def _obligations(attic: Attic) -> None:
         ),
     )
     attic.create_index("ix_obligations_state_deadline_at", "obligations", ["state", "deadline_at"], unique=False)
+    attic.create_index(
+        "ix_obligations_publication_due",
+        "obligations",
+        ["deadline_at"],
+        unique=False,
+        sqlite_where=sa.text("publication = 'due'"),
+        postgresql_where=sa.text("publication = 'due'"),
+    )
 
 
 def _observations(attic: Attic) -> None:
@@ -330,9 +342,7 @@ def _observations(attic: Attic) -> None:
         sa.Column("config_digest", sa.String(length=64), nullable=False),
         sa.Column("at", UtcDateTime(), nullable=False),
         sa.Column("debug_json", Json(), nullable=True),
-        sa.CheckConstraint(
-            "found = (reason IN ('ok', 'stale'))", name=op.f("ck_observations_found_agrees_with_the_reason")
-        ),
+        sa.CheckConstraint("found = (reason = 'ok')", name=op.f("ck_observations_found_agrees_with_the_reason")),
         sa.CheckConstraint(
             "reason IN ('ok', 'missing', 'timeout', 'redis_error', 'parse_error', 'stale', 'dropped', 'cancelled')",
             name=op.f("ck_observations_reason_is_known"),
@@ -347,3 +357,16 @@ def _observations(attic: Attic) -> None:
         sa.PrimaryKeyConstraint("obligation_id", name=op.f("pk_observations")),
     )
     attic.create_index("ix_observations_at", "observations", ["at"], unique=False)
+
+
+def _evidence_records(attic: Attic) -> None:
+    attic.create_table(
+        "evidence_records",
+        sa.Column("evidence_kind", sa.String(length=64), nullable=False),
+        sa.Column("subject_id", sa.String(length=255), nullable=False),
+        sa.Column("ts_epoch", sa.String(length=64), nullable=True),
+        sa.Column("correlation_id", sa.String(length=64), nullable=True),
+        sa.Column("fields_json", Json(), nullable=True),
+        sa.Column("written_at", UtcDateTime(), nullable=False),
+        sa.PrimaryKeyConstraint("evidence_kind", "subject_id", name=op.f("pk_evidence_records")),
+    )
