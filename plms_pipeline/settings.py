@@ -164,6 +164,71 @@ class Settings(BaseModel):
         ge=0.1,
         le=86_400,
     )
+    evidence_backend: Literal["registry", "redis"] = _field(
+        "registry", "mode", "Where heat and other evidence of foreign components is looked for, and observations told."
+    )
+    heat_obs_enabled: bool = _field(
+        True, "flag", "Whether a run that ended owes a heat record.", variable="P28_HEAT_OBS_ENABLED"
+    )
+    heat_obs_stream: str = _field(
+        "quantum:stream:apply.heat.observed",
+        "key",
+        "Redis stream on which every observation is told.",
+        variable="P28_HEAT_OBS_STREAM",
+        min_length=1,
+    )
+    heat_lookup_prefix: str | None = _field(
+        None,
+        "key",
+        "Prefix of the Redis hashes that hold evidence, the same for who writes and who looks; PLMS_EVIDENCE_BACKEND=redis "
+        "needs it.",
+        variable="P28_HEAT_LOOKUP_PREFIX",
+        min_length=1,
+    )
+    heat_ttl_s: int = _field(
+        1800, "s", "How long a heat record stays in Redis.", variable="P27_TTL_PLAN_SEC", ge=60, le=31 * 86_400
+    )
+    late_obs_enabled: bool = _field(
+        True, "flag", "Whether `plms serve` observes late evidence.", variable="P28_LATE_OBS_ENABLED"
+    )
+    late_obs_max_wait_ms: int = _field(
+        2000,
+        "ms",
+        "Evidence is late after this time since acceptance.",
+        variable="P28_LATE_OBS_MAX_WAIT_MS",
+        ge=100,
+        le=3_600_000,
+    )
+    late_obs_poll_ms: int = _field(
+        100, "ms", "How often pending evidence is looked for.", variable="P28_LATE_OBS_POLL_MS", ge=10, le=60_000
+    )
+    late_obs_max_inflight: int = _field(
+        200,
+        "obligations",
+        "So many are waited for at a time; what cannot wait is dropped, and recorded.",
+        variable="P28_LATE_OBS_MAX_INFLIGHT",
+        ge=1,
+        le=100_000,
+    )
+    late_obs_max_workers: int = _field(
+        4,
+        "threads",
+        "Threads of the observer that talk to Redis and the registry.",
+        variable="P28_LATE_OBS_MAX_WORKERS",
+        ge=2,
+        le=64,
+    )
+    late_obs_max_errors: int = _field(
+        2,
+        "errors",
+        "Looks that may fail before an observation ends as `redis_error`.",
+        variable="P28_LATE_OBS_MAX_ERRORS",
+        ge=1,
+        le=100,
+    )
+    max_debug_chars: int = _field(
+        400, "characters", "Longest `debug_json` of an observation.", variable="P28_MAX_DEBUG_CHARS", ge=0, le=10_000
+    )
     git_commit: str | None = _field(
         None, "commit", "The commit that passports name; default: that of the checkout.", pattern=r"^[0-9a-f]{40,64}$"
     )
