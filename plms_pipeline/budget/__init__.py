@@ -1,0 +1,1 @@
+"""The purse: what was reserved, what it took, and what is left."""

@@ -1,0 +1,1 @@
+"""Statements of the portfolio: slots, rates, switches, queues."""
