@@ -13,9 +13,11 @@ from plms_pipeline.registry.tables.people import ActionLog, AuditEntry, Decision
 from plms_pipeline.registry.tables.plans import ProjectPolicy, Rehearsal, SessionReport, TaskPlan
 from plms_pipeline.registry.tables.portfolio import (
     KillSwitch,
+    LaneFairness,
     LaneMinute,
     LaneReview,
     ProjectShare,
+    QueuedCard,
     RateBucket,
     Slot,
 )
@@ -48,6 +50,7 @@ __all__ = [
     "KpiReceipt",
     "Lane",
     "LaneAlias",
+    "LaneFairness",
     "LaneGate",
     "LaneMinute",
     "LaneOverride",
@@ -67,6 +70,7 @@ __all__ = [
     "ProjectShare",
     "ProofMark",
     "ProviderSnapshot",
+    "QueuedCard",
     "RateBucket",
     "ReceiptDay",
     "Rehearsal",

@@ -7,20 +7,34 @@ processes, and the rows that remain are the log from which it can be proven afte
 from __future__ import annotations
 
 from datetime import datetime
+from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import BigInteger, CheckConstraint, Float, ForeignKey, Index, Integer, String, Text, UniqueConstraint
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    String,
+    Text,
+    UniqueConstraint,
+    false,
+)
 from sqlalchemy.orm import Mapped, mapped_column
 
 from plms_pipeline.registry.base import Base
 from plms_pipeline.registry.tables.vocabulary import (
     REVIEW_FIELDS,
     REVIEW_STATES,
+    RUN_KINDS,
     SLOT_STATES,
     SWITCH_SCOPES,
     one_of,
 )
-from plms_pipeline.registry.types import Json, UtcDateTime
+from plms_pipeline.registry.types import Json, Usd, UtcDateTime
 
 
 class Slot(Base):
@@ -32,6 +46,7 @@ class Slot(Base):
         CheckConstraint("(state = 'RELEASED') = (released_at IS NOT NULL)", name="a_released_slot_has_a_moment"),
         CheckConstraint("released_at >= taken_at", name="released_after_taken"),
         Index("ix_slots_resource_state", "resource", "state"),
+        Index("ix_slots_resource_released_at", "resource", "released_at"),
         Index("ix_slots_project_id_taken_at", "project_id", "taken_at"),
         Index("ix_slots_state_expires_at", "state", "expires_at"),
     )
@@ -108,6 +123,42 @@ class ProjectShare(Base):
     weight: Mapped[float] = mapped_column(Float, default=1.0, server_default="1")
     deadline_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     updated_at: Mapped[datetime] = mapped_column(UtcDateTime)
+
+
+class QueuedCard(Base):
+    """A card that may go out: its run works and its dependencies have succeeded. The row goes when the card does.
+
+    `holds_slot`: it was on its way to the executor when its dispatcher died or the line broke; it goes again in its own slot.
+    """
+
+    __tablename__ = "lane_queue"
+    __table_args__ = (
+        CheckConstraint(one_of("run_kind", RUN_KINDS), name="run_kind_is_known"),
+        Index("ix_lane_queue_turn", "lane_id", "holds_slot", "project_id", "run_kind", "not_before", "rank"),
+        Index("ix_lane_queue_run_id", "run_id"),
+    )
+
+    card_key: Mapped[str] = mapped_column(ForeignKey("job_cards.card_key"), primary_key=True)
+    lane_id: Mapped[int] = mapped_column(Integer)
+    project_id: Mapped[int] = mapped_column(Integer)
+    run_id: Mapped[str] = mapped_column(String(64))
+    run_kind: Mapped[str] = mapped_column(String(16))
+    ready_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    not_before: Mapped[datetime] = mapped_column(UtcDateTime)
+    rank: Mapped[float] = mapped_column(Float)
+    expected_ms: Mapped[float | None] = mapped_column(Float)
+    reserve_usd: Mapped[Decimal | None] = mapped_column(Usd)
+    holds_slot: Mapped[bool] = mapped_column(Boolean, default=False, server_default=false())
+
+
+class LaneFairness(Base):
+    """What the scheduler remembers of a lane between two rounds: what projects are owed, as of `at`."""
+
+    __tablename__ = "lane_fairness"
+
+    lane_id: Mapped[int] = mapped_column(ForeignKey("lanes.lane_id"), primary_key=True, autoincrement=False)
+    at: Mapped[datetime] = mapped_column(UtcDateTime)
+    book_json: Mapped[Any] = mapped_column(Json, nullable=False)
 
 
 class LaneMinute(Base):

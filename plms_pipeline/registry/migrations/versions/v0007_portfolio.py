@@ -18,6 +18,8 @@ TABLES = (
     "slots",
     "rate_buckets",
     "project_shares",
+    "lane_queue",
+    "lane_fairness",
     "lane_minutes",
     "lane_reviews",
     "ledger_accounts",
@@ -35,6 +37,8 @@ def upgrade() -> None:
     _slots(attic)
     _rate_buckets(attic)
     _project_shares(attic)
+    _lane_queue(attic)
+    _lane_fairness(attic)
     _lane_minutes(attic)
     _lane_reviews(attic)
     _ledger_accounts(attic)
@@ -114,6 +118,7 @@ def _slots(attic: Attic) -> None:
         sa.PrimaryKeyConstraint("slot_id", name=op.f("pk_slots")),
     )
     attic.create_index("ix_slots_project_id_taken_at", "slots", ["project_id", "taken_at"], unique=False)
+    attic.create_index("ix_slots_resource_released_at", "slots", ["resource", "released_at"], unique=False)
     attic.create_index("ix_slots_resource_state", "slots", ["resource", "state"], unique=False)
     attic.create_index("ix_slots_state_expires_at", "slots", ["state", "expires_at"], unique=False)
     attic.create_index(
@@ -147,6 +152,46 @@ def _project_shares(attic: Attic) -> None:
         sa.CheckConstraint("weight > 0", name=op.f("ck_project_shares_weight_is_positive")),
         sa.ForeignKeyConstraint(["project_id"], ["projects.id"], name=op.f("fk_project_shares_project_id")),
         sa.PrimaryKeyConstraint("project_id", name=op.f("pk_project_shares")),
+    )
+
+
+def _lane_queue(attic: Attic) -> None:
+    attic.create_table(
+        "lane_queue",
+        sa.Column("card_key", sa.String(length=36), nullable=False),
+        sa.Column("lane_id", sa.Integer(), nullable=False),
+        sa.Column("project_id", sa.Integer(), nullable=False),
+        sa.Column("run_id", sa.String(length=64), nullable=False),
+        sa.Column("run_kind", sa.String(length=16), nullable=False),
+        sa.Column("ready_at", UtcDateTime(), nullable=False),
+        sa.Column("not_before", UtcDateTime(), nullable=False),
+        sa.Column("rank", sa.Float(), nullable=False),
+        sa.Column("expected_ms", sa.Float(), nullable=True),
+        sa.Column("reserve_usd", Usd(), nullable=True),
+        sa.Column("holds_slot", sa.Boolean(), server_default=sa.false(), nullable=False),
+        sa.CheckConstraint(
+            "run_kind IN ('baseline', 'rehearsal', 'replay', 'hotfix')", name=op.f("ck_lane_queue_run_kind_is_known")
+        ),
+        sa.ForeignKeyConstraint(["card_key"], ["job_cards.card_key"], name=op.f("fk_lane_queue_card_key")),
+        sa.PrimaryKeyConstraint("card_key", name=op.f("pk_lane_queue")),
+    )
+    attic.create_index("ix_lane_queue_run_id", "lane_queue", ["run_id"], unique=False)
+    attic.create_index(
+        "ix_lane_queue_turn",
+        "lane_queue",
+        ["lane_id", "holds_slot", "project_id", "run_kind", "not_before", "rank"],
+        unique=False,
+    )
+
+
+def _lane_fairness(attic: Attic) -> None:
+    attic.create_table(
+        "lane_fairness",
+        sa.Column("lane_id", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("at", UtcDateTime(), nullable=False),
+        sa.Column("book_json", Json(), nullable=False),
+        sa.ForeignKeyConstraint(["lane_id"], ["lanes.lane_id"], name=op.f("fk_lane_fairness_lane_id")),
+        sa.PrimaryKeyConstraint("lane_id", name=op.f("pk_lane_fairness")),
     )
 
 
