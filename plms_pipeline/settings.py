@@ -15,6 +15,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import unquote, urlsplit
+from zoneinfo import ZoneInfo
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
@@ -229,6 +230,43 @@ class Settings(BaseModel):
     max_debug_chars: int = _field(
         400, "characters", "Longest `debug_json` of an observation.", variable="P28_MAX_DEBUG_CHARS", ge=0, le=10_000
     )
+    concurrency_limit: int = _field(
+        3,
+        "starts",
+        "How many starts outside an approved project may go on at once (`plms guard`).",
+        variable="CONCURRENCY_LIMIT",
+        ge=0,
+        le=100_000,
+    )
+    qps_limit: float = _field(
+        2.0,
+        "1/s",
+        "How many starts outside an approved project may begin per second.",
+        variable="QPS_LIMIT",
+        gt=0,
+        le=10_000,
+    )
+    daily_budget_usd: Decimal = _field(
+        Decimal("50.00"),
+        "USD",
+        "What starts outside an approved project may spend per day.",
+        variable="DAILY_BUDGET_USD",
+        ge=0,
+        lt=10**8,
+    )
+    budget_time_zone: str = _field("UTC", "zone", "IANA time zone in whose days the daily budgets count.")
+    launcher_lease_s: float = _field(
+        3600.0,
+        "s",
+        "How long a start outside an approved project holds its place when nobody says that it ended.",
+        ge=1,
+        le=7 * 86_400,
+    )
+    pas_qps: float = _field(50.0, "1/s", "How many cards and runs the executor is sent per second.", gt=0, le=10_000)
+    pas_max_runs: int = _field(100, "runs", "How many runs the executor is given at once.", ge=0, le=100_000)
+    portfolio_daily_usd: Decimal | None = _field(
+        None, "USD", "What all approved projects together may spend per day; default: no limit.", ge=0, lt=10**8
+    )
     git_commit: str | None = _field(
         None, "commit", "The commit that passports name; default: that of the checkout.", pattern=r"^[0-9a-f]{40,64}$"
     )
@@ -251,6 +289,14 @@ class Settings(BaseModel):
         if value is not None and not value.startswith(("redis://", "rediss://", "unix://")):
             raise ValueError("must start with redis://, rediss:// or unix://")
         return value
+
+    @field_validator("budget_time_zone")
+    @classmethod
+    def _known_zone(cls, value: str) -> str:
+        try:
+            return ZoneInfo(value).key
+        except (KeyError, ValueError, OSError):  # unknown, no path at all, a folder
+            raise ValueError("must be a time zone such as UTC or America/New_York") from None
 
     @field_validator("first_day", mode="before")
     @classmethod
