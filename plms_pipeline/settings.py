@@ -403,7 +403,9 @@ def _nearest(variable: str) -> str | None:
     asked = variable.removeprefix(PREFIX)
     bare = asked.removesuffix("_FILE")
     names = {field.upper(): field for field in Settings.model_fields if variable_of(field).startswith(PREFIX)}
-    near = difflib.get_close_matches(bare, names, n=1)
+    # The same words in another order are nearer than any likeness of letters.
+    near = [name for name in names if sorted(name.split("_")) == sorted(bare.split("_"))][:1]
+    near = near or difflib.get_close_matches(bare, names, n=1)
     if not near:
         words = set(bare.split("_"))
         kin = [name for name in names if words & set(name.split("_")) - {"MAX", "MIN", "URL", "DIR", "MS", "MB", "S"}]
