@@ -1,0 +1,1 @@
+"""Did the evidence come in time?"""

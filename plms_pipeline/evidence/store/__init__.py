@@ -1,0 +1,1 @@
+"""Obligations, observations, and where evidence lies in the registry."""
