@@ -1,9 +1,12 @@
-"""Which account does this process run under?"""
+"""Which account does this process run under, how is it called, and does that other one still live?"""
 
 from __future__ import annotations
 
 import getpass
 import os
+import socket
+
+import psutil
 
 
 def os_user() -> str:
@@ -12,3 +15,27 @@ def os_user() -> str:
         return getpass.getuser()
     except (KeyError, OSError):
         return f"uid{os.getuid()}"
+
+
+def holder_of(pid: int) -> str:
+    """A name for a living process that no later process with the same number can carry: host, pid and start time.
+
+    Raises:
+        psutil.NoSuchProcess: there is none.
+    """
+    return f"{socket.gethostname()}:{pid}:{psutil.Process(pid).create_time():.2f}"
+
+
+def is_dead(holder: str) -> bool:
+    """Whether a holder named by `holder_of` is known to be gone: on this machine, and no such process any more."""
+    host, _, rest = holder.rpartition(":")[0].rpartition(":")
+    pid, started = rest, holder.rpartition(":")[2]
+    if host != socket.gethostname() or not pid.isdigit():
+        return False
+    try:
+        process = psutil.Process(int(pid))
+        return process.status() == psutil.STATUS_ZOMBIE or f"{process.create_time():.2f}" != started
+    except psutil.NoSuchProcess:
+        return True
+    except psutil.AccessDenied:
+        return False

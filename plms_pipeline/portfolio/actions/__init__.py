@@ -1,0 +1,1 @@
+"""Use cases of the portfolio: what commands, jobs and services call."""

@@ -1,0 +1,204 @@
+"""May a person start something outside an approved project, and what became of it?
+
+`enforce` passes the guards and holds a place and a reservation under a lease; `finish` gives the place back and settles what
+was really spent. A lease whose owner is known to be dead ends at once, any other when its time is over: nothing of it is at the
+executor, so nobody else could say that it ended. What it had reserved counts as spent then, because nobody knows better.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from typing import Any, Final
+
+from sqlalchemy.orm import Session
+
+from plms_pipeline.access.actors import Actor
+from plms_pipeline.access.store import record
+from plms_pipeline.budget import store as ledger
+from plms_pipeline.budget.ledger import LAUNCHER as LAUNCHER_ACCOUNTS
+from plms_pipeline.budget.ledger import Balance, checked_usd
+from plms_pipeline.clock import Clock
+from plms_pipeline.decisions.rules import reason_of
+from plms_pipeline.errors import BadInput, NotFound
+from plms_pipeline.portfolio.actions.switches import Flag, SwitchStatus
+from plms_pipeline.portfolio.actions.switches import status as switch_status
+from plms_pipeline.portfolio.buckets import Level, refilled
+from plms_pipeline.portfolio.guarding import Place, Refusal, Wish
+from plms_pipeline.portfolio.policies import LAUNCHER_BUCKET, LauncherPolicy
+from plms_pipeline.portfolio.store import buckets, passing, slots
+from plms_pipeline.portfolio.store.slots import LAUNCHER, OpenSlot
+from plms_pipeline.registry.engine import Registry
+
+IsDead = Callable[[str], bool]
+_NOBODY: Final[IsDead] = lambda _holder: False  # noqa: E731 - a default that can be named
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """A start that passed the guards. Give it back with `finish`."""
+
+    lease_id: str
+    reserved_usd: Decimal
+    expires_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class GuardStatus:
+    """What the launcher's guards say now. Money in USD of the day that it is in the policy's zone."""
+
+    switch: SwitchStatus
+    places: int
+    slots: tuple[OpenSlot, ...]
+    tokens: float
+    rate_per_s: float
+    account: Balance
+
+
+@dataclass(frozen=True, slots=True)
+class Reset:
+    """What a reset gave back."""
+
+    places: int
+    freed_usd: Decimal
+
+
+def enforce(
+    registry: Registry,
+    *,
+    clock: Clock,
+    ids: Callable[[], str],
+    policy: LauncherPolicy,
+    flag: Flag,
+    actor: Actor,
+    holder: str,
+    cost_usd: Decimal,
+    is_dead: IsDead = _NOBODY,
+) -> Lease | Refusal:
+    """Pass the launcher's guards: kill switch, concurrency, rate, budget. A refusal takes nothing.
+
+    Args:
+        cost_usd: what it will take at most; settled by `finish`.
+        holder: the process that starts it, by which a crash is noticed.
+
+    Raises:
+        BadInput: the cost is no amount.
+    """
+    amount = _usd(cost_usd)
+    raised = flag()
+    with registry.writing() as session:
+        now = clock.now()
+        _end_dead(session, now, is_dead)
+        wish = Wish(
+            subject=f"launch:{ids()}", holder=holder, expires_at=now + policy.lease,
+            places=(Place(LAUNCHER, policy.places),), rates=((LAUNCHER_BUCKET, policy.rate),),
+            purses=(policy.purse(now),), amount_usd=amount, actor=actor.name,
+        )  # fmt: skip
+        refusal = passing.pass_guards(session, wish, flag=raised, now=now, ids=ids)
+        record(
+            session, at=now, actor=actor, action="guard.enforce", subject=wish.subject,
+            outcome="passed" if refusal is None else refusal.guard, details={"cost_usd": str(amount)},
+        )  # fmt: skip
+    return Lease(wish.subject, amount, wish.expires_at) if refusal is None else refusal
+
+
+def finish(
+    registry: Registry, lease_id: str, *, clock: Clock, actor: Actor, spent_usd: Decimal | None = None
+) -> Decimal:
+    """Give a start's place back and settle what it spent; by how much that exceeds the reservation, in USD.
+
+    Args:
+        spent_usd: None: what was reserved.
+
+    Raises:
+        NotFound: no such lease, or it ended before.
+        BadInput: the amount is none.
+    """
+    spent = None if spent_usd is None else _usd(spent_usd)
+    with registry.writing() as session:
+        now = clock.now()
+        if not slots.release(session, LAUNCHER, lease_id, now=now, reason="finished"):
+            raise NotFound(f"There is no lease {lease_id[:80]!r} that goes on.", code="lease_not_found")
+        overrun = _settle(session, lease_id, spent, actor=actor.name, now=now)
+        record(
+            session, at=now, actor=actor, action="guard.finish", subject=lease_id, outcome="done",
+            details={"spent_usd": None if spent is None else str(spent), "overrun_usd": str(overrun)},
+        )  # fmt: skip
+    return overrun
+
+
+def end_dead_leases(registry: Registry, *, clock: Clock, is_dead: IsDead) -> int:
+    """End the launcher's leases whose owner died or whose time is over; how many."""
+    with registry.writing() as session:
+        return _end_dead(session, clock.now(), is_dead)
+
+
+def guard_status(registry: Registry, *, clock: Clock, policy: LauncherPolicy, flag: Flag) -> GuardStatus:
+    """What the guards say now. Reads only.
+
+    Raises:
+        Unavailable: the registry cannot be read; the kill switch counts as on then.
+    """
+    now = clock.now()
+    purse = policy.purse(now)
+    with registry.reading() as session:
+        held = slots.open_slots(session, LAUNCHER)
+        level = buckets.levels(session).get(LAUNCHER_BUCKET, Level(policy.rate.burst, now))
+        account = ledger.balance(session, purse.account)
+    zero = Decimal(0)
+    return GuardStatus(
+        switch_status(registry, flag=flag), policy.places, tuple(held), refilled(level, policy.rate, now).tokens,
+        policy.rate.per_s,
+        Balance(purse.account, purse.limit, account.settled if account else zero, account.reserved if account else zero),
+    )  # fmt: skip
+
+
+def reset(registry: Registry, *, clock: Clock, actor: Actor, reason: str) -> Reset:
+    """Give back every place and reservation of the launcher and refill its rate. What was spent stays spent.
+
+    Raises:
+        BadInput: there is no reason.
+    """
+    reason = reason_of(reason)
+    with registry.writing() as session:
+        now = clock.now()
+        held = slots.open_slots(session, LAUNCHER)
+        freed = Decimal(0)
+        for slot in held:
+            slots.release(session, LAUNCHER, slot.subject, now=now, reason=f"reset by {actor.name}: {reason}")
+            given = ledger.release(
+                session, entry_key=f"release:{slot.subject}", subject=slot.subject, actor=actor.name, now=now
+            )
+            freed += sum((usd for account, usd in given.items() if account.startswith(LAUNCHER_ACCOUNTS)), Decimal(0))
+        buckets.forget(session, LAUNCHER_BUCKET)
+        details: dict[str, Any] = {"reason": reason, "places": len(held), "freed_usd": str(freed)}
+        record(session, at=now, actor=actor, action="guard.reset", subject="launcher", outcome="done", details=details)
+    return Reset(len(held), freed)
+
+
+def _end_dead(session: Session, now: datetime, is_dead: IsDead) -> int:
+    ended = 0
+    for slot in slots.open_slots(session, LAUNCHER):
+        dead = is_dead(slot.holder)
+        if not dead and slot.expires_at > now:
+            continue
+        why = "its owner died" if dead else "its lease expired"
+        if slots.release(session, LAUNCHER, slot.subject, now=now, reason=why):
+            _settle(session, slot.subject, None, actor="guard", now=now)
+            ended += 1
+    return ended
+
+
+def _settle(session: Session, lease_id: str, spent: Decimal | None, *, actor: str, now: datetime) -> Decimal:
+    reserved = ledger.reserved_by(session, lease_id)
+    amount = max(reserved.values(), default=Decimal(0)) if spent is None else spent
+    return ledger.settle(session, entry_key=f"settle:{lease_id}", subject=lease_id, amount=amount, actor=actor, now=now)
+
+
+def _usd(amount: Decimal) -> Decimal:
+    try:
+        return checked_usd(amount)
+    except ValueError as error:
+        raise BadInput(f"{error} Give dollars such as 0.25.", code="bad_amount") from None

@@ -1,0 +1,138 @@
+"""How is everything that spends stopped, how is it let go again, and who is told what is on?
+
+Turning a switch on or off is a row, an audit entry and a decision with its reason. What runs is paused by whoever looks after
+the executor (`runs.actions.stopping`); turning off resumes nothing by itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from plms_pipeline.access.actors import Actor
+from plms_pipeline.clock import Clock
+from plms_pipeline.decisions.actions import decide
+from plms_pipeline.decisions.rules import reason_of
+from plms_pipeline.errors import NotFound, PlmsError
+from plms_pipeline.portfolio.store import switches as store
+from plms_pipeline.portfolio.switch import UNREADABLE, OnSwitch, checked_scope, reason_in
+from plms_pipeline.registry.engine import Registry
+
+Flag = Callable[[], str | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Switched:
+    """What became of a switch; `changed` is False when it was so already."""
+
+    scope: str
+    subject: str
+    is_on: bool
+    changed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class SwitchStatus:
+    """What stops things now: the flag file's reason, the rows that are on, and whether the registry could be read."""
+
+    flag: str | None
+    switches: tuple[OnSwitch, ...]
+    unreadable: str | None
+
+    @property
+    def is_on(self) -> bool:
+        """Whether anything anywhere is stopped."""
+        return self.flag is not None or self.unreadable is not None or any(not one.is_mirror for one in self.switches)
+
+
+def stop_reason(
+    registry: Registry, *, flag: Flag, project_id: int | None = None, lane_id: int | None = None
+) -> str | None:
+    """Why nothing may start there now, or None. A registry that cannot be read counts as on."""
+    found = flag()
+    if found is not None:
+        return f"{found} (flag file)"
+    try:
+        with registry.reading() as session:
+            return reason_in(store.that_are_on(session), project_id=project_id, lane_id=lane_id)
+    except Exception as error:  # noqa: BLE001 - whatever keeps us from reading, nobody knows then
+        return f"{UNREADABLE} ({_named(error)})"
+
+
+def turn_on(
+    registry: Registry,
+    *,
+    clock: Clock,
+    ids: Callable[[], str],
+    actor: Actor,
+    reason: str,
+    scope: str = "global",
+    subject: str = "",
+) -> Switched:
+    """Stop what starts or spends in a scope. What has passed the check before is in the books; nothing starts after it.
+
+    Raises:
+        BadInput: an unknown scope, or no reason.
+        NotFound: there is no such lane or project.
+    """
+    return _switch(registry, clock, ids, actor, reason, scope, subject, is_on=True)
+
+
+def turn_off(
+    registry: Registry,
+    *,
+    clock: Clock,
+    ids: Callable[[], str],
+    actor: Actor,
+    reason: str,
+    scope: str = "global",
+    subject: str = "",
+) -> Switched:
+    """Let things start again in a scope. What was paused stays paused until somebody resumes it.
+
+    Raises:
+        BadInput: an unknown scope, or no reason.
+    """
+    return _switch(registry, clock, ids, actor, reason, scope, subject, is_on=False)
+
+
+def status(registry: Registry, *, flag: Flag) -> SwitchStatus:
+    """What stops things now."""
+    found = flag()
+    try:
+        with registry.reading() as session:
+            return SwitchStatus(found, tuple(store.that_are_on(session)), None)
+    except Exception as error:  # noqa: BLE001 - as above
+        return SwitchStatus(found, (), f"{UNREADABLE} ({_named(error)})")
+
+
+def _switch(
+    registry: Registry,
+    clock: Clock,
+    ids: Callable[[], str],
+    actor: Actor,
+    reason: str,
+    scope: str,
+    subject: str,
+    *,
+    is_on: bool,
+) -> Switched:
+    scope, subject = checked_scope(scope, subject)
+    reason = reason_of(reason)
+    with registry.writing() as session:
+        if is_on and not store.has_subject(session, scope, subject):
+            raise NotFound(f"There is no {scope} {subject}.", code=f"{scope}_not_found")
+        now = clock.now()
+        facts: dict[str, Any] = {"scope": scope, "subject": subject, "actor": actor.name, "now": now}
+        changed = store.turn_on(session, reason=reason, **facts) if is_on else store.turn_off(session, **facts)
+        if changed:
+            decide(
+                session, clock_now=now, ids=ids, kind="kill_switch", subject_type=scope, subject_id=subject or "everything",
+                decision="on" if is_on else "off", reason=reason, actor=actor,
+            )  # fmt: skip
+    return Switched(scope, subject, is_on, changed)
+
+
+def _named(error: Exception) -> str:
+    return error.code if isinstance(error, PlmsError) else type(error).__name__
