@@ -90,8 +90,11 @@ class Letter:
 
     @property
     def retry_key(self) -> str:
-        """A UUID that names the present retry: whoever takes over from a dead process repeats it and starts no second one."""
-        return str(uuid.uuid5(_LETTERS, f"{self.letter_id}:{self.attempts}"))
+        """A UUID that names the retry of what failed last: whoever takes over from a dead process starts no second one.
+
+        Not of the count: that begins anew when a person resets it, and what was begun under a count would be taken for it.
+        """
+        return str(uuid.uuid5(_LETTERS, f"{self.letter_id}:{self.run_id or self.subject_id}"))
 
 
 def letter_id_of(kind: str, subject_id: str) -> str:

@@ -45,6 +45,8 @@ class StartRequest:
     rehearsal_pct: float | None = None
     strata_coverage: float | None = None
     parent_run_id: str | None = None
+    # What the run is to its parent; None: a hotfix or a replay of it, as its kind says.
+    relation: str | None = None
     # Which plan and providers a replay insists on: what differs refuses the start (see runs.replaying).
     expected_prd_sha: str | None = None
 

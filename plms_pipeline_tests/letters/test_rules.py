@@ -118,15 +118,16 @@ def test_no_sequence_of_failures_begins_more_than_three_retries(reasons: list[st
     assert letter.attempts <= letter.max_attempts
 
 
-def test_each_retry_has_a_key_of_its_own_and_keeps_it() -> None:
-    """Whoever takes over from a dead process must repeat its start, not add one."""
+def test_each_failed_run_is_retried_under_one_key() -> None:
+    """Whoever takes over from a dead process must repeat its start, not add one; a count that was reset is no new run."""
     letter = opened(failure(), now=AT, actor="x")
-    keys = [letter.retry_key]
-    for _ in range(3):
-        letter = taken(letter)
-        assert letter.retry_key == replace(letter, lease_holder="another").retry_key
-        keys.append(letter.retry_key)
-    assert len(set(keys)) == 4
+    keys = {letter.retry_key}
+    for number in range(3):
+        claimed = taken(letter)
+        assert claimed.retry_key == letter.retry_key == replace(claimed, lease_holder="another", attempts=0).retry_key
+        letter = replace(claimed, run_id=f"retry-{number}")
+        keys.add(letter.retry_key)
+    assert len(keys) == 4
 
 
 def test_waits_of_one_letter_grow_on_average() -> None:

@@ -16,9 +16,12 @@ from sqlalchemy import ColumnElement, bindparam, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from plms_pipeline.intake.store.importing import insert_into
+from plms_pipeline.letters import store as letters
+from plms_pipeline.letters.rules import Failure
 from plms_pipeline.registry.tables import InboxEvent
 
 PENDING = "pending"
+SETTLER = "settlement"
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +120,24 @@ def finish(session: Session, outcomes: Sequence[tuple[int, str, str]], *, at: da
         for event, state, said in outcomes
     ]  # fmt: skip
     session.connection().execute(statement, rows)
+    refused = {event: said for event, state, said in outcomes if state == "refused"}
+    if refused:
+        _put_aside(session, refused, at)
+
+
+def _put_aside(session: Session, refused: Mapping[int, str], at: datetime) -> None:
+    """Keep what was refused as dead letters, in one order, so that two settlements never wait for each other in a circle."""
+    rows = session.execute(
+        select(InboxEvent.id, InboxEvent.event_id, InboxEvent.run_id, InboxEvent.endpoint, InboxEvent.attempts)
+        .where(InboxEvent.id.in_(list(refused)), InboxEvent.state == "refused")
+        .order_by(InboxEvent.event_id)
+    )
+    for number, event_id, run_id, endpoint, attempts in rows.all():
+        failure = Failure(
+            kind="event", subject_id=event_id, reason=refused[number], run_id=run_id[:64] if run_id else None,
+            payload={"endpoint": endpoint, "attempts": attempts},
+        )  # fmt: skip
+        letters.put(session, failure, now=at, actor=SETTLER)
 
 
 def put_back(session: Session, ids: Iterable[int], *, due_at: datetime | None, said: str | None) -> None:

@@ -20,6 +20,7 @@ from plms_pipeline.runs.store import outbox
 from plms_pipeline.runs.store.outbox import Effect
 
 log = logging.getLogger(__name__)
+NOTHING_LEFT = frozenset({404, 409, 410})
 
 
 def effects(tick: Tick) -> None:
@@ -40,7 +41,7 @@ def effects(tick: Tick) -> None:
             try_later(tick, effect, error)
         except PasRefused as error:
             # Unknown or ended over there: there is nothing left to stop.
-            give_up(tick, effect, error.message)
+            give_up(tick, effect, error.message, is_owed=error.status not in NOTHING_LEFT)
 
 
 def _snapshot(tick: Tick, effect: Effect) -> None:

@@ -19,6 +19,7 @@ from plms_pipeline.pas.client import PasClient
 from plms_pipeline.pas.protocol import JobCard, problem_of
 from plms_pipeline.registry.engine import Registry
 from plms_pipeline.runs.dispatching import Admission, staging_path, wait_s
+from plms_pipeline.runs.letters.store import effect_failed
 from plms_pipeline.runs.store import dispatch as store
 from plms_pipeline.runs.store import outbox
 from plms_pipeline.runs.store.dispatch import Card, RunFacts
@@ -79,10 +80,13 @@ class Tick:
         return self.result.stopped is None and self.result.away is None
 
 
-def give_up(tick: Tick, effect: Effect, error: str) -> None:
-    """The effect will never happen, and nobody waits for it any more."""
+def give_up(tick: Tick, effect: Effect, error: str, *, is_owed: bool = True) -> None:
+    """The effect will never happen; unless it `is_owed` to nobody, a dead letter keeps it."""
+    now = tick.clock.now()
     with tick.registry.writing() as session:
-        outbox.failed(session, effect.id, now=tick.clock.now(), error=error)
+        outbox.failed(session, effect.id, now=now, error=error)
+        if is_owed:
+            effect_failed(session, effect.id, error=error, now=now, actor=DISPATCHER)
 
 
 def try_later(tick: Tick, effect: Effect, error: PlmsError) -> None:

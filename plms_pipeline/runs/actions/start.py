@@ -360,6 +360,6 @@ def _rows(
         },
         parent=None if request.parent_run_id is None else {
             "run_id": run_id, "parent_run_id": request.parent_run_id,
-            "relation": "hotfix" if kind == "hotfix" else "replay",
+            "relation": request.relation or ("hotfix" if kind == "hotfix" else "replay"),
         },
     )  # fmt: skip

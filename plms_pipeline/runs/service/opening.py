@@ -13,6 +13,7 @@ from plms_pipeline.pas.client import PasClient
 from plms_pipeline.pas.service import pas_client
 from plms_pipeline.registry.engine import Registry
 from plms_pipeline.registry.migrate import require_head
+from plms_pipeline.runs.letters.service import Retrier
 from plms_pipeline.runs.service.dispatcher import Dispatcher
 from plms_pipeline.runs.service.settler import Settler
 from plms_pipeline.runs.service.world import Worlds
@@ -46,6 +47,11 @@ class Opened:
     def settler(self) -> Settler:
         """Settles what ended."""
         return Settler(self.settings, self.registry, self.clock, self._client)
+
+    @cached_property
+    def retrier(self) -> Retrier:
+        """Tries again what failed in passing."""
+        return Retrier(self.settings, self.registry, self.clock, self.worlds.gathered, self.dispatcher.stopped)
 
     def steps(self) -> tuple[Callable[[], object], ...]:
         """What whoever waits for a run does meanwhile."""

@@ -14,6 +14,7 @@ from sqlalchemy import func, insert, select, update
 from sqlalchemy.orm import Session
 
 from plms_pipeline.registry.tables import Project, ProjectRun, RunTask, StateTransition
+from plms_pipeline.runs.letters.store import run_ended
 from plms_pipeline.runs.lifecycle import Subject, is_terminal, may_follow
 
 
@@ -22,7 +23,7 @@ def move_run(
 ) -> bool:
     """Move a run from `expected` to `new`; False when it was no longer in `expected`.
 
-    `started_at` is filled on RUNNING, `completed_at` on a terminal state; both only once.
+    `started_at` is filled on RUNNING, `completed_at` on a terminal state; both only once. An end is told to the dead letters.
 
     Raises:
         ValueError: the machine knows no such step (a bug in the caller).
@@ -34,7 +35,11 @@ def move_run(
         .values(_moments("run", new, at, ProjectRun))
         .execution_options(synchronize_session=False)
     )
-    return _recorded(session, changed, "run", run_id, expected, new, at, actor, reason)
+    if not _recorded(session, changed, "run", run_id, expected, new, at, actor, reason):
+        return False
+    if is_terminal("run", new):
+        run_ended(session, run_id, new, at=at, actor=actor, reason=reason)
+    return True
 
 
 def move_task(

@@ -1,0 +1,201 @@
+"""`plms dlq`: what failed for good or waits to be tried again, from a terminal.
+
+`retry` and `retry-all` stand in `runs/letters/commands.py`, because only a higher domain knows how a run is begun anew. Reasons
+are printed as plain text without markup; what a terminal would obey was taken out when they were kept.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from plms_pipeline.letters.rules import Letter
+from plms_pipeline.registry.engine import Registry
+from plms_pipeline.settings import load_settings
+
+app = typer.Typer(help="What failed, when it is tried again, and what was put aside.", no_args_is_help=True)
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+Name = Annotated[
+    str,
+    typer.Argument(help="A letter's id, its beginning, or the run, event or effect that failed.", show_default=False),
+]
+Why = Annotated[str, typer.Option("--reason", help="Why; it is kept.", show_default=False)]
+
+
+@app.callback()
+def dlq() -> None:
+    """Dead letters: TRANSIENT ones are retried three times, with growing waits; PERMANENT and POLICY ones never."""
+
+
+@contextmanager
+def opened_registry() -> Iterator[Registry]:
+    """The registry at head, closed when the block ends.
+
+    Raises:
+        Unavailable: it is away or not at the newest revision.
+    """
+    from plms_pipeline.registry.migrate import require_head
+
+    registry = Registry.open(load_settings().database_url)
+    try:
+        require_head(registry)
+        yield registry
+    finally:
+        registry.close()
+
+
+@app.command(epilog="Example: plms dlq status --json. Exit: 0.")
+def status(
+    limit: Annotated[int, typer.Option(help="List at most so many letters.", min=1, max=1000)] = 20,
+    as_json: AsJson = False,
+) -> None:
+    """How many letters there are, what is owed, how often retries help, and which causes there are."""
+    from plms_pipeline.clock import SystemClock
+    from plms_pipeline.letters.actions import showing
+
+    with opened_registry() as registry:
+        found = showing.status(registry, clock=SystemClock(), limit=limit)
+    if as_json:
+        typer.echo(json.dumps(found.as_json(), ensure_ascii=False))
+        return
+    states = " ".join(f"{state}={n}" for state, n in found.by_state.items())
+    typer.echo(f"backlog {found.backlog} (due now {found.due})   {states}")
+    helped = "no retry has ended yet"
+    if found.retry_success is not None:
+        helped = (
+            f"{found.helped} of {found.over} letters whose retries are over were helped ({found.retry_success:.0%})"
+        )
+    since = f"; the oldest fails since {found.oldest_open_at:%Y-%m-%d %H:%M:%S}" if found.oldest_open_at else ""
+    typer.echo(helped + since)
+    console = Console(markup=False, emoji=False)
+    if found.groups:
+        table = Table("fingerprint", "kind", "class", "letters", "owed", "one reason")
+        for group in found.groups:
+            table.add_row(
+                group.fingerprint, group.kind, group.error_class, str(group.letters), str(group.open_letters),
+                group.example[:100],
+            )  # fmt: skip
+        console.print(table)
+    if found.letters:
+        print_letters(list(found.letters))
+
+
+@app.command(epilog="Example: plms dlq inspect 3f2b8c1e --json. Exit: 0 found, 2 there is none.")
+def inspect(name: Name, as_json: AsJson = False) -> None:
+    """One letter, with everything that is kept of it."""
+    from plms_pipeline.letters.actions import showing
+    from plms_pipeline.letters.actions.deciding import letter_named
+
+    with opened_registry() as registry:
+        found = showing.as_json(letter_named(registry, name))
+    if as_json:
+        typer.echo(json.dumps(found, ensure_ascii=False))
+        return
+    for key, value in found.items():
+        shown = json.dumps(value, ensure_ascii=False) if isinstance(value, dict | list) else value
+        typer.echo(f"{key}: {'' if shown is None else shown}")
+
+
+@app.command(
+    "reset-retries",
+    epilog='Example: plms dlq reset-retries 3f2b8c1e --reason "the provider is back". Exit: 0, 1 refused, 2 there is none.',
+)
+def reset(
+    name: Name,
+    reason: Why,
+    transient: Annotated[
+        bool, typer.Option("--transient", help="What was taken for PERMANENT may be tried again. POLICY never may.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Let a letter that was put aside or used up its retries begin anew, due now."""
+    from plms_pipeline.letters.actions.deciding import reset_retries
+
+    _decide(lambda **who: reset_retries(name=name, reason=reason, is_transient=transient, **who), as_json=as_json)
+
+
+@app.command(
+    "mark-permanent",
+    epilog='Example: plms dlq mark-permanent 3f2b8c1e --reason "wrong plan". Exit: 0 done, 1 it is already, 2 there is none.',
+)
+def permanent(name: Name, reason: Why, as_json: AsJson = False) -> None:
+    """Put a letter aside for good: it is not retried any more, and never cleaned away."""
+    from plms_pipeline.letters.actions.deciding import mark_permanent
+
+    _decide(lambda **who: mark_permanent(name=name, reason=reason, **who), as_json=as_json)
+
+
+@app.command(epilog="Example: plms dlq clean --days 30 --dry-run. Exit: 0.")
+def clean(
+    days: Annotated[int, typer.Option(help="Keep what was done within so many days.", min=0)] = 7,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be removed.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Remove letters that are done. What is owed, set apart or permanent is never touched."""
+    from plms_pipeline.letters.actions import deciding
+
+    with opened_registry() as registry:
+        done = deciding.clean(registry, **_who(), days=days, is_dry=dry_run)
+    told = {"removed": done.removed, "ended_before": done.ended_before.isoformat(), "dry_run": done.is_dry}
+    word = "would be removed" if dry_run else "removed"
+    typer.echo(
+        json.dumps(told) if as_json else f"{done.removed} letters {word} (done before {done.ended_before:%F %T})"
+    )
+
+
+@app.command(
+    epilog='Example: plms dlq quarantine --fingerprint 0a1b2c3d4e5f6071 --reason "one provider". Exit: 0 done, 2 bad use.'
+)
+def quarantine(
+    reason: Why,
+    letter: Annotated[str | None, typer.Option(help="Just this letter.")] = None,
+    fingerprint: Annotated[str | None, typer.Option(help="All letters of this cause that are owed.")] = None,
+    everything: Annotated[bool, typer.Option("--all", help="The whole backlog.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Set letters apart until somebody has looked; `reset-retries` brings one back."""
+    from plms_pipeline.errors import BadInput
+    from plms_pipeline.letters.actions import deciding
+
+    if sum((letter is not None, fingerprint is not None, everything)) != 1:
+        raise BadInput("Say which: --letter, --fingerprint or --all.", code="bad_usage")
+    with opened_registry() as registry:
+        moved = deciding.quarantine(registry, **_who(), reason=reason, name=letter, fingerprint=fingerprint)
+    typer.echo(json.dumps({"quarantined": moved}) if as_json else f"{len(moved)} letters set apart")
+
+
+def print_letters(letters: list[Letter]) -> None:
+    """A table of letters."""
+    table = Table("letter", "kind", "what failed", "class", "state", "tries", "due", "reason")
+    for one in letters:
+        due = f"{one.next_due_at:%m-%d %H:%M:%S}" if one.next_due_at and one.state == "ready" else ""
+        table.add_row(
+            one.letter_id[:8], one.kind, (one.run_id or one.subject_id)[:36], one.error_class, one.state,
+            f"{one.attempts}/{one.max_attempts}", due, one.reason[:80],
+        )  # fmt: skip
+    Console(markup=False, emoji=False).print(table)
+
+
+def _decide(change: Any, *, as_json: bool) -> None:
+    from plms_pipeline.letters.actions import showing
+
+    with opened_registry() as registry:
+        letter = change(registry=registry, **_who())
+    if as_json:
+        typer.echo(json.dumps(showing.as_json(letter), ensure_ascii=False))
+    else:
+        print_letters([letter])
+
+
+def _who() -> dict[str, Any]:
+    from plms_pipeline.access.actors import local_actor
+    from plms_pipeline.clock import SystemClock
+
+    return {"clock": SystemClock(), "actor": local_actor()}

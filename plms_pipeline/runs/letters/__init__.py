@@ -1,0 +1,1 @@
+"""What becomes of a run, an event or an effect that failed for good?"""

@@ -1,0 +1,85 @@
+"""`plms dlq retry` and `retry-all`, beside the commands that only need the letters."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from plms_pipeline.letters.actions.retrying import Round
+from plms_pipeline.letters.commands import AsJson, Name, app
+from plms_pipeline.settings import load_settings
+
+__all__ = ["app"]
+
+
+@app.command(
+    epilog="Example: plms dlq retry 3f2b8c1e. Exit: 0 its retry is under way or not needed, 1 refused or failed again, 2 "
+    "there is none, 4 the registry is away."
+)
+def retry(name: Name, as_json: AsJson = False) -> None:
+    """Try one letter again now, without waiting for its moment; the retry counts."""
+    from plms_pipeline.letters.actions.deciding import letter_named, require_retryable
+    from plms_pipeline.runs.service.opening import opened
+
+    with opened(load_settings()) as world:
+        letter = letter_named(world.registry, name)
+        require_retryable(letter)
+        if letter.kind == "job":
+            _refuse_job(letter.letter_id)
+        done = world.retrier.tick(only=[letter.letter_id], is_forced=True)
+        world.dispatcher.write_copies()
+    _tell(done, as_json=as_json)
+    if done.count("begun") + done.count("recovered") != 1:
+        raise typer.Exit(1)
+
+
+@app.command(
+    "retry-all",
+    epilog="Example: plms dlq retry-all --json. Exit: 0 every letter had its turn (also when there is none), 1 some could not "
+    "be begun.",
+)
+def retry_all(
+    now: Annotated[bool, typer.Option("--now", help="Also those that wait for their moment.")] = False,
+    limit: Annotated[int, typer.Option(help="At most so many.", min=1, max=10_000)] = 1000,
+    as_json: AsJson = False,
+) -> None:
+    """Try everything again that is due, the longest due first; one that fails does not end the round."""
+    from plms_pipeline.runs.service.opening import opened
+
+    with opened(load_settings()) as world:
+        done = world.retrier.tick(is_forced=now, limit=limit)
+        world.dispatcher.write_copies()
+    _tell(done, as_json=as_json)
+    if done.count("failed") + done.count("given_up"):
+        raise typer.Exit(1)
+
+
+def _refuse_job(letter_id: str) -> None:
+    from plms_pipeline.errors import Conflict
+
+    raise Conflict(
+        f"Letter {letter_id} is a Dagster job: the daemon launches it again when it is due, and anybody in the UI.",
+        code="retried_by_dagster",
+    )
+
+
+def _tell(done: Round, *, as_json: bool) -> None:
+    if as_json:
+        typer.echo(json.dumps({**_counts(done), "letters": [asdict(line) for line in done.lines]}, ensure_ascii=False))
+        return
+    typer.echo(" ".join(f"{word}={n}" for word, n in _counts(done).items()))
+    if done.lines:
+        table = Table("letter", "kind", "what", "became", "said")
+        for line in done.lines:
+            table.add_row(line.letter_id[:8], line.kind, line.subject_id[:36], line.word, line.said[:120])
+        Console(markup=False, emoji=False).print(table)
+
+
+def _counts(done: Round) -> dict[str, Any]:
+    words = ("begun", "recovered", "postponed", "failed", "given_up", "overtaken")
+    return {word: done.count(word) for word in words}  # type: ignore[arg-type]
