@@ -11,11 +11,11 @@ from plms_pipeline.clock import Clock
 from plms_pipeline.errors import BadInput, NotFound
 from plms_pipeline.pas.client import PasUnavailable
 from plms_pipeline.pas.protocol import Health, ProviderState
+from plms_pipeline.portfolio.files import flag_reason
 from plms_pipeline.registry.engine import Registry
 from plms_pipeline.registry.tables import OutboxEvent
 from plms_pipeline.runs.actions.passports import restore_copies, write_due
 from plms_pipeline.runs.actions.start import start_run
-from plms_pipeline.runs.files.killswitch import stop_reason
 from plms_pipeline.runs.files.passports import write_copy
 from plms_pipeline.runs.process import environment
 from plms_pipeline.runs.service.waiting import wait_for_run
@@ -107,18 +107,18 @@ def test_the_commit_may_be_given_where_there_is_no_checkout(settings: Settings) 
 
 def test_a_flag_that_cannot_be_read_counts_as_pulled(tmp_path: Path) -> None:
     """What stops everything must fail on the safe side."""
-    assert stop_reason(tmp_path) is None
-    assert stop_reason(tmp_path / "not yet made") is None
+    assert flag_reason(tmp_path) is None
+    assert flag_reason(tmp_path / "not yet made") is None
     flag = tmp_path / "KILLSWITCH"
     flag.write_text("  runaway spend \n")
-    assert stop_reason(tmp_path) == "runaway spend"
+    assert flag_reason(tmp_path) == "runaway spend"
     flag.write_bytes(b"")
-    assert stop_reason(tmp_path) == "no reason was given"
+    assert flag_reason(tmp_path) == "no reason was given"
     flag.write_bytes(b"\xff\xfe" + b"x" * 10_000)
-    assert len(str(stop_reason(tmp_path))) <= 500
+    assert len(str(flag_reason(tmp_path))) <= 500
     flag.unlink()
     flag.mkdir()
-    assert "cannot be read" in str(stop_reason(tmp_path))
+    assert "cannot be read" in str(flag_reason(tmp_path))
 
 
 def test_the_copy_of_a_passport_is_written_once_and_again_when_it_differs(tmp_path: Path) -> None:

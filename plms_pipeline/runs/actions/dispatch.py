@@ -18,6 +18,8 @@ from datetime import timedelta
 from plms_pipeline.clock import Clock
 from plms_pipeline.errors import Unavailable
 from plms_pipeline.pas.client import UNKNOWN_RUN, PasClient, PasRefused
+from plms_pipeline.portfolio.store import switches
+from plms_pipeline.portfolio.switch import reason_in
 from plms_pipeline.registry.engine import Registry
 from plms_pipeline.runs.actions.dispatch_effects import EFFECTS, effects
 from plms_pipeline.runs.actions.dispatch_starts import announce
@@ -32,7 +34,7 @@ from plms_pipeline.runs.actions.dispatch_tick import (
     message,
     skip,
 )
-from plms_pipeline.runs.dispatching import ADMITTED, turn_of, wait_s
+from plms_pipeline.runs.dispatching import ADMITTED, Admission, turn_of, wait_s
 from plms_pipeline.runs.store import dispatch as store
 from plms_pipeline.runs.store import outbox
 from plms_pipeline.runs.store.dispatch import Card, RunFacts
@@ -126,7 +128,8 @@ def _claim(tick: Tick, key: str) -> Card | None:
         card = store.claim_card(session, key, holder=tick.holder, now=now, lease_until=now + LEASE)
         if card is None:
             return None
-        admission = tick.admit(session, card)
+        why = reason_in(switches.checked(session), project_id=card.project_id, lane_id=card.lane_id)
+        admission = tick.admit(session, card) if why is None else Admission(admitted=False, reason=why)
         if not admission.admitted:
             store.card_released(session, key, not_before=None, error=admission.reason)
     if not admission.admitted:

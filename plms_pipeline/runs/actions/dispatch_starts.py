@@ -11,6 +11,8 @@ from decimal import Decimal
 from plms_pipeline.errors import PlmsError, Unavailable
 from plms_pipeline.pas.client import PasRefused
 from plms_pipeline.pas.protocol import BudgetCaps, StartRun
+from plms_pipeline.portfolio.store import switches
+from plms_pipeline.portfolio.switch import reason_in
 from plms_pipeline.runs.actions.dispatch_tick import (
     DISPATCHER,
     LEASE,
@@ -40,7 +42,12 @@ def announce(tick: Tick) -> None:
         while tick.may_go_on():
             now = tick.clock.now()
             with tick.registry.writing() as session:
-                effect = store.claim_start(session, project_id, holder=tick.holder, now=now, lease_until=now + LEASE)
+                is_stopped = reason_in(switches.checked(session), project_id=project_id) is not None
+                effect = (
+                    None
+                    if is_stopped
+                    else store.claim_start(session, project_id, holder=tick.holder, now=now, lease_until=now + LEASE)
+                )
             if effect is None:
                 break
             _announce_one(tick, effect)

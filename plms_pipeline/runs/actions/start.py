@@ -24,6 +24,8 @@ from plms_pipeline.access.answers import Answer, AnswerCache, NoCache, cache_key
 from plms_pipeline.access.store import record
 from plms_pipeline.clock import Clock
 from plms_pipeline.errors import Conflict, NotFound, Unprocessable
+from plms_pipeline.portfolio.store import switches
+from plms_pipeline.portfolio.switch import reason_in
 from plms_pipeline.registry.engine import Registry
 from plms_pipeline.registry.types import canonical_json
 from plms_pipeline.runs import passport as passports
@@ -90,7 +92,8 @@ def start_run(
     Args:
         actor: who asks; keys are unique per actor.
         world: code, interpreter and the executor's providers, gathered beforehand.
-        stopped: the reason of the kill switch, or None. A known key is answered all the same: that starts nothing.
+        stopped: the reason of the flag file, or None; switches in the registry are asked here. A known key is answered all
+            the same: that starts nothing.
         cache: finished answers; None when there is none.
         at_once: do not wait for another writer, but raise `Busy` with nothing done: for a caller on an event loop.
         beside: writes, in the same transaction, what a fresh run must never be without (session, run id, now).
@@ -163,6 +166,8 @@ def _start_in(
             raise _in_progress()
         answer = json.loads(known.answer_text or "{}")
         return _repeated(unique, body_sha256, known.body_sha256, known.status_code or 200, answer)
+    # In this transaction: a switch that is turned on meanwhile waits until the run is in the books, or is seen here.
+    stopped = stopped or reason_in(switches.checked(session), project_id=request.project_id)
     if stopped is not None:
         raise Conflict(f"killswitch_on: nothing starts while the kill switch is on ({stopped}).", code="killswitch_on")
     facts = store.project_facts(session, request.project_id)

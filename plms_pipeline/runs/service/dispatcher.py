@@ -11,12 +11,13 @@ from datetime import datetime, timedelta
 
 from plms_pipeline.clock import Clock
 from plms_pipeline.pas.client import PasClient
+from plms_pipeline.portfolio.actions.switches import stop_reason
+from plms_pipeline.portfolio.files import flag_reason
 from plms_pipeline.registry.engine import Registry
 from plms_pipeline.runs.actions.dispatch import DispatchResult, dispatch_due, has_work
 from plms_pipeline.runs.actions.idempotency import forget_expired
 from plms_pipeline.runs.actions.passports import restore_copies, write_due
 from plms_pipeline.runs.actions.replay import compare_due
-from plms_pipeline.runs.files.killswitch import stop_reason
 from plms_pipeline.runs.files.passports import write_comparison, write_copy
 from plms_pipeline.runs.process import lease_holder
 from plms_pipeline.settings import Settings
@@ -62,8 +63,8 @@ class Dispatcher:
         return has_work(self._registry, clock=self._clock)
 
     def stopped(self) -> str | None:
-        """The reason of the kill switch, or None."""
-        return stop_reason(self._settings.data_dir)
+        """Why nothing may start at all, or None; what is stopped of a project or a lane is asked where that is decided."""
+        return stop_reason(self._registry, flag=lambda: flag_reason(self._settings.data_dir))
 
     def write_copies(self) -> int:
         """Write the copies of passports that were asked for; how many."""
