@@ -10,12 +10,14 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final
 
+import httpx
 import redis
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError, ResponseError
 from redis.retry import Retry
 
-from plms_pipeline.errors import Unavailable
+from plms_pipeline.errors import NoData, Unavailable
+from plms_pipeline.evidence.metrics import counters_of
 from plms_pipeline.evidence.obligations import Record
 from plms_pipeline.evidence.sights import ABSENT, Sight, failed, malformed, sight_of
 from plms_pipeline.settings import masked
@@ -117,6 +119,29 @@ class RedisEvidence:
             f"Redis at {masked(self._url)} does not answer ({type(error).__name__}); check REDIS_URL and that the server runs.",
             code="redis_unavailable",
         )
+
+
+def read_counters(url: str) -> tuple[str, dict[str, int]]:
+    """The observer that shows its metrics at a URL, and how often it counted each reason.
+
+    Raises:
+        Unavailable: nobody answers there (`metrics_unavailable`).
+        NoData: the page shows no observer (`no_observer`).
+    """
+    try:
+        answer = httpx.get(url, timeout=5.0).raise_for_status()
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        raise Unavailable(
+            f"No metrics at {masked(url)} ({type(error).__name__}); name the page of a running observer.",
+            code="metrics_unavailable",
+        ) from error
+    observer_id, counts = counters_of(answer.text)
+    if observer_id is None:
+        raise NoData(
+            f"The page {masked(url)} shows no observer; name that of `plms serve` or `plms observe --metrics-port`.",
+            code="no_observer",
+        )
+    return observer_id, counts
 
 
 def _sight(answer: object) -> Sight:

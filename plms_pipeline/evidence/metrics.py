@@ -6,11 +6,14 @@ closed lists: no subject, no text. What is stale is not found.
 
 from __future__ import annotations
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from collections.abc import Callable
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, start_http_server
 from prometheus_client.exposition import generate_latest
+from prometheus_client.parser import text_string_to_metric_families
 
 from plms_pipeline.evidence.obligations import OBS_POINTS
-from plms_pipeline.evidence.sights import GUIDE_REASONS, REASONS
+from plms_pipeline.evidence.sights import GUIDE_REASONS, OWN_REASONS, REASONS
 
 # ms: the poll, the guide's proof (p99 108–173), the wait and its steps upwards.
 WAIT_EDGES_MS = (50, 100, 200, 500, 1000, 1500, 2000, 2500, 3000, 4000, 5000, 10_000)
@@ -46,6 +49,7 @@ class ObserverMetrics:
             "p28_late_obs_accepted", "Obligations accepted by this process.", ("obs_point",), registry=own
         )
         self._accepted = {p: accepted.labels(p) for p in OBS_POINTS}
+        self._who = Info("p28_late_obs", "The observer of this process.", registry=own)
         self.inflight = Gauge("p28_late_obs_inflight", "Obligations that are waited for now.", registry=own)
         self.spooled = Counter(
             "p28_late_obs_spooled", "Rows written to the spool because the registry was away.", registry=own
@@ -61,6 +65,10 @@ class ObserverMetrics:
             "p28_late_obs_commit_seconds", "Duration of a group commit.",
             buckets=(0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5), registry=own,
         )  # fmt: skip
+
+    def belong_to(self, observer_id: str) -> None:
+        """Say whose numbers these are, so that they can be compared with the rows that it wrote."""
+        self._who.info({"observer_id": observer_id})
 
     def accepted(self, obs_point: str) -> None:
         """Count one accepted obligation."""
@@ -78,15 +86,34 @@ class ObserverMetrics:
 
     def counted(self) -> dict[str, int]:
         """Observations of this process by reason."""
-        found = dict.fromkeys(REASONS, 0)
-        for metric in self.registry.collect():
-            for sample in metric.samples:
-                if sample.name == "p28_heat_reason_total":
-                    found[sample.labels["reason"]] += int(sample.value)
-                elif sample.name in {f"p28_late_obs_{word}_total" for word in self._own}:
-                    found[sample.name.removeprefix("p28_late_obs_").removesuffix("_total")] += int(sample.value)
-        return found
+        return counters_of(self.exposition().decode())[1]
 
     def exposition(self) -> bytes:
         """The series in Prometheus' text format."""
         return generate_latest(self.registry)
+
+
+def expose(metrics: ObserverMetrics, port: int) -> Callable[[], None]:
+    """Show the series on a port of the loopback; what closes it again."""
+    server, thread = start_http_server(port, addr="127.0.0.1", registry=metrics.registry)
+
+    def close() -> None:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+    return close
+
+
+def counters_of(page: str) -> tuple[str | None, dict[str, int]]:
+    """The observer that a page of metrics belongs to (None: to none), and how often it counted each reason."""
+    observer_id, found = None, dict.fromkeys(REASONS, 0)
+    own = {f"p28_late_obs_{reason}_total": reason for reason in OWN_REASONS}
+    for family in text_string_to_metric_families(page):
+        for sample in family.samples:
+            if sample.name == "p28_late_obs_info":
+                observer_id = sample.labels.get("observer_id")
+            reason = sample.labels.get("reason") if sample.name == "p28_heat_reason_total" else own.get(sample.name)
+            if reason in found:
+                found[reason] += int(sample.value)
+    return observer_id, found

@@ -163,8 +163,8 @@ def write_observations(watch: Watch, rows: Sequence[Mapping[str, Any]]) -> set[s
         return store.finish(session, rows, publication="due" if watch.config.publishes else "none")
 
 
-def replay(watch: Watch, spooled: Spooled) -> tuple[int, tuple[str, ...]]:
-    """Bring what a spool holds into the registry; how many obligations were new, and the reasons of observations that were.
+def replay(watch: Watch, spooled: Spooled) -> tuple[int, tuple[Mapping[str, Any], ...]]:
+    """Bring what a spool holds into the registry; how many obligations were new, and the observations that were.
 
     Raises:
         Unavailable: the registry is still away; nothing was written.
@@ -172,8 +172,8 @@ def replay(watch: Watch, spooled: Spooled) -> tuple[int, tuple[str, ...]]:
     with watch.registry.writing() as session:
         new = store.accept(session, spooled.obligations) if spooled.obligations else []
         ended = store.finish(session, spooled.observations, publication="due" if watch.config.publishes else "none")
-    reasons = (row["reason"] for row in spooled.observations if row["obligation_id"] in ended)
-    return len(new), tuple(reasons)
+    by_id = {row["obligation_id"]: row for row in spooled.observations}
+    return len(new), tuple(row for key, row in by_id.items() if key in ended)
 
 
 def tell_due(watch: Watch, tell: Callable[[str, Sequence[Mapping[str, str]]], None]) -> int:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import func, select
+from sqlalchemy import delete, func, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
@@ -109,6 +109,15 @@ def put(session: Session, record: Record, *, now: datetime) -> None:
         dialect.insert(EvidenceRecord)
         .values(evidence_kind=record.evidence_kind, subject_id=record.subject_id, **values)
         .on_conflict_do_update(index_elements=["evidence_kind", "subject_id"], set_=values)
+    )
+
+
+def remove(session: Session, evidence_kind: str, subject_id: str) -> None:
+    """Remove what was written about a subject."""
+    session.execute(
+        delete(EvidenceRecord).where(
+            EvidenceRecord.evidence_kind == evidence_kind, EvidenceRecord.subject_id == subject_id
+        )
     )
 
 

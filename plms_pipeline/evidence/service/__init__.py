@@ -1,0 +1,1 @@
+"""The observer as it runs: one loop, a few threads, bounded places."""
