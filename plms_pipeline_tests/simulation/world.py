@@ -244,17 +244,20 @@ class Room:
         due = [event for event in self.executor.events if event[0] <= self.clock.now()]
         self.rng.shuffle(due)
         for event in due[: self.rng.randrange(1, 4)]:
-            document = event[1]
-            body = json.dumps(document).encode()
-            arrived: list[object] = []
+            self._arrive(event)
 
-            def accept(body: bytes = body, arrived: list[object] = arrived) -> None:
-                accept_event(self.seen, self.clock, endpoint="task_completed", body=body, actor=PAS, event_id=None)
-                arrived.append(True)
+    def _arrive(self, event: tuple[datetime, dict[str, Any]], *, may_die: bool = True) -> None:
+        """One event is delivered; the executor keeps it until it hears that it was taken."""
+        body = json.dumps(event[1]).encode()
+        taken: list[bool] = []
 
-            self.act("deliver", accept)
-            if arrived:
-                self.executor.events.remove(event)
+        def accept() -> None:
+            accept_event(self.seen, self.clock, endpoint="task_completed", body=body, actor=PAS, event_id=None)
+            taken.append(True)
+
+        self.act("deliver", accept, may_die=may_die)
+        if taken:
+            self.executor.events.remove(event)
 
     def settle(self) -> None:
         """A settlement."""
@@ -288,14 +291,7 @@ class Room:
             self.passes(hours=2)
             while due := [event for event in self.executor.events if event[0] <= self.clock.now()]:
                 for event in due:
-                    self.act(
-                        "deliver",
-                        lambda body=json.dumps(event[1]).encode(): accept_event(  # type: ignore[misc]
-                            self.seen, self.clock, endpoint="task_completed", body=body, actor=PAS, event_id=None
-                        ),
-                        may_die=False,
-                    )
-                    self.executor.events.remove(event)
+                    self._arrive(event, may_die=False)
             for step in (self.dispatch, self.settle, self.reconcile, self.settle, self.dispatch):
                 step()
             if not self.open_runs() and not self.executor.events and not self.pending():
