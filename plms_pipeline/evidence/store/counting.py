@@ -15,7 +15,7 @@ from plms_pipeline.registry.tables import Obligation, Observation
 
 def totals(session: Session) -> tuple[int, int, int, int]:
     """(accepted, pending, ended, observations), in the session's snapshot."""
-    states = dict(session.execute(select(Obligation.state, func.count()).group_by(Obligation.state)).tuples().all())
+    states = dict(session.execute(select(Obligation.state, func.count()).group_by(Obligation.state)).all())
     observations = session.scalar(select(func.count()).select_from(Observation)) or 0
     pending, ended = states.get("pending", 0), states.get("terminal", 0)
     return sum(states.values()), pending, ended, int(observations)
@@ -41,7 +41,7 @@ def reasons_of_observer(session: Session, observer_id: str) -> dict[str, int]:
         .where(Observation.observer_id == observer_id)
         .group_by(Observation.reason)
     )
-    return dict(rows.tuples().all())
+    return dict(rows.all())
 
 
 def seen_since(session: Session, since: datetime, *, limit: int) -> Sequence[Any]:

@@ -17,6 +17,7 @@ from plms_pipeline.clock import Clock
 from plms_pipeline.errors import NotFound
 from plms_pipeline.registry.engine import Registry
 from plms_pipeline.registry.types import canonical_json
+from plms_pipeline.runs.actions.evidence import write_heat
 from plms_pipeline.runs.files import artifacts, reports
 from plms_pipeline.runs.files.reports import ReportText
 from plms_pipeline.runs.render.session import session_markdown
@@ -43,7 +44,9 @@ def close_runs(registry: Registry, *, settings: Settings, clock: Clock, run_ids:
     Raises:
         OSError: the disk is full or may not be written; what is not written yet is due again.
     """
-    return sum(close_run(registry, settings=settings, clock=clock, run_id=run_id) for run_id in run_ids)
+    changed = sum(close_run(registry, settings=settings, clock=clock, run_id=run_id) for run_id in run_ids)
+    write_heat(registry, settings=settings, clock=clock, run_ids=run_ids)
+    return changed
 
 
 def close_run(registry: Registry, *, settings: Settings, clock: Clock, run_id: str) -> bool:

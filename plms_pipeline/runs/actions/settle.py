@@ -26,6 +26,7 @@ from plms_pipeline.kpis.actions.evaluate import rows_of
 from plms_pipeline.kpis.actions.judging import Judge, Judgement, Work
 from plms_pipeline.kpis.actions.world import World
 from plms_pipeline.registry.tables import KpiReceipt
+from plms_pipeline.runs.actions.evidence import owe_heat, owe_kpi_receipts, owed_by
 from plms_pipeline.runs.actions.understanding import Read, understood
 from plms_pipeline.runs.dispatching import staging_path
 from plms_pipeline.runs.receiving import Delivered, receipt_row
@@ -138,12 +139,14 @@ def settle_due(
         with world.registry.writing() as session:
             inbox.put_back(session, (read.event.id for read, _ in waiting), due_at=None, said=None)
         return replace(result, deferred=result.deferred + len(waiting))
+    owed = owed_by(world.settings)
     for place, (read, work) in enumerate(waiting):
         with world.registry.writing() as session:
             left = [other.event.id for other, _ in waiting[place:]]
             # Two children at most measure one task: its tests and its linter.
             longest = LEASE + 2 * timedelta(seconds=world.settings.kpi_timeout_s)
             inbox.extend(session, left, holder=holder, lease_until=world.clock.now() + longest)
+            owe_kpi_receipts(session, owed, [(work.run_id, work.task_id)], clock=world.clock)
         result = result.plus(_measured(world, holder, judge, read, work))
     log.info(
         "settled claimed=%d %s ended_runs=%d", result.claimed,
@@ -173,6 +176,7 @@ def _closed(world: World) -> SettleResult:
             books.finish_if_over(run_id)
         now = world.clock.now()
         _write(session, books, now)
+        owe_heat(session, owed_by(world.settings), books.effects.ended_runs, clock=world.clock)
         priors = refresh_priors(session, at_least=now, now=now, alpha=world.settings.alpha)
     ended = books.effects.ended_runs
     return SettleResult(priors=priors, ended_runs=ended, touched_runs=frozenset(ended))
@@ -271,6 +275,7 @@ def _settle_once(world: World, holder: str, batch: _Batch) -> SettleResult:
             raise _Overtaken
         store.add_kpi_receipts(session, _kpi_rows(books, batch.judgements))
         _write(session, books, now)
+        _owe(world, session, books, batch)
         if rows:
             work = {books.runs[done.run_id].project_id for done in books.effects.booked}
             store.put_actuals(session, work)
@@ -286,6 +291,14 @@ def _settle_once(world: World, holder: str, batch: _Batch) -> SettleResult:
         hinted=tuple(read.run_id for read in reads if read.hint and read.run_id is not None),
         touched_runs=frozenset(move.run_id for move in books.effects.moves if move.run_id),
     )  # fmt: skip
+
+
+def _owe(world: World, session: Session, books: Books, batch: _Batch) -> None:
+    """What was measured of ended tasks, and how hot ended runs ran, is owed from now on."""
+    owed = owed_by(world.settings)
+    measured = (done for done in books.effects.judged if batch.judgements[done.event].evaluation is not None)
+    owe_kpi_receipts(session, owed, [(done.run_id, done.task_id) for done in measured], clock=world.clock)
+    owe_heat(session, owed, books.effects.ended_runs, clock=world.clock)
 
 
 def _outcome(books: Books, read: Read, judgements: Mapping[int, Judgement]) -> Outcome:

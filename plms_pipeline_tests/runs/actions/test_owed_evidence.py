@@ -1,0 +1,112 @@
+"""Does the life of a run owe its evidence in the transactions that make it owed, and does that evidence come?"""
+
+from __future__ import annotations
+
+import pytest
+from sqlalchemy import select
+
+from plms_pipeline.evidence.actions.observing import Watch, observe_round
+from plms_pipeline.evidence.obligations import evidence_config
+from plms_pipeline.registry.engine import Registry
+from plms_pipeline.registry.tables import EvidenceRecord, Obligation, Observation
+from plms_pipeline.runs.actions.closing import close_due
+from plms_pipeline.runs.actions.settle import settle_due
+from plms_pipeline.settings import Settings
+from plms_pipeline_tests.runs.worked import Planned, Worked, ended, rows
+
+GATED = 4202
+
+
+@pytest.fixture
+def worked(registry: Registry, settings: Settings) -> Worked:
+    return Worked(registry, settings)
+
+
+def observed(worked: Worked) -> dict[str, str]:
+    """Kind → reason after one round at this moment; what still waits is missing."""
+    config = evidence_config(worked.settings)
+    watch = Watch(worked.registry, worked.clock, config, "here:1:test", lambda: 0.0, lambda _lines: None)
+    observe_round(watch, {})
+    with worked.registry.reading() as session:
+        found = session.execute(select(Observation.evidence_kind, Observation.reason))
+        return dict(found.all())
+
+
+def test_a_task_that_is_judged_owes_its_kpi_receipts_and_has_them(worked: Worked) -> None:
+    """Whether a gate was measured at all is asked by nobody else, once the run has its verdict."""
+    run_id = worked.run([Planned("a", lane_id=GATED)])
+    worked.tell(ended(run_id, "a"))
+    settle_due(worked.world, holder="here")
+    assert (f"{run_id}/a", "kpi_receipts", "after_completion") in rows(
+        worked.registry, Obligation, "subject_id", "evidence_kind", "obs_point"
+    )
+    assert observed(worked)["kpi_receipts"] == "ok"
+
+
+def test_a_lane_without_gates_owes_no_receipts(worked: Worked) -> None:
+    """Evidence that nobody will ever write would be a timeout each time, and hide the real ones."""
+    run_id = worked.run([Planned("a", lane_id=6100)])
+    worked.tell(ended(run_id, "a"))
+    settle_due(worked.world, holder="here")
+    assert {kind for (kind,) in rows(worked.registry, Obligation, "evidence_kind")} == {"heat"}
+
+
+def test_a_run_that_ended_owes_heat_and_closing_it_writes_that(worked: Worked) -> None:
+    """Heat is what the closing of a run leaves behind: one that hangs is seen by it."""
+    run_id = worked.run([Planned("a", lane_id=6100), Planned("b", lane_id=6100)])
+    worked.tell(ended(run_id, "a"))
+    settle_due(worked.world, holder="here")
+    assert rows(worked.registry, Obligation, "subject_id") == []
+    worked.tell(ended(run_id, "b", ok=False))
+    settle_due(worked.world, holder="here")
+    assert rows(worked.registry, Obligation, "subject_id", "evidence_kind") == [(run_id, "heat")]
+    assert observed(worked) == {}
+    worked.clock.passes(seconds=1)
+    close_due(worked.registry, settings=worked.settings, clock=worked.clock)
+    assert observed(worked) == {"heat": "ok"}
+    [(fields,)] = rows(worked.registry, EvidenceRecord, "fields_json")
+    assert (fields["heat_level"], fields["drawdown"]) == ("cold", "0.500000")
+
+
+def test_a_closing_that_hangs_is_a_timeout(worked: Worked) -> None:
+    """It would be seen by nobody until somebody misses the report."""
+    run_id = worked.run([Planned("a", lane_id=6100)])
+    worked.tell(ended(run_id, "a"))
+    settle_due(worked.world, holder="here")
+    worked.clock.passes(seconds=3)
+    close_due(worked.registry, settings=worked.settings, clock=worked.clock)
+    assert observed(worked) == {"heat": "timeout"}
+
+
+def test_an_observer_that_is_switched_off_is_owed_nothing(worked: Worked) -> None:
+    """Obligations that nobody observes would pend for ever."""
+    worked.settings = worked.settings.model_copy(update={"late_obs_enabled": False})
+    run_id = worked.run([Planned("a", lane_id=GATED)])
+    worked.tell(ended(run_id, "a"))
+    settle_due(worked.world, holder="here")
+    close_due(worked.registry, settings=worked.settings, clock=worked.clock)
+    assert rows(worked.registry, Obligation, "subject_id") == []
+    assert rows(worked.registry, EvidenceRecord, "subject_id") == []
+
+
+def test_settings_that_do_not_say_where_evidence_lies_stop_no_settlement(worked: Worked) -> None:
+    """Fail-open to the pipeline: receipts and verdicts matter more than whether heat is observed."""
+    worked.settings = worked.settings.model_copy(update={"evidence_backend": "redis"})
+    run_id = worked.run([Planned("a", lane_id=GATED)])
+    worked.tell(ended(run_id, "a"))
+    assert settle_due(worked.world, holder="here").settled == 1
+    assert rows(worked.registry, Obligation, "subject_id") == []
+
+
+def test_a_redis_that_is_away_stops_no_closing(worked: Worked) -> None:
+    """The report of a run must not wait for a cache."""
+    worked.settings = worked.settings.model_copy(
+        update={
+            "evidence_backend": "redis", "redis_url": "redis://127.0.0.1:1/0", "heat_lookup_prefix": "plms:heat:",
+        }
+    )  # fmt: skip
+    run_id = worked.run([Planned("a", lane_id=6100)])
+    worked.tell(ended(run_id, "a"))
+    settle_due(worked.world, holder="here")
+    assert close_due(worked.registry, settings=worked.settings, clock=worked.clock) == [run_id]
+    assert rows(worked.registry, Obligation, "lookup_ref") == [(f"redis:plms:heat:heat:{run_id}",)]
