@@ -1,0 +1,1 @@
+"""What runs at the executor is paused while the kill switch is on, and ended when it does not pause."""
