@@ -17,6 +17,7 @@ from datetime import timedelta
 
 from plms_pipeline.clock import Clock
 from plms_pipeline.errors import Unavailable
+from plms_pipeline.evidence.obligations import EvidenceConfig
 from plms_pipeline.pas.client import UNKNOWN_RUN, PasClient, PasRefused
 from plms_pipeline.portfolio.store import switches
 from plms_pipeline.portfolio.switch import reason_in
@@ -55,6 +56,7 @@ def dispatch_due(
     data_dir: str,
     stopped: Stopped = lambda: None,
     admit: Admit = lambda _session, _card: ADMITTED,
+    evidence: EvidenceConfig | None = None,
     limit: int = MOST_CARDS,
 ) -> DispatchResult:
     """Hand over what is due. Call it after every start and completion, and now and then.
@@ -64,12 +66,13 @@ def dispatch_due(
         data_dir: absolute path under which attempts stage their artifacts.
         stopped: the reason of the kill switch, or None; asked before every call.
         admit: see the module's text.
+        evidence: where evidence of a submission is owed; None owes none.
         limit: how many cards at most.
 
     Raises:
         Unavailable: the registry is away. An executor that is away is told in the result, and what is due stays due.
     """
-    tick = Tick(registry, clock, pas, holder, data_dir, stopped, admit)
+    tick = Tick(registry, clock, pas, holder, data_dir, stopped, admit, evidence=evidence)
     announce(tick)
     effects(tick)
     _cards(tick, limit)

@@ -15,6 +15,7 @@ from sqlalchemy.orm import Session
 
 from plms_pipeline.clock import Clock
 from plms_pipeline.errors import BadInput, PlmsError, VerdictNo
+from plms_pipeline.evidence.obligations import EvidenceConfig
 from plms_pipeline.pas.client import PasClient
 from plms_pipeline.pas.protocol import JobCard, problem_of
 from plms_pipeline.registry.engine import Registry
@@ -65,6 +66,7 @@ class Tick:
     data_dir: str
     stopped: Stopped
     admit: Admit
+    evidence: EvidenceConfig | None = None
     result: DispatchResult = field(default_factory=DispatchResult)
 
     def count(self, *, run_id: str | None = None, **steps: int) -> None:

@@ -15,6 +15,7 @@ from plms_pipeline.portfolio.actions.switches import stop_reason
 from plms_pipeline.portfolio.files import flag_reason
 from plms_pipeline.registry.engine import Registry
 from plms_pipeline.runs.actions.dispatch import DispatchResult, dispatch_due, has_work
+from plms_pipeline.runs.actions.evidence import owed_by
 from plms_pipeline.runs.actions.idempotency import forget_expired
 from plms_pipeline.runs.actions.passports import restore_copies, write_due
 from plms_pipeline.runs.actions.replay import compare_due
@@ -56,6 +57,7 @@ class Dispatcher:
             holder=self._holder,
             data_dir=str(self._settings.data_dir),
             stopped=self.stopped,
+            evidence=owed_by(self._settings),
         )
 
     def has_work(self) -> bool:
