@@ -8,16 +8,27 @@ from plms_pipeline.estimates import defs as estimates
 from plms_pipeline.intake import defs as intake
 from plms_pipeline.invariants import defs as invariants
 from plms_pipeline.kpis import defs as kpis
+from plms_pipeline.letters import defs as letters
 from plms_pipeline.monitoring import defs as monitoring
 from plms_pipeline.resources import DOCUMENTS, Documents, Plms
 from plms_pipeline.runs import defs as runs
 
+_JOBS = [*monitoring.JOBS, *runs.JOBS]
+
 defs = dg.Definitions(
-    assets=[*intake.ASSETS, *estimates.ASSETS, *kpis.ASSETS, *invariants.ASSETS, *monitoring.ASSETS, *runs.ASSETS],
+    assets=[
+        *intake.ASSETS,
+        *estimates.ASSETS,
+        *kpis.ASSETS,
+        *invariants.ASSETS,
+        *monitoring.ASSETS,
+        *runs.ASSETS,
+        *letters.ASSETS,
+    ],
     asset_checks=[*invariants.CHECKS, *runs.CHECKS],
-    jobs=[*monitoring.JOBS, *runs.JOBS],
+    jobs=_JOBS,
     schedules=[*monitoring.SCHEDULES, *runs.SCHEDULES],
-    sensors=[*runs.SENSORS],
+    sensors=[*runs.SENSORS, *letters.SENSORS, letters.retry_sensor(_JOBS)],
     resources={
         "plms": Plms(),
         DOCUMENTS: Documents(),

@@ -17,6 +17,8 @@ from plms_pipeline.letters.reasons import TRANSIENT, ErrorClass, classify, clean
 
 Kind = Literal["run", "task", "event", "effect", "job"]
 State = Literal["ready", "processing", "done", "permanent", "quarantined"]
+# The actor of what is begun anew by nobody's hand.
+RETRIER: Final = "dead_letters"
 READY: Final = "ready"
 PROCESSING: Final = "processing"
 DONE: Final = "done"
@@ -142,9 +144,12 @@ def opened(failure: Failure, *, now: datetime, actor: str, policy: Policy = POLI
 def failed_again(letter: Letter, failure: Failure, *, now: datetime, actor: str, policy: Policy = POLICY) -> Letter:
     """A letter after another failure of its subject.
 
-    Told twice is told once: a letter that waits for its retry only learns the newest reason. What a person put aside stays
-    aside. A subject that had recovered and fails anew begins anew.
+    Told twice is told once: a letter that waits for its retry only learns the newest reason, and news of another run than the
+    one that is under way change nothing. What a person put aside stays aside. A subject that had recovered and fails anew
+    begins anew.
     """
+    if _is_old_news(letter, failure):
+        return letter
     reason = cleaned(failure.reason)
     told = replace(
         letter, reason=reason, fingerprint=fingerprint(letter.kind, reason),
@@ -160,6 +165,14 @@ def failed_again(letter: Letter, failure: Failure, *, now: datetime, actor: str,
     elif letter.state == READY and told.error_class == TRANSIENT and not failure.is_final:
         return told
     return _judged(told, is_final=failure.is_final, now=now, policy=policy)
+
+
+def _is_old_news(letter: Letter, failure: Failure) -> bool:
+    """Whether the failure is one that the present retry was made for, or an earlier one."""
+    if letter.state != PROCESSING or failure.run_id is None:
+        return False
+    is_begun = letter.lease_holder is None
+    return (failure.run_id != letter.run_id) if is_begun else (failure.run_id == letter.run_id)
 
 
 def _judged(letter: Letter, *, is_final: bool, now: datetime, policy: Policy) -> Letter:

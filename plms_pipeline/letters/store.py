@@ -129,9 +129,10 @@ def claim(
     return None if row is None else Letter(*row)
 
 
-def begun(session: Session, claimed: Letter, *, run_id: str | None = None) -> bool:
+def begun(session: Session, claimed: Letter, *, run_id: str | None = None, payload: Any = None) -> bool:
     """The retry is under way: nobody holds the letter any more, and its outcome is awaited. False when it is not ours."""
-    values = _FREE | ({} if run_id is None else {"run_id": run_id})
+    told = {"run_id": run_id, "payload_json": payload}
+    values = _FREE | {name: value for name, value in told.items() if value is not None}
     return _changed(session, update(DeadLetter).where(*_is_ours(claimed)).values(**values))
 
 
@@ -231,7 +232,12 @@ def under_way(session: Session, kinds: Collection[str], *, limit: int = MOST_ROW
 
 
 def listed(
-    session: Session, *, states: Collection[str] | None = None, fingerprint: str | None = None, limit: int | None = 100
+    session: Session,
+    *,
+    states: Collection[str] | None = None,
+    fingerprint: str | None = None,
+    kind: str | None = None,
+    limit: int | None = 100,
 ) -> list[Letter]:
     """Letters, those due first, then the newest failures; None as `limit`: all."""
     query = select(*_COLUMNS)
@@ -239,6 +245,8 @@ def listed(
         query = query.where(DeadLetter.state.in_(list(states)))
     if fingerprint is not None:
         query = query.where(DeadLetter.fingerprint == fingerprint)
+    if kind is not None:
+        query = query.where(DeadLetter.kind == kind)
     order = (
         DeadLetter.next_due_at.is_(None),
         DeadLetter.next_due_at,

@@ -138,3 +138,22 @@ def test_waits_of_one_letter_grow_on_average() -> None:
     ]
     assert all(earlier < later for earlier, later in pairwise(means))
     assert means[0] == pytest.approx(0.5, abs=0.05)
+
+
+@pytest.mark.parametrize(
+    ("holder", "known", "failed", "counts"),
+    [
+        ("here", "first", "first", False),
+        ("here", "first", "retry", True),
+        (None, "retry", "first", False),
+        (None, "retry", "retry", True),
+    ],
+)
+def test_news_of_an_earlier_run_do_not_end_the_retry_under_way(
+    holder: str | None, known: str, failed: str, counts: bool
+) -> None:
+    """Failures are told at least once: the second telling of the first one would count as a failed retry."""
+    letter = replace(taken(opened(failure(), now=AT, actor="x")), lease_holder=holder, run_id=known)
+    after = failed_again(letter, replace(failure(), run_id=failed), now=AT, actor="x")
+    assert (after.state == "ready") is counts
+    assert (after == letter) is not counts

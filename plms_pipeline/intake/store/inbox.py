@@ -7,6 +7,7 @@ PostgreSQL a row with a smaller id may be committed later and would be skipped f
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -17,11 +18,12 @@ from sqlalchemy.orm import Session
 
 from plms_pipeline.intake.store.importing import insert_into
 from plms_pipeline.letters import store as letters
-from plms_pipeline.letters.rules import Failure
+from plms_pipeline.letters.rules import RETRIER, Failure, Letter
 from plms_pipeline.registry.tables import InboxEvent
 
 PENDING = "pending"
 SETTLER = "settlement"
+_AGAIN = "retry:"
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,16 +130,41 @@ def finish(session: Session, outcomes: Sequence[tuple[int, str, str]], *, at: da
 def _put_aside(session: Session, refused: Mapping[int, str], at: datetime) -> None:
     """Keep what was refused as dead letters, in one order, so that two settlements never wait for each other in a circle."""
     rows = session.execute(
-        select(InboxEvent.id, InboxEvent.event_id, InboxEvent.run_id, InboxEvent.endpoint, InboxEvent.attempts)
+        select(
+            InboxEvent.id,
+            InboxEvent.event_id,
+            InboxEvent.run_id,
+            InboxEvent.endpoint,
+            InboxEvent.attempts,
+            InboxEvent.actor,
+        )
         .where(InboxEvent.id.in_(list(refused)), InboxEvent.state == "refused")
         .order_by(InboxEvent.event_id)
     )
-    for number, event_id, run_id, endpoint, attempts in rows.all():
+    for number, event_id, run_id, endpoint, attempts, actor in rows.all():
+        first = _first_of(session, event_id) if actor == RETRIER else None
         failure = Failure(
-            kind="event", subject_id=event_id, reason=refused[number], run_id=run_id[:64] if run_id else None,
-            payload={"endpoint": endpoint, "attempts": attempts},
+            kind="event", subject_id=first or event_id, reason=refused[number], run_id=run_id[:64] if run_id else None,
+            payload={"endpoint": endpoint, "attempts": attempts, "event_id": event_id},
         )  # fmt: skip
         letters.put(session, failure, now=at, actor=SETTLER)
+
+
+def again_id(letter_id: str, event_id: str) -> str:
+    """The id under which a refused event is settled once more: names its letter, and is the same when it is asked again."""
+    return f"{_AGAIN}{letter_id}:{hashlib.sha256(event_id.encode()).hexdigest()[:16]}"
+
+
+def event_of(letter: Letter) -> str:
+    """The event that stands for a letter's subject now: the first one, or the newest that was put in its place."""
+    payload = letter.payload if isinstance(letter.payload, dict) else {}
+    return str(payload.get("event_id") or letter.subject_id)
+
+
+def _first_of(session: Session, event_id: str) -> str | None:
+    """The first event of a chain, if the id is one that we gave."""
+    letter = letters.find(session, event_id.removeprefix(_AGAIN).partition(":")[0])
+    return letter.subject_id if letter is not None and letter.kind == "event" else None
 
 
 def put_back(session: Session, ids: Iterable[int], *, due_at: datetime | None, said: str | None) -> None:

@@ -17,11 +17,10 @@ from typing import Final, Literal
 from plms_pipeline.clock import Clock
 from plms_pipeline.errors import Unavailable
 from plms_pipeline.letters import store
-from plms_pipeline.letters.rules import Letter
+from plms_pipeline.letters.rules import RETRIER, Letter
 from plms_pipeline.registry.engine import Registry
 
 log = logging.getLogger(__name__)
-RETRIER: Final = "dead_letters"
 LEASE: Final = timedelta(minutes=2)
 MOST_LETTERS: Final = 200
 WAIT: Final = timedelta(seconds=30)

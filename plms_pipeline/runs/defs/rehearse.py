@@ -7,6 +7,7 @@ from uuid import NAMESPACE_URL, uuid5
 import dagster as dg
 from pydantic import Field
 
+from plms_pipeline.letters.defs.jobs import root_of
 from plms_pipeline.resources import Plms, no_retry_for_permanent_errors
 
 MAX_WAIT_S = 3600
@@ -53,7 +54,7 @@ def rehearse_project_sample(context: dg.OpExecutionContext, config: RehearseConf
 
     settings = plms.settings()
     # A retry of the Dagster run (its root is the same) repeats the same canary.
-    key = str(uuid5(NAMESPACE_URL, f"plms:rehearse_project:{context.run.root_run_id or context.run.run_id}"))
+    key = str(uuid5(NAMESPACE_URL, f"plms:rehearse_project:{root_of(context.run)}"))
     actor = launch_actor(context.run.tags)
     seed = None if config.seed < 0 else config.seed
     with no_retry_for_permanent_errors():

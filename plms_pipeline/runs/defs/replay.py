@@ -5,6 +5,7 @@ from typing import Any
 import dagster as dg
 from pydantic import Field
 
+from plms_pipeline.letters.defs.jobs import root_of
 from plms_pipeline.resources import Plms, no_retry_for_permanent_errors
 from plms_pipeline.runs.defs.start import MAX_WAIT_S, derived_key
 
@@ -46,7 +47,7 @@ def repeat_run(context: dg.OpExecutionContext, config: ReplayConfig, plms: Plms)
             clock=world.clock,
             ids=lambda: str(uuid4()),
             actor=launch_actor(context.run.tags),
-            key=config.idempotency_key or derived_key(context.run.root_run_id or context.run.run_id),
+            key=config.idempotency_key or derived_key(root_of(context.run)),
             world=world.worlds.gathered(),
             stopped=world.dispatcher.stopped(),
             accept_drift=config.accept_drift,

@@ -6,6 +6,7 @@ from uuid import NAMESPACE_URL, uuid5
 import dagster as dg
 from pydantic import Field
 
+from plms_pipeline.letters.defs.jobs import root_of
 from plms_pipeline.resources import Plms, no_retry_for_permanent_errors
 
 MAX_WAIT_S = 3600
@@ -54,7 +55,7 @@ def start_run_of_project(context: dg.OpExecutionContext, config: StartConfig, pl
             actor=launch_actor(context.run.tags),
             request=StartRequest(
                 config.project_id,
-                config.idempotency_key or derived_key(context.run.root_run_id or context.run.run_id),
+                config.idempotency_key or derived_key(root_of(context.run)),
                 run_kind=config.run_kind,
                 write_sandbox=config.write_sandbox,
                 body=body,

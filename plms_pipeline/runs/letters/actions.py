@@ -18,9 +18,10 @@ from plms_pipeline.access.actors import Actor
 from plms_pipeline.access.store import record
 from plms_pipeline.clock import Clock
 from plms_pipeline.errors import Conflict, NotFound, PlmsError
+from plms_pipeline.intake.store.inbox import again_id, event_of
 from plms_pipeline.letters import store as letters
-from plms_pipeline.letters.actions.retrying import RETRIER, Handler, Tried
-from plms_pipeline.letters.rules import Failure, Letter
+from plms_pipeline.letters.actions.retrying import Handler, Tried
+from plms_pipeline.letters.rules import RETRIER, Failure, Letter
 from plms_pipeline.registry.engine import Registry
 from plms_pipeline.runs.actions.start import POLICY, StartPolicy, start_run
 from plms_pipeline.runs.ids import NewId
@@ -83,13 +84,23 @@ class Retries:
         return self._start(letter, facts)
 
     def retry_event(self, letter: Letter) -> Tried:
-        """Let a refused event be settled again."""
-        return self._again(letter, lambda session: store.event_again(session, letter.subject_id), "refused")
+        """Settle a refused event once more: as another event with the same facts."""
+        event_id = event_of(letter)
+        new_id = again_id(letter.letter_id, event_id)
+        with self.registry.writing() as session:
+            if not letters.begun(session, letter, payload={**(letter.payload or {}), "event_id": new_id}):
+                return Tried("overtaken", "somebody else has decided about it meanwhile")
+            store.event_again(session, event_id, new_id, actor=RETRIER)
+        return Tried("begun", f"it waits as event {new_id}, retry {letter.attempts} of {letter.max_attempts}")
 
     def retry_effect(self, letter: Letter) -> Tried:
         """Let a failed effect be done again."""
-        now = self.clock.now()
-        return self._again(letter, lambda session: store.effect_again(session, letter.subject_id, now=now), "failed")
+        with self.registry.writing() as session:
+            if not letters.begun(session, letter):
+                return Tried("overtaken", "somebody else has decided about it meanwhile")
+            # If it is not failed any more, or gone, `learn` says what came of it.
+            store.effect_again(session, letter.subject_id, now=self.clock.now())
+        return Tried("begun", f"it is due again, retry {letter.attempts} of {letter.max_attempts}")
 
     def _start(self, letter: Letter, facts: store.RunFacts) -> Tried:
         def beside(session: Session, run_id: str, now: datetime) -> None:
@@ -121,15 +132,6 @@ class Retries:
                     return Tried("overtaken", "somebody else has decided about it meanwhile")
         return Tried("begun", f"run {answer.run_id}, retry {letter.attempts} of {letter.max_attempts}", answer.run_id)
 
-    def _again(self, letter: Letter, change: Callable[[Session], bool], state: str) -> Tried:
-        with self.registry.writing() as session:
-            if not letters.begun(session, letter):
-                return Tried("overtaken", "somebody else has decided about it meanwhile")
-            if change(session):
-                return Tried("begun", f"{letter.kind} waits again, retry {letter.attempts} of {letter.max_attempts}")
-        # It is not in that state any more, or gone: `learn` says what came of it.
-        return Tried("begun", f"it is not {state} any more")
-
 
 def learn(registry: Registry, *, clock: Clock) -> int:
     """Tell letters whose retry is under way what came of it; how many have ended their wait.
@@ -143,7 +145,7 @@ def learn(registry: Registry, *, clock: Clock) -> int:
         if not waiting:
             return 0
         runs = store.ended_runs(session, [one.run_id or one.subject_id for one in waiting if one.kind == "run"])
-        events = store.event_states(session, [one.subject_id for one in waiting if one.kind == "event"])
+        events = store.event_states(session, [event_of(one) for one in waiting if one.kind == "event"])
         effects = store.effect_states(session, [one.subject_id for one in waiting if one.kind == "effect"])
     learnt = 0
     for letter in waiting:
@@ -151,7 +153,10 @@ def learn(registry: Registry, *, clock: Clock) -> int:
             status = runs.get(letter.run_id or letter.subject_id)
             end = None if status is None else ("done" if status == "SUCCESS" else "failed", f"run ended {status}")
         else:
-            known = (events if letter.kind == "event" else effects).get(letter.subject_id, ("gone", "it is gone"))
+            gone = ("gone", "it is gone")
+            known = (
+                events.get(event_of(letter), gone) if letter.kind == "event" else effects.get(letter.subject_id, gone)
+            )
             end = None if known[0] == "pending" else known
         if end is not None:
             learnt += _learn(registry, clock.now(), letter, *end)

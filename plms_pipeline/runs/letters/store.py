@@ -15,6 +15,7 @@ from typing import Any, Final
 from sqlalchemy import exists, func, select, update
 from sqlalchemy.orm import Session
 
+from plms_pipeline.intake.store import inbox
 from plms_pipeline.letters import store as letters
 from plms_pipeline.letters.reasons import classify_all
 from plms_pipeline.letters.rules import Failure, Letter
@@ -149,14 +150,24 @@ def ended_runs(session: Session, run_ids: Collection[str]) -> dict[str, str]:
     return {row.run_id: row.status for row in rows}
 
 
-def event_again(session: Session, event_id: str) -> bool:
-    """Let an event that was refused be settled again; False when it is not refused."""
-    return _changed(
+def event_again(session: Session, event_id: str, new_id: str, *, actor: str) -> bool:
+    """Put an event that was refused into the inbox once more, under an id of its own; False when it was not refused.
+
+    What became of an event never changes: the same facts are settled as another event, which counts once like every delivery.
+    """
+    row = session.execute(
+        select(
+            InboxEvent.endpoint, InboxEvent.body_sha256, InboxEvent.body_json, InboxEvent.run_id, InboxEvent.task_id,
+            InboxEvent.attempt, InboxEvent.received_at,
+        ).where(InboxEvent.event_id == event_id, InboxEvent.state == "refused")
+    ).first()  # fmt: skip
+    if row is None:
+        return False
+    inbox.add(
         session,
-        update(InboxEvent)
-        .where(InboxEvent.event_id == event_id, InboxEvent.state == "refused")
-        .values(state="pending", attempts=0, settled_at=None, lease_holder=None, lease_expires_at=None),
+        {**row._mapping, "event_id": new_id, "actor": actor[:255], "state": inbox.PENDING, "attempts": 0},
     )
+    return True
 
 
 def effect_again(session: Session, event_key: str, *, now: datetime) -> bool:

@@ -28,6 +28,7 @@ from plms_pipeline.errors import PlmsError
 from plms_pipeline.pas.service import pas_client
 from plms_pipeline.registry.engine import Registry
 from plms_pipeline.registry.migrate import require_head
+from plms_pipeline.runs.letters.service import Retrier
 from plms_pipeline.runs.routes.start import worlds_of
 from plms_pipeline.runs.service.dispatcher import Dispatcher
 from plms_pipeline.runs.service.settler import Settler
@@ -42,6 +43,8 @@ GATHER_S = 0.05
 EXECUTOR_EVERY_S = 15.0
 CLOSE_EVERY_S = 15.0
 RECONCILE_EVERY_S = 15.0
+# The first wait of a dead letter is one second at most.
+LETTERS_EVERY_S = 1.0
 
 
 def doorkeeper(settings: Settings, clock: Clock) -> Doorkeeper:
@@ -114,6 +117,9 @@ def works(state: AppState, episodes: deque[tuple[bool, str]]) -> tuple[Work, ...
     """What the threads beside the server do."""
     dispatcher = Dispatcher(state.settings, state.registry, state.clock, state.pas)
     settler = Settler(state.settings, state.registry, state.clock, state.pas)
+    retrier = Retrier(
+        state.settings, state.registry, state.clock, lambda: worlds_of(state).gathered(), dispatcher.stopped
+    )  # fmt: skip
     return (
         Work("settle", lambda: settler.tick().did_something, wakes=("dispatch",)),
         Work("dispatch", lambda: dispatcher.tick().did_something, gather_s=GATHER_S),
@@ -123,6 +129,7 @@ def works(state: AppState, episodes: deque[tuple[bool, str]]) -> tuple[Work, ...
             wakes=("settle", "dispatch"),
             idle_s=min(RECONCILE_EVERY_S, state.settings.reconcile_after_s),
         ),
+        Work("letters", lambda: retrier.tick().did_something, wakes=("dispatch",), idle_s=LETTERS_EVERY_S),
         Work("close", lambda: bool(settler.close_due()), idle_s=CLOSE_EVERY_S),
         Work("episodes", lambda: _write_episode(state, episodes), idle_s=1.0),
         Work("executor", lambda: _look_at_executor(state), idle_s=EXECUTOR_EVERY_S),
