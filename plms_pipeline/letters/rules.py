@@ -65,7 +65,7 @@ class Letter:
     """One dead letter as it stands. `lease_expires_at` is None while nobody holds it, also while its retry is under way."""
 
     letter_id: str
-    kind: str
+    kind: Kind
     subject_id: str
     error_class: str
     reason: str

@@ -157,7 +157,7 @@ def fail(session: Session, claimed: Letter, reason: str, *, now: datetime, actor
     known = _locked(session, claimed.letter_id)
     if known is None or not _holds(known, claimed):
         return False
-    failure = Failure(kind=claimed.kind, subject_id=claimed.subject_id, reason=reason, is_final=is_final)  # type: ignore[arg-type]
+    failure = Failure(kind=claimed.kind, subject_id=claimed.subject_id, reason=reason, is_final=is_final)
     _written(session, rules.failed_again(known, failure, now=now, actor=actor))
     return True
 

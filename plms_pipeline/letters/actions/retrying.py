@@ -25,6 +25,7 @@ LEASE: Final = timedelta(minutes=2)
 MOST_LETTERS: Final = 200
 WAIT: Final = timedelta(seconds=30)
 Word = Literal["begun", "recovered", "postponed", "failed", "given_up", "overtaken"]
+WORDS: Final[tuple[Word, ...]] = ("begun", "recovered", "postponed", "failed", "given_up", "overtaken")
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,8 +110,7 @@ def retry_due(
         lines.append(Line(letter.letter_id, letter.kind, letter.subject_id, tried.word, tried.said, tried.run_id))
     done = Round(tuple(lines))
     if done.lines:
-        words: tuple[Word, ...] = ("begun", "recovered", "postponed", "failed", "given_up", "overtaken")
-        log.info("letters_retried %s", " ".join(f"{word}={done.count(word)}" for word in words))
+        log.info("letters_retried %s", " ".join(f"{word}={done.count(word)}" for word in WORDS))
     return done
 
 

@@ -20,7 +20,7 @@ from plms_pipeline.clock import Clock
 from plms_pipeline.errors import Conflict, NotFound, PlmsError
 from plms_pipeline.intake.store.inbox import again_id, event_of
 from plms_pipeline.letters import store as letters
-from plms_pipeline.letters.actions.retrying import Handler, Tried
+from plms_pipeline.letters.actions.retrying import Handler, Tried, Word
 from plms_pipeline.letters.rules import RETRIER, Failure, Letter
 from plms_pipeline.registry.engine import Registry
 from plms_pipeline.runs.actions.start import POLICY, StartPolicy, start_run
@@ -79,8 +79,8 @@ class Retries:
             return Tried("given_up", f"stopped by the end of project {facts.project_id}, which was cancelled")
         if newer is not None:
             run_id, status = newer
-            word = "postponed" if status in store.OPEN else "recovered"
-            return Tried(word, f"run {run_id}, started since then, is {status}", run_id)  # type: ignore[arg-type]
+            word: Word = "postponed" if status in store.OPEN else "recovered"
+            return Tried(word, f"run {run_id}, started since then, is {status}", run_id)
         return self._start(letter, facts)
 
     def retry_event(self, letter: Letter) -> Tried:
@@ -176,7 +176,7 @@ def _learn(registry: Registry, now: datetime, letter: Letter, state: str, said: 
             letters.recover(session, letter.letter_id, now=now, actor=RETRIER)
         else:
             failure = Failure(
-                kind=letter.kind, subject_id=letter.subject_id, reason=said or state, run_id=letter.run_id,  # type: ignore[arg-type]
+                kind=letter.kind, subject_id=letter.subject_id, reason=said or state, run_id=letter.run_id,
                 is_final=state == "gone",
             )  # fmt: skip
             letters.put(session, failure, now=now, actor=RETRIER)

@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from plms_pipeline.letters.actions.retrying import Round
+from plms_pipeline.letters.actions.retrying import WORDS, Round
 from plms_pipeline.letters.commands import AsJson, Name, app
 from plms_pipeline.settings import load_settings
 
@@ -81,5 +81,4 @@ def _tell(done: Round, *, as_json: bool) -> None:
 
 
 def _counts(done: Round) -> dict[str, Any]:
-    words = ("begun", "recovered", "postponed", "failed", "given_up", "overtaken")
-    return {word: done.count(word) for word in words}  # type: ignore[arg-type]
+    return {word: done.count(word) for word in WORDS}
