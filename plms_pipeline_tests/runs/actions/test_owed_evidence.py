@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from uuid import uuid4
+
 import pytest
 from sqlalchemy import select
 
-from plms_pipeline.evidence.actions.observing import Watch, observe_round
+from plms_pipeline.evidence.actions import observing
 from plms_pipeline.evidence.obligations import evidence_config
 from plms_pipeline.registry.engine import Registry
 from plms_pipeline.registry.tables import EvidenceRecord, Obligation, Observation
 from plms_pipeline.runs.actions.closing import close_due
+from plms_pipeline.runs.actions.dispatch import dispatch_due
 from plms_pipeline.runs.actions.settle import settle_due
+from plms_pipeline.runs.actions.start import start_run
+from plms_pipeline.runs.starting import StartRequest
 from plms_pipeline.settings import Settings
-from plms_pipeline_tests.runs.worked import Planned, Worked, ended, rows
+from plms_pipeline_tests.pas.server import reference_pas
+from plms_pipeline_tests.runs.worked import Planned, Watch, Worked, ended, rows
+from plms_pipeline_tests.runs.worlds import AT, OWNER, WORLD, planned_project
 
 GATED = 4202
 
@@ -25,8 +33,8 @@ def worked(registry: Registry, settings: Settings) -> Worked:
 def observed(worked: Worked) -> dict[str, str]:
     """Kind → reason after one round at this moment; what still waits is missing."""
     config = evidence_config(worked.settings)
-    watch = Watch(worked.registry, worked.clock, config, "here:1:test", lambda: 0.0, lambda _lines: None)
-    observe_round(watch, {})
+    watch = observing.Watch(worked.registry, worked.clock, config, "here:1:test", lambda: 0.0, lambda _lines: None)
+    observing.observe_round(watch, {})
     with worked.registry.reading() as session:
         found = session.execute(select(Observation.evidence_kind, Observation.reason))
         return dict(found.all())
@@ -76,6 +84,24 @@ def test_a_closing_that_hangs_is_a_timeout(worked: Worked) -> None:
     worked.clock.passes(seconds=3)
     close_due(worked.registry, settings=worked.settings, clock=worked.clock)
     assert observed(worked) == {"heat": "timeout"}
+
+
+def test_a_submitted_run_owes_its_provider_snapshot(registry: Registry, settings: Settings, tmp_path: Path) -> None:
+    """Which provider version did the work is asked once, just after the submission: if that is lost, it is lost."""
+    planned_project(registry)
+    clock = Watch(AT)
+    answer = start_run(
+        registry, clock=clock, ids=lambda: str(uuid4()), actor=OWNER, request=StartRequest(42, str(uuid4())), world=WORLD,
+        stopped=None,
+    )  # fmt: skip
+    with reference_pas(tmp_path / "pas", speed=0.001) as executor, executor.client() as pas:
+        dispatch_due(
+            registry, clock=clock, pas=pas, holder="here", data_dir=str(tmp_path), evidence=evidence_config(settings)
+        )
+    assert rows(registry, Obligation, "subject_id", "evidence_kind", "obs_point") == [
+        (answer.run_id, "provider_snapshot", "after_submission")
+    ]
+    assert observed(Worked(registry, settings, clock)) == {"provider_snapshot": "ok"}
 
 
 def test_an_observer_that_is_switched_off_is_owed_nothing(worked: Worked) -> None:

@@ -11,7 +11,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import cache
 from typing import Any
 from uuid import uuid4
@@ -25,6 +25,9 @@ from plms_pipeline.access.principals import unchecked
 from plms_pipeline.access.routes import AppState
 from plms_pipeline.clock import Clock, SystemClock
 from plms_pipeline.errors import PlmsError
+from plms_pipeline.evidence.metrics import ObserverMetrics
+from plms_pipeline.evidence.service.observer import Observer
+from plms_pipeline.evidence.service.thread import beside
 from plms_pipeline.pas.service import pas_client
 from plms_pipeline.registry.engine import Registry
 from plms_pipeline.registry.migrate import require_head
@@ -92,11 +95,23 @@ def running(settings: Settings) -> Iterator[Any]:
         gc.collect()
         gc.freeze()
         try:
-            yield app
+            with late_observer(state, app.state.metrics.registry):
+                yield app
         finally:
             background.stop(STOP_S)
     finally:
         registry.close()
+
+
+def late_observer(state: AppState, metrics: Any) -> AbstractContextManager[object]:
+    """The observer of late evidence, counted among the metrics of this process; nothing where it is switched off.
+
+    Raises:
+        BadInput: the settings do not say where evidence lies.
+    """
+    if not state.settings.late_obs_enabled:
+        return nullcontext()
+    return beside(Observer(state.settings, state.registry, state.clock, metrics=ObserverMetrics(metrics)))
 
 
 def answer_cache(settings: Settings, episodes: deque[tuple[bool, str]]) -> AnswerCache:
