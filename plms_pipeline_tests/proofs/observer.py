@@ -3,8 +3,9 @@
 `make prove-observer` hands 1 000 obligations a second to one observer for ten seconds, with evidence absent and 200 places, on
 SQLite, on PostgreSQL, and with evidence in a real Redis; a witness counts accepted = ended + pending every 50 ms in one
 snapshot, and the memory of the process is watched. Then: evidence that comes, evidence that is old, Redis killed while 200
-wait, Redis back; a process of `plms observe` killed with SIGKILL while 200 wait, and another one that takes over. What comes out is
-compared with what must come out, and the throughput of looking with bare EXISTS, one call each, as the guide's observer polled.
+wait, Redis back; a process of `plms observe` killed with SIGKILL while 200 wait, and another one that takes over. What comes
+out is compared with what must come out, and the throughput of looking with bare EXISTS, one call each, as the guide's
+observer polled.
 """
 
 from __future__ import annotations
@@ -393,5 +394,5 @@ def main() -> None:
     say("Every obligation is accounted for.")
 
 
-if __variable_ == "__main__":
+if __name__ == "__main__":
     main()
