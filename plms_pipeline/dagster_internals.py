@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dagster import DagsterInstance, Field
+from dagster._core.instance.config import ConcurrencyConfig
 from dagster._core.instance.ref import InstanceRef
 from dagster._core.run_coordinator import QueuedRunCoordinator, SubmitRunContext
 from dagster._core.workspace.context import WorkspaceProcessContext, WorkspaceRequestContext
@@ -46,6 +47,10 @@ if TYPE_CHECKING:
 # `logs` of DAGSTER_HOME to Dagster's makers, and asks only this variable. Every process that opens our instance
 # imports this module.
 os.environ.setdefault("DAGSTER_DISABLE_TELEMETRY", "1")
+
+
+EFFECT_TAG = "plms/effect"
+SPENDS = "spend"
 
 
 class PlmsInstance(DagsterInstance):
@@ -76,6 +81,40 @@ class PlmsInstance(DagsterInstance):
             if kind is not None:
                 defaults[key] = ConfigurableClassData(kind.module_name, kind.class_name, _base_dir(paths[folder]))
         return defaults
+
+    def get_concurrency_config(self) -> ConcurrencyConfig:
+        """The limits of the run queue, which the daemon asks for before each round of dequeuing.
+
+        While a kill switch for everything is on, no run that is tagged `plms/effect: spend` leaves the queue. Limits in
+        `dagster.yaml` replace those of the run coordinator, so this one is laid over both.
+        """
+        config = super().get_concurrency_config()
+        queue = config.run_queue_config
+        if queue is None or _stop_reason() is None:
+            return config
+        limits = [*queue.tag_concurrency_limits, {"key": EFFECT_TAG, "value": SPENDS, "limit": 0}]
+        return ConcurrencyConfig(
+            pool_config=config.pool_config, run_queue_config=queue._replace(tag_concurrency_limits=limits)
+        )
+
+
+def _stop_reason() -> str | None:
+    """Why nothing that spends may start, or None. Whatever keeps us from knowing counts as a reason."""
+    try:
+        from plms_pipeline.portfolio.actions.switches import stop_reason
+        from plms_pipeline.portfolio.files import flag_reason
+        from plms_pipeline.registry.engine import Registry
+        from plms_pipeline.settings import load_settings
+
+        settings = load_settings()
+        # Opened anew each time: a daemon lives for weeks, and a pool would go on with a file that is no longer there.
+        registry = Registry.open(settings.database_url, read_only=True)
+        try:
+            return stop_reason(registry, flag=lambda: flag_reason(settings.data_dir))
+        finally:
+            registry.close()
+    except Exception as error:  # noqa: BLE001 - a daemon that stopped asking would let everything pass
+        return f"the kill switch cannot be asked ({type(error).__name__})"
 
 
 def _base_dir(path: str) -> str:

@@ -10,10 +10,11 @@ from plms_pipeline.invariants import defs as invariants
 from plms_pipeline.kpis import defs as kpis
 from plms_pipeline.letters import defs as letters
 from plms_pipeline.monitoring import defs as monitoring
+from plms_pipeline.portfolio import defs as portfolio
 from plms_pipeline.resources import DOCUMENTS, Documents, Plms
 from plms_pipeline.runs import defs as runs
 
-_JOBS = [*monitoring.JOBS, *runs.JOBS]
+_JOBS = [*monitoring.JOBS, *runs.JOBS, *portfolio.JOBS]
 
 defs = dg.Definitions(
     assets=[
@@ -24,11 +25,12 @@ defs = dg.Definitions(
         *monitoring.ASSETS,
         *runs.ASSETS,
         *letters.ASSETS,
+        *portfolio.ASSETS,
     ],
-    asset_checks=[*invariants.CHECKS, *runs.CHECKS],
+    asset_checks=[*invariants.CHECKS, *runs.CHECKS, *portfolio.CHECKS],
     jobs=_JOBS,
-    schedules=[*monitoring.SCHEDULES, *runs.SCHEDULES],
-    sensors=[*runs.SENSORS, *letters.SENSORS, letters.retry_sensor(_JOBS)],
+    schedules=[*monitoring.SCHEDULES, *runs.SCHEDULES, *portfolio.SCHEDULES],
+    sensors=[*runs.SENSORS, *portfolio.SENSORS, *letters.SENSORS, letters.retry_sensor(_JOBS)],
     resources={
         "plms": Plms(),
         DOCUMENTS: Documents(),

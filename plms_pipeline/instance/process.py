@@ -8,6 +8,8 @@ import socket
 
 import psutil
 
+from plms_pipeline.errors import BadInput
+
 
 def os_user() -> str:
     """The account of this process; its number when the machine has no name for it, as in many containers."""
@@ -24,6 +26,18 @@ def holder_of(pid: int) -> str:
         psutil.NoSuchProcess: there is none.
     """
     return f"{socket.gethostname()}:{pid}:{psutil.Process(pid).create_time():.2f}"
+
+
+def owner_of(pid: int | None) -> str:
+    """The holder's name of a living process; of the one that called this program when none is given.
+
+    Raises:
+        BadInput: there is no such process.
+    """
+    try:
+        return holder_of(os.getppid() if pid is None else pid)
+    except psutil.NoSuchProcess:
+        raise BadInput(f"There is no process {pid}; name one that lives.", code="no_such_process") from None
 
 
 def is_dead(holder: str) -> bool:

@@ -35,6 +35,7 @@ from plms_pipeline.runs.letters.service import Retrier
 from plms_pipeline.runs.routes.start import worlds_of
 from plms_pipeline.runs.service.dispatcher import Dispatcher
 from plms_pipeline.runs.service.settler import Settler
+from plms_pipeline.runs.stopping.service import LOOK_EVERY_S, StopWatch
 from plms_pipeline.settings import Settings
 from plms_pipeline.web.api.routes.app import create_app
 from plms_pipeline.web.api.routes.ops import EXECUTOR_SEEN
@@ -87,7 +88,9 @@ def running(settings: Settings) -> Iterator[Any]:
             cache=answer_cache(settings, episodes),
             stopwatch=time.perf_counter,
         )
-        background = Background(works(state, episodes))
+        watched = Registry.open(settings.database_url)
+        watch = StopWatch(settings, watched, clock, state.pas)
+        background = Background((*works(state, episodes), Work("killswitch", watch.step, idle_s=LOOK_EVERY_S)))
         state.nudge = lambda *names: background.nudge(*(names or ("settle", "dispatch")))
         app = create_app(state)
         background.start()
@@ -99,6 +102,8 @@ def running(settings: Settings) -> Iterator[Any]:
                 yield app
         finally:
             background.stop(STOP_S)
+            watch.close()
+            watched.close()
     finally:
         registry.close()
 
