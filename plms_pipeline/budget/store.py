@@ -215,6 +215,12 @@ def project_purse(session: Session, project_id: int, *, now: datetime) -> Purse:
     return purse
 
 
+def lock(session: Session, accounts: Iterable[str], *, now: datetime) -> None:
+    """Lock accounts until the transaction ends, in the order in which everybody does: for whoever moves money of several."""
+    for account in sorted(set(accounts), key=_lock_order):
+        _lock_or_open(session, account, now)
+
+
 def balance(session: Session, account: str) -> Balance | None:
     """An account as it stands; None when nothing was ever moved in it. Reads only."""
     row = session.execute(_BALANCE.where(LedgerAccount.account == account)).one_or_none()

@@ -36,17 +36,6 @@ class Turn:
     hopeless: dict[str, str]
 
 
-@dataclass(frozen=True, slots=True)
-class Admission:
-    """Whether a card may go now besides its dependencies: lane caps, shares, money. `reason` says why not."""
-
-    admitted: bool
-    reason: str | None = None
-
-
-ADMITTED: Final = Admission(admitted=True)
-
-
 def turn_of(cards: Iterable[WaitingCard], states: Mapping[str, Mapping[str, str]]) -> Turn:
     """Sort waiting cards by the states of the tasks that they depend on.
 

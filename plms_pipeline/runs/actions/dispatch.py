@@ -5,29 +5,33 @@ succeeded, skip those that never can. Any number of processes may tick at once, 
 statements: what is to be done is a row, claimed with a lease; what was handed over is told by its own key, so handing it over
 again changes nothing; no call goes out while a transaction is open.
 
-`admit` is asked about each card in the transaction that claims it: caps, shares and money have their place there. Without it
-cards go in plain order.
+Whose turn it is the scheduler decides (`portfolio.actions.scheduling`): a card goes out when it holds a slot of its lane and a
+reservation, both taken in the transaction that claims it. What is ready is queued by whoever made it ready; a sweep over all
+cards is the net behind that.
 """
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
+from uuid import uuid4
+
+from sqlalchemy.orm import Session
 
 from plms_pipeline.clock import Clock
 from plms_pipeline.errors import Unavailable
 from plms_pipeline.evidence.obligations import EvidenceConfig
 from plms_pipeline.pas.client import UNKNOWN_RUN, PasClient, PasRefused
-from plms_pipeline.portfolio.store import switches
-from plms_pipeline.portfolio.switch import reason_in
+from plms_pipeline.portfolio.actions.scheduling import OPEN_POLICY, DispatchPolicy, hold_round, lanes_to_look_at
+from plms_pipeline.portfolio.store import queue
 from plms_pipeline.registry.engine import Registry
 from plms_pipeline.runs.actions.dispatch_effects import EFFECTS, effects
 from plms_pipeline.runs.actions.dispatch_starts import announce
 from plms_pipeline.runs.actions.dispatch_tick import (
     DISPATCHER,
     LEASE,
-    Admit,
     DispatchResult,
     Stopped,
     Tick,
@@ -35,16 +39,20 @@ from plms_pipeline.runs.actions.dispatch_tick import (
     message,
     skip,
 )
-from plms_pipeline.runs.dispatching import ADMITTED, Admission, turn_of, wait_s
+from plms_pipeline.runs.actions.queueing import let_go, queue_ready
+from plms_pipeline.runs.dispatching import turn_of, wait_s
 from plms_pipeline.runs.store import dispatch as store
-from plms_pipeline.runs.store import outbox
+from plms_pipeline.runs.store import outbox, queueing
 from plms_pipeline.runs.store.dispatch import Card, RunFacts
 from plms_pipeline.runs.store.transitions import move_task
 
 log = logging.getLogger(__name__)
 MOST_CARDS = 200
 
-__all__ = ["Admit", "DispatchResult", "dispatch_due", "has_work"]
+# A card is not begun when its lease is nearly over: another dispatcher may take it up.
+ENOUGH_LEASE = timedelta(seconds=20)
+
+__all__ = ["DispatchResult", "dispatch_due", "has_work"]
 
 
 def dispatch_due(
@@ -55,7 +63,9 @@ def dispatch_due(
     holder: str,
     data_dir: str,
     stopped: Stopped = lambda: None,
-    admit: Admit = lambda _session, _card: ADMITTED,
+    policy: DispatchPolicy = OPEN_POLICY,
+    ids: Callable[[], str] = lambda: str(uuid4()),
+    sweeps: bool = True,
     evidence: EvidenceConfig | None = None,
     limit: int = MOST_CARDS,
 ) -> DispatchResult:
@@ -65,17 +75,21 @@ def dispatch_due(
         holder: names this process in leases.
         data_dir: absolute path under which attempts stage their artifacts.
         stopped: the reason of the kill switch, or None; asked before every call.
-        admit: see the module's text.
+        policy: what bounds approved projects beside lanes and their own budgets.
+        ids: makes the names of slots.
+        sweeps: look at every card, not only at the queue: now and then, and whenever nobody else fills the queue.
         evidence: where evidence of a submission is owed; None owes none.
         limit: how many cards at most.
 
     Raises:
         Unavailable: the registry is away. An executor that is away is told in the result, and what is due stays due.
     """
-    tick = Tick(registry, clock, pas, holder, data_dir, stopped, admit, evidence=evidence)
+    tick = Tick(registry, clock, pas, holder, data_dir, stopped, evidence=evidence)
     announce(tick)
     effects(tick)
-    _cards(tick, limit)
+    if sweeps:
+        _sweep(tick)
+    _cards(tick, policy, ids, limit)
     if tick.result.did_something or tick.result.away:
         result = tick.result
         log.info(
@@ -91,53 +105,71 @@ def has_work(registry: Registry, *, clock: Clock) -> bool:
     with registry.reading() as session:
         if outbox.any_due(session, EFFECTS, now) or store.projects_with_due_starts(session, now, limit=1):
             return True
-        cards = store.waiting(session, now)
+        cards = queueing.unqueued(session)
         states = store.task_states(session, {card.run_id for card in cards})
     turn = turn_of(cards, states)
-    return bool(turn.ready or turn.hopeless)
+    return bool(turn.ready or turn.hopeless or lanes_to_look_at(registry, now=now))
 
 
-def _cards(tick: Tick, limit: int) -> None:
+def _sweep(tick: Tick) -> None:
+    """Queue what is ready and nobody queued, and skip what never will be."""
     with tick.registry.reading() as session:
-        cards = store.waiting(session, tick.clock.now())
-        states = store.task_states(session, {card.run_id for card in cards})
-    turn = turn_of(cards, states)
+        cards = queueing.unqueued(session)
+        turn = turn_of(cards, store.task_states(session, {card.run_id for card in cards}))
     by_key = {card.card_key: card for card in cards}
+    if turn.ready:
+        with tick.registry.writing() as session:
+            queue_ready(session, {by_key[key].run_id for key in turn.ready}, now=tick.clock.now())
     for key, reason in turn.hopeless.items():
         card = by_key[key]
-        now = tick.clock.now()
         with tick.registry.writing() as session:
-            skipped = skip(session, key, card.run_id, card.task_id, reason, now)
+            skipped = skip(session, key, card.run_id, card.task_id, reason, tick.clock.now())
         if skipped:
             tick.count(skipped=1, run_id=card.run_id)
+
+
+def _cards(tick: Tick, policy: DispatchPolicy, ids: Callable[[], str], limit: int) -> None:
+    """Hold rounds, lane by lane, until no slot is free or nobody wants one."""
     runs: dict[str, RunFacts | None] = {}
-    for done, key in enumerate(turn.ready):
-        if done >= limit or not tick.may_go_on():
-            tick.count(waiting=len(turn.ready) - done)
-            return
-        claimed = _claim(tick, key)
-        if claimed is None:
+    lanes = lanes_to_look_at(tick.registry, now=tick.clock.now()) if tick.may_go_on() else []
+    refused: dict[int, set[int]] = {lane_id: set() for lane_id in lanes}
+    left = limit
+    while lanes and left > 0 and tick.may_go_on():
+        lane_id = lanes.pop(0)
+        now = tick.clock.now()
+        done = hold_round(
+            tick.registry, lane_id, now=now, ids=ids, holder=tick.holder, policy=policy,
+            claim=lambda session, key: _claim(tick, session, key), without=refused[lane_id], limit=left,
+        )  # fmt: skip
+        refused[lane_id] |= done.refused.keys()
+        left -= len(done.cards)
+        _submit_all(tick, done.cards, runs, until=now + LEASE - ENOUGH_LEASE)
+        if done.wait_s:
+            break
+        if done.is_worth_repeating:
+            lanes.append(lane_id)
+    with tick.registry.reading() as session:
+        tick.count(waiting=queue.length(session))
+
+
+def _submit_all(tick: Tick, cards: list[Card], runs: dict[str, RunFacts | None], *, until: datetime) -> None:
+    """Hand over what was claimed; what cannot be any more gives back what it holds."""
+    for card in cards:
+        if not tick.may_go_on() or tick.clock.now() > until:
+            _release(tick, card, 0.0, "its dispatcher had to stop before it was handed over", keeps_slot=False)
             continue
-        if claimed.run_id not in runs:
+        if card.run_id not in runs:
             with tick.registry.reading() as session:
-                runs[claimed.run_id] = store.run_facts(session, claimed.run_id)
-        _submit(tick, claimed, runs[claimed.run_id])
+                runs[card.run_id] = store.run_facts(session, card.run_id)
+        _submit(tick, card, runs[card.run_id])
 
 
-def _claim(tick: Tick, key: str) -> Card | None:
-    """The card, ours for the time of the lease; None when somebody else has it or it is not admitted."""
+def _claim(tick: Tick, session: Session, key: str) -> Card | None:
+    """The card, ours for the time of the lease; None when somebody else has it or it has ended."""
     now = tick.clock.now()
-    with tick.registry.writing() as session:
-        card = store.claim_card(session, key, holder=tick.holder, now=now, lease_until=now + LEASE)
-        if card is None:
-            return None
-        why = reason_in(switches.checked(session), project_id=card.project_id, lane_id=card.lane_id)
-        admission = tick.admit(session, card) if why is None else Admission(admitted=False, reason=why)
-        if not admission.admitted:
-            store.card_released(session, key, not_before=None, error=admission.reason)
-    if not admission.admitted:
-        tick.count(waiting=1)
-        return None
+    card = store.claim_card(session, key, holder=tick.holder, now=now, lease_until=now + LEASE)
+    if card is not None:
+        queue.again(session, key, not_before=now + LEASE, holds_slot=True)
     return card
 
 
@@ -149,7 +181,8 @@ def _submit(tick: Tick, card: Card, run: RunFacts | None) -> None:
         accepted = tick.pas.submit_card(message(tick, card, run))
     except Unavailable as error:
         wait = max(wait_s(card.submissions), float(error.retry_after_s or 0))
-        _release(tick, card, wait, error.message)
+        # It may have arrived all the same: until that is known it keeps its slot, and goes again in it.
+        _release(tick, card, wait, error.message, keeps_slot=getattr(error, "is_ambiguous", True))
         tick.result = replace(tick.result, away=error.message)
         return
     except Unsendable as error:
@@ -158,7 +191,7 @@ def _submit(tick: Tick, card: Card, run: RunFacts | None) -> None:
     except PasRefused as error:
         if error.pas_code == UNKNOWN_RUN:
             # Whether the executor lost the run is for the reconciliation to say; until then the card waits.
-            _release(tick, card, wait_s(card.submissions), error.message)
+            _release(tick, card, wait_s(card.submissions), error.message, keeps_slot=False)
         else:
             _refuse_card(tick, card, error.message)
         return
@@ -169,16 +202,21 @@ def _submit(tick: Tick, card: Card, run: RunFacts | None) -> None:
     tick.count(submitted=1, run_id=card.run_id)
 
 
-def _release(tick: Tick, card: Card, wait: float, error: str) -> None:
-    not_before = tick.clock.now() + timedelta(seconds=wait)
+def _release(tick: Tick, card: Card, wait: float, error: str, *, keeps_slot: bool) -> None:
+    now = tick.clock.now()
+    not_before = now + timedelta(seconds=wait)
     with tick.registry.writing() as session:
+        if not keeps_slot:
+            let_go(session, card.card_key, card.lane_id, now=now, reason=error)
         store.card_released(session, card.card_key, not_before=not_before, error=error)
+        queue.again(session, card.card_key, not_before=not_before, holds_slot=keeps_slot)
 
 
 def _refuse_card(tick: Tick, card: Card, error: str) -> None:
     """The executor will never take this card: its task ends with the executor's reason, and what depends on it is skipped."""
     now = tick.clock.now()
     with tick.registry.writing() as session:
+        let_go(session, card.card_key, card.lane_id, now=now, reason=error)
         store.card_cancelled(session, card.card_key, now=now, error=error)
         move_task(
             session, card.run_id, card.task_id, expected="QUEUED", new="FAIL", at=now, actor=DISPATCHER, reason=error

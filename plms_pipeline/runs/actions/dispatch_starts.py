@@ -25,6 +25,7 @@ from plms_pipeline.runs.actions.dispatch_tick import (
     try_later,
 )
 from plms_pipeline.runs.actions.evidence import owe_snapshot
+from plms_pipeline.runs.actions.queueing import queue_ready
 from plms_pipeline.runs.starting import moves_project
 from plms_pipeline.runs.store import dispatch as store
 from plms_pipeline.runs.store import outbox
@@ -103,6 +104,8 @@ def _record_announced(tick: Tick, effect: Effect, run: RunFacts, executor_id: st
             return
         outbox.ask(session, "snapshot", run.run_id, now=now, payload={"moment": "submission"})
         owe_snapshot(session, tick.evidence, run.run_id, clock=tick.clock)
+        if not cards:
+            queue_ready(session, {run.run_id}, now=now)
         for card in cards:
             store.card_submitted(session, card.card_key, pas_task_id=card.card_key, now=now)
             move_task(session, run.run_id, card.task_id, expected="QUEUED", new="RUNNING", at=now, actor=DISPATCHER)

@@ -19,7 +19,7 @@ from plms_pipeline.evidence.obligations import EvidenceConfig
 from plms_pipeline.pas.client import PasClient
 from plms_pipeline.pas.protocol import JobCard, problem_of
 from plms_pipeline.registry.engine import Registry
-from plms_pipeline.runs.dispatching import Admission, staging_path, wait_s
+from plms_pipeline.runs.dispatching import staging_path, wait_s
 from plms_pipeline.runs.letters.store import effect_failed
 from plms_pipeline.runs.store import dispatch as store
 from plms_pipeline.runs.store import outbox
@@ -31,7 +31,6 @@ M = TypeVar("M", bound=BaseModel)
 DISPATCHER = "dispatcher"
 LEASE = timedelta(seconds=60)
 
-Admit = Callable[[Session, Card], Admission]
 Stopped = Callable[[], str | None]
 
 
@@ -65,7 +64,6 @@ class Tick:
     holder: str
     data_dir: str
     stopped: Stopped
-    admit: Admit
     evidence: EvidenceConfig | None = None
     result: DispatchResult = field(default_factory=DispatchResult)
 

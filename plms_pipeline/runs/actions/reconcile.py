@@ -18,6 +18,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, Protocol
 
+from sqlalchemy.orm import Session
+
 from plms_pipeline.access.actors import Actor
 from plms_pipeline.access.webhooks import event_id_for
 from plms_pipeline.clock import Clock
@@ -25,8 +27,12 @@ from plms_pipeline.errors import PlmsError
 from plms_pipeline.intake.actions.inbox import accept_event
 from plms_pipeline.intake.events import RECONCILED, RUN_LOST, Limits, Refused, message_of
 from plms_pipeline.pas.protocol import RunStatus, TaskStatus, is_ended
+from plms_pipeline.portfolio.actions.scheduling import SLOT_LEASE
+from plms_pipeline.portfolio.store import slots
+from plms_pipeline.portfolio.store.slots import lane_resource
 from plms_pipeline.registry.engine import Registry
 from plms_pipeline.registry.types import canonical_json
+from plms_pipeline.runs.actions.queueing import let_go, queue_ready
 from plms_pipeline.runs.store import reconcile as store
 from plms_pipeline.runs.store.reconcile import OpenCard, OpenRun
 from plms_pipeline.settings import Settings
@@ -35,6 +41,7 @@ log = logging.getLogger(__name__)
 RECONCILER: Final = Actor("plms:reconcile", is_verified=True)
 GRACE: Final = timedelta(seconds=60)
 MOST_RUNS: Final = 500
+MOST_SUSPECTS: Final = 200
 BUDGET_S: Final = 15.0
 LOST: Final = "the executor does not know this run (any more)"
 
@@ -133,6 +140,7 @@ def _compare(comparison: _Comparison, run: OpenRun, status: RunStatus | None) ->
     seen = {(task.task_id, task.attempt): task for task in status.tasks}
     heard: dict[str, datetime] = {}
     missing: list[str] = []
+    alive: list[str] = []
     told = 0
     for card in run.cards:
         task = seen.get((card.task_id, card.attempt))
@@ -141,18 +149,75 @@ def _compare(comparison: _Comparison, run: OpenRun, status: RunStatus | None) ->
                 missing.append(card.card_key)
         elif is_ended(task.status):
             told += 0 if card.is_told else _tell(comparison, run, card, task)
-        elif task.last_heartbeat_at is not None:
-            heard[card.card_key] = task.last_heartbeat_at
+        else:
+            alive.append(card.card_key)
+            if task.last_heartbeat_at is not None:
+                heard[card.card_key] = task.last_heartbeat_at
     again = 0
-    if heard or missing:
+    with comparison.registry.reading() as session:
+        now = comparison.clock.now()
+        renewed = store.slots_to_renew(session, alive, expiring_before=now + SLOT_LEASE / 2)
+    if heard or missing or renewed:
         with comparison.registry.writing() as session:
+            for resource, subject in renewed:
+                slots.renew(session, resource, subject, now=now, expires_at=now + SLOT_LEASE)
             if heard:
                 store.note_heartbeats(session, heard)
             if missing:
-                again = store.hand_over_again(
-                    session, missing, before=comparison.before, reason="the executor does not know the card"
-                )
+                again = _hand_over_again(session, missing, before=comparison.before, now=now)
     return {"told": told, "again": again}
+
+
+def _hand_over_again(session: Session, card_keys: Collection[str], *, before: datetime, now: datetime) -> int:
+    """Cards that the executor does not have wait for a slot again: the one that they held is free."""
+    reason = "the executor does not know the card"
+    again = store.hand_over_again(session, card_keys, before=before, reason=reason)
+    for key, (_, lane_id) in again.items():
+        let_go(session, key, lane_id, now=now, reason=reason)
+    queue_ready(session, {run_id for run_id, _ in again.values()}, now=now)
+    return len(again)
+
+
+def resolve_suspects(registry: Registry, *, clock: Clock, pas: Statuses, limit: int = MOST_SUSPECTS) -> int:
+    """Ask the executor about cards whose slot's lease has ended; how many slots were given back.
+
+    A card that it still works on keeps its slot. One that has ended here and is gone there gives it back. Where card and run
+    are open here, what the executor says becomes an event (`reconcile_runs`), and settlement gives the slot back.
+
+    Raises:
+        Unavailable: the registry is away. While the executor is away every suspect keeps counting.
+    """
+    now = clock.now()
+    with registry.reading() as session:
+        if not store.any_expired(session, now):
+            return 0
+    with registry.writing() as session:
+        slots.mark_suspect(session, now)
+        suspects = store.suspects(session, limit=limit)
+    statuses: dict[str, RunStatus | None] = {}
+    given = 0
+    for one in suspects:
+        try:
+            if one.executor_run not in statuses:
+                statuses[one.executor_run] = pas.run_status(one.executor_run)
+        except PlmsError as error:
+            log.warning("suspects_unresolved code=%s", error.code)
+            break
+        status = statuses[one.executor_run]
+        task = next(
+            (task for task in status.tasks if (task.task_id, task.attempt) == (one.task_id, one.attempt)), None
+        ) if status else None  # fmt: skip
+        is_gone = task is None or is_ended(task.status)
+        if is_gone and one.state in ("WAITING", "SUBMITTED"):
+            continue
+        with registry.writing() as session:
+            if is_gone:
+                let_go(session, one.card_key, one.lane_id, now=now, reason="the executor does not work on it any more")
+                given += 1
+            else:
+                resource = lane_resource(one.lane_id)
+                slots.renew(session, resource, one.card_key, now=now, expires_at=now + SLOT_LEASE)
+    return given
 
 
 def _lose(comparison: _Comparison, run: OpenRun) -> int:

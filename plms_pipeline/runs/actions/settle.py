@@ -27,6 +27,8 @@ from plms_pipeline.kpis.actions.judging import Judge, Judgement, Work
 from plms_pipeline.kpis.actions.world import World
 from plms_pipeline.registry.tables import KpiReceipt
 from plms_pipeline.runs.actions.evidence import owe_heat, owe_kpi_receipts, owed_by
+from plms_pipeline.runs.actions.leaving import give_back, leaving_of
+from plms_pipeline.runs.actions.queueing import lock_money, queue_ready
 from plms_pipeline.runs.actions.understanding import Read, understood
 from plms_pipeline.runs.dispatching import staging_path
 from plms_pipeline.runs.receiving import Delivered, receipt_row
@@ -270,11 +272,15 @@ def _settle_once(world: World, holder: str, batch: _Batch) -> SettleResult:
         outcomes = {read.event.id: _outcome(books, read, batch.judgements) for read in reads}
         now = world.clock.now()
         found = {read.event.id: read.found for read in reads if read.found is not None}
+        leaving = leaving_of(books, [one.done for one in found.values()])
+        lock_money(session, {books.runs[run_id].project_id for run_id in batch.run_ids}, leaving, now=now)
         rows = _receipt_rows(session, books, found, batch.judgements, now)
         if not store.add_receipts(session, rows):
             raise _Overtaken
         store.add_kpi_receipts(session, _kpi_rows(books, batch.judgements))
         _write(session, books, now)
+        give_back(session, leaving, rows, now=now)
+        queue_ready(session, batch.run_ids, now=now)
         _owe(world, session, books, batch)
         if rows:
             work = {books.runs[done.run_id].project_id for done in books.effects.booked}

@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 
 from plms_pipeline.clock import Clock
 from plms_pipeline.pas.client import PasClient
+from plms_pipeline.portfolio.actions.scheduling import dispatch_policy
 from plms_pipeline.portfolio.actions.switches import stop_reason
 from plms_pipeline.portfolio.files import flag_reason
 from plms_pipeline.registry.engine import Registry
@@ -24,6 +25,7 @@ from plms_pipeline.runs.process import lease_holder
 from plms_pipeline.settings import Settings
 
 FORGET_EVERY = timedelta(minutes=5)
+SWEEP_EVERY = timedelta(seconds=15)
 
 
 class Dispatcher:
@@ -40,6 +42,7 @@ class Dispatcher:
         self._settings, self._registry, self._clock, self._pas = settings, registry, clock, pas
         self._holder = lease_holder()
         self._forgot_at: datetime | None = None
+        self._swept_at: datetime | None = None
 
     def tick(self) -> DispatchResult:
         """Do what is due now.
@@ -58,6 +61,8 @@ class Dispatcher:
             data_dir=str(self._settings.data_dir),
             stopped=self.stopped,
             evidence=owed_by(self._settings),
+            policy=dispatch_policy(self._settings),
+            sweeps=self._is_time_to_sweep(),
         )
 
     def has_work(self) -> bool:
@@ -75,6 +80,14 @@ class Dispatcher:
     def restore_copies(self) -> list[str]:
         """Write the newest runs' copies that are missing or differ; their runs."""
         return restore_copies(self._registry, write=self._write)
+
+    def _is_time_to_sweep(self) -> bool:
+        """Whoever makes cards ready queues them; now and then somebody has to look whether that was forgotten."""
+        now = self._clock.now()
+        if self._swept_at is not None and abs(now - self._swept_at) < SWEEP_EVERY:
+            return False
+        self._swept_at = now
+        return True
 
     def _forget(self) -> None:
         """Now and then, remove answers whose time is over."""

@@ -21,7 +21,7 @@ from plms_pipeline.kpis.files.scratch import lives
 from plms_pipeline.pas.client import PasClient
 from plms_pipeline.registry.engine import Registry
 from plms_pipeline.runs.actions.closing import close_due, close_runs
-from plms_pipeline.runs.actions.reconcile import ReconcileResult, reconcile_runs
+from plms_pipeline.runs.actions.reconcile import ReconcileResult, reconcile_runs, resolve_suspects
 from plms_pipeline.runs.actions.settle import MOST_EVENTS, SettleResult, count_due, settle_due
 from plms_pipeline.runs.process import lease_holder
 from plms_pipeline.settings import Settings
@@ -136,6 +136,8 @@ class Settler:
             pas = self._pas()
         except PlmsError as error:
             return ReconcileResult(away=error.message)
+        if only is None:
+            resolve_suspects(self._registry, clock=self._clock, pas=pas)
         return reconcile_runs(
             self._registry, settings=self._settings, clock=self._clock, pas=pas, elapsed=time.monotonic, only=only,
             age=timedelta(seconds=self._settings.reconcile_after_s) if age is None else age,

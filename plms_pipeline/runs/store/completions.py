@@ -14,6 +14,7 @@ from sqlalchemy import ColumnElement, and_, bindparam, exists, func, insert, or_
 from sqlalchemy.orm import Session
 
 from plms_pipeline.intake.store.importing import Bulk, mark_changed
+from plms_pipeline.portfolio.store import queue
 from plms_pipeline.registry.tables import (
     JobCard,
     KpiReceipt,
@@ -242,6 +243,7 @@ def _moved(session: Session, move: Move, *, at: datetime, actor: str) -> bool:
 
 
 def _cards(session: Session, effects: Effects, at: datetime) -> None:
+    queue.leave(session, [*effects.cards_ended, *(key for key, _ in effects.cards_cancelled)])
     connection = session.connection()
     # Not IN: a list of parameters cannot be sent for many cards at once.
     is_open = (JobCard.state != "ENDED", JobCard.state != "CANCELLED")

@@ -18,6 +18,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session, aliased
 from sqlalchemy.sql.elements import ColumnElement
 
+from plms_pipeline.portfolio.store import queue
 from plms_pipeline.registry.tables import (
     Hold,
     JobCard,
@@ -31,7 +32,6 @@ from plms_pipeline.registry.tables import (
     RunPassport,
     RunTask,
 )
-from plms_pipeline.runs.dispatching import WaitingCard
 from plms_pipeline.runs.passport import is_intact
 from plms_pipeline.runs.starting import startable_states
 from plms_pipeline.runs.store.outbox import Effect, is_due, take
@@ -197,28 +197,6 @@ def run_facts(session: Session, run_id: str) -> RunFacts | None:
     return None if row is None else RunFacts(*row)
 
 
-def waiting(session: Session, now: datetime) -> list[WaitingCard]:
-    """Every card that nobody holds, of runs that are RUNNING and neither they, their project nor their lane on hold.
-
-    In plain order: by age of the run, then in the order of its plan. Whether dependencies are fulfilled, the caller decides.
-    """
-    text = Hold.subject_id.type
-    rows = session.execute(
-        select(JobCard.card_key, JobCard.run_id, JobCard.task_id, JobCard.depends_on_json)
-        .join(ProjectRun, ProjectRun.run_id == JobCard.run_id)
-        .join(RunTask, and_(RunTask.run_id == JobCard.run_id, RunTask.task_id == JobCard.task_id))
-        .where(
-            *_free(now),
-            ProjectRun.status == "RUNNING",
-            ~_held("run", ProjectRun.run_id),
-            ~_held("project", cast(ProjectRun.project_id, text)),
-            ~_held("lane", cast(JobCard.lane_id, text)),
-        )
-        .order_by(ProjectRun.id, RunTask.id, JobCard.attempt)
-    )
-    return [WaitingCard(key, run_id, task_id, tuple(depends_on or ())) for key, run_id, task_id, depends_on in rows]
-
-
 def task_states(session: Session, run_ids: Collection[str]) -> dict[str, dict[str, str]]:
     """Run → task → status."""
     states: dict[str, dict[str, str]] = {run_id: {} for run_id in run_ids}
@@ -274,6 +252,7 @@ def _cards(session: Session, *conditions: ColumnElement[bool]) -> list[Card]:
 
 def card_submitted(session: Session, card_key: str, *, pas_task_id: str, now: datetime) -> bool:
     """The executor has the card; False when an event ended it before we could say so (the executor's id is kept anyway)."""
+    queue.leave(session, [card_key])
     moved = session.execute(
         update(JobCard)
         .where(JobCard.card_key == card_key, JobCard.state == "WAITING")
@@ -306,6 +285,7 @@ def card_released(session: Session, card_key: str, *, not_before: datetime | Non
 
 def card_cancelled(session: Session, card_key: str, *, now: datetime, error: str) -> bool:
     """The card will never be handed over; False when it was, or had ended."""
+    queue.leave(session, [card_key])
     moved = session.execute(
         update(JobCard)
         .where(JobCard.card_key == card_key, JobCard.state == "WAITING")

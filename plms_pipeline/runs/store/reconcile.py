@@ -9,7 +9,7 @@ from datetime import datetime
 from sqlalchemy import bindparam, func, select, update
 from sqlalchemy.orm import Session
 
-from plms_pipeline.registry.tables import InboxEvent, JobCard, ProjectRun, RunAlias
+from plms_pipeline.registry.tables import InboxEvent, JobCard, ProjectRun, RunAlias, Slot
 from plms_pipeline.runs.receiving import SOURCE
 from plms_pipeline.runs.store.dispatch import PAS
 
@@ -34,6 +34,18 @@ class OpenRun:
     executor_id: str
     started_at: datetime
     cards: tuple[OpenCard, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Suspect:
+    """A card of which nothing was heard for longer than its slot's lease."""
+
+    card_key: str
+    lane_id: int
+    executor_run: str
+    task_id: str
+    attempt: int
+    state: str
 
 
 def open_runs(
@@ -88,16 +100,54 @@ def note_heartbeats(session: Session, heard: Mapping[str, datetime]) -> None:
     )
 
 
-def hand_over_again(session: Session, card_keys: Collection[str], *, before: datetime, reason: str) -> int:
-    """Cards that the executor never got, or lost: they wait again; how many.
+def hand_over_again(
+    session: Session, card_keys: Collection[str], *, before: datetime, reason: str
+) -> dict[str, tuple[str, int]]:
+    """Cards that the executor never got, or lost: they wait again; card → its run and lane.
 
     Handing one over twice is safe, so it does not matter which of the two it was.
     """
-    keys = session.scalars(
+    rows = session.execute(
         update(JobCard)
         .where(JobCard.card_key.in_(sorted(card_keys)), JobCard.state == "SUBMITTED", JobCard.submitted_at <= before)
         .values(state="WAITING", lease_holder=None, lease_expires_at=None, last_error=reason)
-        .returning(JobCard.card_key)
+        .returning(JobCard.card_key, JobCard.run_id, JobCard.lane_id)
         .execution_options(synchronize_session=False)
     )
-    return len(keys.all())
+    return {key: (run_id, lane_id) for key, run_id, lane_id in rows}
+
+
+def slots_to_renew(session: Session, card_keys: Collection[str], *, expiring_before: datetime) -> list[tuple[str, str]]:
+    """(resource, card) of slots whose lease ends soon, of cards that the executor works on."""
+    rows = session.execute(
+        select(Slot.resource, Slot.subject).where(
+            Slot.subject.in_(sorted(card_keys)), Slot.state != "RELEASED", Slot.expires_at < expiring_before
+        )
+    )
+    return [(resource, subject) for resource, subject in rows]
+
+
+def suspects(session: Session, *, limit: int) -> list[Suspect]:
+    """Cards whose slot's lease has ended, the oldest first."""
+    alias = (
+        select(func.max(RunAlias.alias))
+        .where(RunAlias.run_id == JobCard.run_id, RunAlias.vocabulary == PAS)
+        .scalar_subquery()
+    )
+    rows = session.execute(
+        select(
+            JobCard.card_key, JobCard.lane_id, func.coalesce(alias, JobCard.run_id), JobCard.task_id, JobCard.attempt,
+            JobCard.state,
+        )
+        .join(Slot, Slot.subject == JobCard.card_key)
+        .where(Slot.state == "SUSPECT")
+        .order_by(Slot.expires_at, JobCard.card_key)
+        .limit(limit)
+    )  # fmt: skip
+    return [Suspect(*row) for row in rows]
+
+
+def any_expired(session: Session, now: datetime) -> bool:
+    """Whether a slot's lease has ended, marked or not."""
+    query = select(Slot.slot_id).where(Slot.state != "RELEASED", Slot.expires_at <= now).limit(1)
+    return session.scalar(query) is not None

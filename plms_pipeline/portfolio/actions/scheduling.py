@@ -1,0 +1,286 @@
+"""Which cards go out next, so that no cap is passed, no budget overdrawn, and every project gets its share?
+
+One round concerns one lane and is one transaction: the lane is locked, time since the last round is booked to the projects, the
+race says whose turn it is, and each card that goes takes its slot, its tick of the rate and its reservation together, or
+nothing. Any number of dispatchers may hold rounds at once, on both databases; they wait for each other lane by lane.
+
+Locks are taken in one order everywhere: kill switch, lane, projects, rate, accounts, cards.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Any, Final, Generic, TypeVar
+
+from sqlalchemy.orm import Session
+
+from plms_pipeline.budget import store as ledger
+from plms_pipeline.budget.ledger import Purse, project_account
+from plms_pipeline.portfolio.buckets import Rate
+from plms_pipeline.portfolio.fairness import TYPICAL_MS, Contender, LaneBook, Race, Standing, Turn, advance, learnt
+from plms_pipeline.portfolio.guarding import Place, Wish
+from plms_pipeline.portfolio.policies import PAS_BUCKET, pas_rate, portfolio_purse
+from plms_pipeline.portfolio.store import queue, slots, standings, switches
+from plms_pipeline.portfolio.store.passing import give_back, pass_guards
+from plms_pipeline.portfolio.store.queue import NextCard, Waiting
+from plms_pipeline.portfolio.store.slots import lane_resource
+from plms_pipeline.portfolio.store.standings import Had, ProjectFacts, millis
+from plms_pipeline.portfolio.switch import OnSwitch, reason_in
+from plms_pipeline.portfolio.urgency import AGES_IN, deadline_urgency, runway_risk, score
+from plms_pipeline.registry.engine import Registry
+from plms_pipeline.settings import Settings
+
+C = TypeVar("C")
+# How long a card may be out without a word before its slot is suspect. A heartbeat or a look at the executor renews it.
+SLOT_LEASE: Final = timedelta(minutes=15)
+
+
+@dataclass(frozen=True, slots=True)
+class DispatchPolicy:
+    """What bounds approved projects beside their lanes and their own budgets: cards per second, and the portfolio's day."""
+
+    rate: Rate | None = None
+    portfolio_purse: Callable[[datetime], Purse | None] = lambda _now: None
+    slot_lease: timedelta = SLOT_LEASE
+
+
+OPEN_POLICY: Final = DispatchPolicy()
+
+
+def dispatch_policy(settings: Settings) -> DispatchPolicy:
+    """The policy as it is configured."""
+    return DispatchPolicy(pas_rate(settings), lambda now: portfolio_purse(settings, now))
+
+
+@dataclass(slots=True)
+class LaneRound(Generic[C]):
+    """What one round did: the cards that go, why projects were refused, and whether another round may find more."""
+
+    cards: list[C] = field(default_factory=list)
+    refused: dict[int, str] = field(default_factory=dict)
+    wait_s: float = 0.0
+    is_worth_repeating: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _World:
+    """What the steps of a round share."""
+
+    lane_id: int
+    now: datetime
+    ids: Callable[[], str]
+    holder: str
+    policy: DispatchPolicy
+    flag: str | None
+    claim: Callable[[Session, str], Any]
+
+
+def lanes_to_look_at(registry: Registry, *, now: datetime) -> list[int]:
+    """The lanes in which a round has something to do: a card to resume, a free slot and somebody who wants it, or somebody
+    who waits and was not reckoned with yet."""
+    with registry.reading() as session:
+        work = queue.lanes_with_work(session, now)
+        if not work:
+            return []
+        held, caps = slots.open_counts(session), queue.caps(session)
+        found = []
+        for lane_id, resumes in work.items():
+            is_free = caps.get(lane_id, 0) > held.get(lane_resource(lane_id), 0)
+            if resumes or is_free or _has_newcomer(session, lane_id, now):
+                found.append(lane_id)
+    return found
+
+
+def _has_newcomer(session: Session, lane_id: int, now: datetime) -> bool:
+    book, _ = standings.book_of(session, lane_id)
+    waiting = queue.who_waits(session, now, lane_ids=[lane_id])
+    return any(one.project_id not in book.standings or book.standings[one.project_id].rate == 0 for one in waiting)
+
+
+def hold_round(
+    registry: Registry,
+    lane_id: int,
+    *,
+    now: datetime,
+    ids: Callable[[], str],
+    holder: str,
+    claim: Callable[[Session, str], C | None],
+    policy: DispatchPolicy = OPEN_POLICY,
+    flag: str | None = None,
+    without: Collection[int] = (),
+    limit: int = 32,
+) -> LaneRound[C]:
+    """One round in one lane.
+
+    Args:
+        ids: makes the names of slots.
+        claim: takes a card for this dispatcher in the same transaction; None when it is not to be had any more.
+        flag: the reason of the flag file, or None.
+        without: projects that were refused a moment ago.
+        limit: how many cards at most.
+    """
+    world = _World(lane_id, now, ids, holder, policy, flag, claim)
+    done: LaneRound[C] = LaneRound()
+    with registry.writing() as session:
+        on = switches.checked(session)
+        cap = slots.lock(session, lane_resource(lane_id)) or 0
+        book, _ = standings.book_of(session, lane_id)
+        had = standings.had_since(session, lane_id, book.at_ms)
+        book = _up_to_now(book, had, now)
+        resumed = queue.to_resume(session, lane_id, now=now, limit=limit)
+        waiting = [
+            one
+            for one in queue.who_waits(session, now, lane_ids=[lane_id])
+            if one.project_id not in without and not _is_stopped(on, flag, one, done)
+        ]
+        facts = standings.project_facts(session, {one.project_id for one in waiting})
+        contenders = contenders_of(book, waiting, had, facts, now=now)
+        turns = _turns(Race(book, contenders, cap=cap), limit)
+        _prelock(session, world, {turn.project_id for turn in turns} | {card.project_id for card in resumed})
+        for card in resumed:
+            _go(session, world, card, cap, done)
+        race = Race(book, contenders, cap=cap)
+        _run(session, world, race, turns, cap, done)
+        standings.keep_book(session, lane_id, race.book(), done.refused, now=now)
+        done.is_worth_repeating = bool(done.cards or done.refused) and not done.wait_s and race.next() is not None
+    return done
+
+
+def contenders_of(
+    book: LaneBook, waiting: Sequence[Waiting], had: Sequence[Had], facts: Mapping[int, ProjectFacts], *, now: datetime
+) -> list[Contender]:
+    """Everybody who waits in a lane or holds a slot of it, with scores."""
+    now_ms = millis(now)
+    held: dict[int, list[float]] = {}
+    for slot in had:
+        if slot.released_ms is None:
+            held.setdefault(slot.project_id, []).append(max(0.0, now_ms - slot.taken_ms))
+    found = []
+    for one in waiting:
+        about = facts.get(one.project_id, ProjectFacts())
+        found.append(
+            Contender(
+                one.project_id, one.tasks, tuple(held.pop(one.project_id, ())), about.weight,
+                _score(book, one, about, now), one.rehearsing,
+            )
+        )  # fmt: skip
+    found += [
+        Contender(project, 0, tuple(ages), facts.get(project, ProjectFacts()).weight) for project, ages in held.items()
+    ]
+    return found
+
+
+def _score(book: LaneBook, one: Waiting, about: ProjectFacts, now: datetime) -> float:
+    standing = book.standings.get(one.project_id, Standing())
+    task_ms = standing.typical_ms or book.typical_ms or TYPICAL_MS
+    left = timedelta(milliseconds=one.tasks * task_ms / max(1.0, standing.rate))
+    of_project = score(
+        urgency=deadline_urgency(now=now, deadline=about.deadline_at, left=left), ci_width=0.0,
+        runway_risk=runway_risk(left=about.left_usd, needed=about.needed_usd),
+        fairshare=1.0 - max(0.0, standing.owed_ms) / (2.0 * task_ms),
+    )  # fmt: skip
+    # The rank of its first card is that card's part of the score, less the moment at which it became ready.
+    return of_project + one.rank + now.timestamp() / AGES_IN.total_seconds()
+
+
+def _up_to_now(book: LaneBook, had: Sequence[Had], now: datetime) -> LaneBook:
+    now_ms = millis(now)
+    since = now_ms if book.at_ms is None else book.at_ms
+    received: Counter[int] = Counter()
+    ended: list[tuple[int, float]] = []
+    for slot in had:
+        until = now_ms if slot.released_ms is None else min(now_ms, slot.released_ms)
+        received[slot.project_id] += max(0.0, until - max(since, slot.taken_ms))  # type: ignore[assignment]
+        if slot.released_ms is not None:
+            ended.append((slot.project_id, max(0.0, slot.released_ms - slot.taken_ms)))
+    return learnt(advance(book, now_ms=now_ms, received_ms=received), ended)
+
+
+def _turns(race: Race, limit: int) -> list[Turn]:
+    turns: list[Turn] = []
+    while len(turns) < limit and (turn := race.next()) is not None:
+        race.took(turn)
+        turns.append(turn)
+    return turns
+
+
+def _run(session: Session, world: _World, race: Race, turns: Sequence[Turn], cap: int, done: LaneRound[Any]) -> None:
+    """Let those go whose turn it is; who was not reckoned with waits for the next round, because its account is not locked."""
+    wanted = Counter(turns)
+    cards = {
+        turn: queue.next_cards(
+            session, world.lane_id, turn.project_id, now=world.now, only_rehearsals=turn.is_rehearsal, limit=2 * most
+        )
+        for turn, most in wanted.items()
+    }  # fmt: skip
+    gone: set[str] = set()
+    for _ in turns:
+        turn = race.next()
+        if turn is None or turn not in cards:
+            return
+        card = next((card for card in cards[turn] if card.card_key not in gone), None)
+        if card is None:
+            race.refuse(turn.project_id)
+            continue
+        gone.add(card.card_key)
+        if _go(session, world, card, cap, done):
+            race.took(turn)
+        elif turn.project_id in done.refused:
+            race.refuse(turn.project_id)
+        if done.wait_s:
+            return
+
+
+def _go(session: Session, world: _World, card: NextCard, cap: int, done: LaneRound[Any]) -> bool:
+    """One card takes what it needs and is claimed; False when it does not go, and then it holds nothing new."""
+    wish = wish_of(session, card, world.lane_id, cap, holder=world.holder, now=world.now, policy=world.policy)
+    refusal = pass_guards(session, wish, flag=world.flag, now=world.now, ids=world.ids)
+    if refusal is not None:
+        if refusal.guard == "rate_limited":
+            done.wait_s = refusal.retry_after_s or 0.1
+        else:
+            done.refused[card.project_id] = refusal.reason
+        return False
+    claimed = world.claim(session, card.card_key)
+    if claimed is None:
+        # It ended or was called off meanwhile; if not, the next sweep queues it again.
+        give_back(session, wish, now=world.now, reason="the card was gone")
+        queue.leave(session, [card.card_key])
+        return False
+    done.cards.append(claimed)
+    return True
+
+
+def wish_of(
+    session: Session, card: NextCard, lane_id: int, cap: int, *, holder: str, now: datetime, policy: DispatchPolicy
+) -> Wish:
+    """What a card needs to go out."""
+    purses = [ledger.project_purse(session, card.project_id, now=now)]
+    daily = policy.portfolio_purse(now)
+    return Wish(
+        subject=card.card_key, holder=holder, expires_at=now + policy.slot_lease,
+        places=(Place(lane_resource(lane_id), cap),),
+        rates=() if policy.rate is None else ((PAS_BUCKET, policy.rate),),
+        purses=purses if daily is None else [*purses, daily],
+        amount_usd=card.reserve_usd or Decimal(0), project_id=card.project_id, lane_id=lane_id, run_id=card.run_id,
+    )  # fmt: skip
+
+
+def _prelock(session: Session, world: _World, projects: set[int]) -> None:
+    if not projects:
+        return
+    standings.lock_projects(session, projects)
+    daily = world.policy.portfolio_purse(world.now)
+    accounts = [project_account(project) for project in projects] + ([] if daily is None else [daily.account])
+    ledger.lock(session, accounts, now=world.now)
+
+
+def _is_stopped(on: Sequence[OnSwitch], flag: str | None, one: Waiting, done: LaneRound[Any]) -> bool:
+    reason = flag or reason_in(on, project_id=one.project_id, lane_id=one.lane_id)
+    if reason is not None:
+        done.refused[one.project_id] = f"killswitch_on: {reason}"
+    return reason is not None
