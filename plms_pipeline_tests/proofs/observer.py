@@ -184,9 +184,13 @@ def prove_flood(stage: Stage, rate: int, seconds: float) -> None:
         f"counters {counted}, rows {dict(reasons)}",
     )
     with stage.registry.reading() as session:
-        waits = sorted(session.scalars(select(Observation.wait_ms).where(Observation.reason == "timeout")))
+        seen = select(Observation.wait_ms, Observation.queue_ms).where(Observation.reason == "timeout")
+        timeouts = [(wait_ms, queue_ms) for wait_ms, queue_ms in session.execute(seen)]
+    waits = sorted(wait_ms for wait_ms, _ in timeouts)
+    # What could be looked for only after its deadline, because the machine was too slow to accept it, ends at that look.
+    late = [wait_ms for wait_ms, queue_ms in timeouts if wait_ms > max(2000, queue_ms) + SLACK_MS]
     stage.check(waits[0] >= 2000, f"a timeout after {waits[0]} ms")
-    stage.check(waits[-1] <= 2000 + SLACK_MS, f"a timeout after {waits[-1]} ms")
+    stage.check(not late, f"timeouts after {late[:3]} ms")
     grown = memory[-1] - memory[len(memory) // 4]
     stage.check(grown <= 30, f"memory grew from {memory[len(memory) // 4]} to {memory[-1]} MB")
     ordered = sorted(answers)

@@ -54,24 +54,26 @@ def accept_group(
     with registry.writing() as session:
         store.lock_permits(session)
         room = config.max_inflight - store.count_pending(session, most=config.max_inflight)
-        new = store.accept(session, rows)
-        dropped = set(new[max(0, room) :])
-        if dropped:
-            by_id = {row["obligation_id"]: row for row in rows}
-            verdicts = (
-                refused(_pending(by_id[key]), "dropped", waited_ms=_ms(by_id[key], now)) for key in sorted(dropped)
+        known = store.known(session, {str(row["obligation_id"]) for row in rows})
+        fresh = {str(row["obligation_id"]): row for row in rows if row["obligation_id"] not in known}
+        late = dict(list(fresh.items())[max(0, room) :])
+        # What cannot wait is born ended, with its observation beside it.
+        ended = {"state": "terminal", "publication": "due" if config.publishes else "none"}
+        new = set(store.accept(session, [{**row, **ended} if key in late else row for key, row in fresh.items()]))
+        dropped = new & late.keys()
+        observations = (
+            refused(_pending(late[key]), "dropped", waited_ms=_ms(late[key], now)).row(
+                observer_id=observer_id, config_digest=config.digest, at=now, debug_chars=config.debug_chars
             )
-            observations = [
-                each.row(observer_id=observer_id, config_digest=config.digest, at=now, debug_chars=config.debug_chars)
-                for each in verdicts
-            ]
-            store.finish(session, observations, publication="due" if config.publishes else "none")
-    known, answers = set(new), []
+            for key in sorted(dropped)
+        )
+        store.observe(session, list(observations))
+    answers = []
     for row in rows:
         key = str(row["obligation_id"])
-        answers.append(Accepted(key, key in known, key in dropped))
+        answers.append(Accepted(key, key in new, key in dropped))
         # A need that the same group says twice is new once.
-        known.discard(key)
+        new.discard(key)
     return answers
 
 

@@ -98,11 +98,24 @@ def finish(session: Session, rows: Sequence[Mapping[str, Any]], *, publication: 
                 .execution_options(synchronize_session=False)
             )
         )
-    written = [row for key, row in by_id.items() if key in ended]
-    if written:
-        # RETURNING, though nobody reads it: only then are rows sent together instead of one by one.
-        session.connection().execute(insert(Observation).returning(Observation.obligation_id), written)
+    observe(session, [row for key, row in by_id.items() if key in ended])
     return ended
+
+
+def observe(session: Session, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Write the observations of obligations that have just ended in this transaction."""
+    if rows:
+        # RETURNING, though nobody reads it: only then are rows sent together instead of one by one.
+        statement = insert(Observation).returning(Observation.obligation_id)
+        session.connection().execute(statement, [dict(row) for row in rows])
+
+
+def known(session: Session, ids: Collection[str]) -> set[str]:
+    """Which of these obligations have been accepted before."""
+    found: set[str] = set()
+    for part in _parts(ids):
+        found.update(session.scalars(select(Obligation.obligation_id).where(Obligation.obligation_id.in_(part))))
+    return found
 
 
 def to_publish(session: Session, *, limit: int) -> list[tuple[Pending, dict[str, Any]]]:
