@@ -103,12 +103,20 @@ def claimable(
         is_forced: whether those that wait for their moment are meant too: a person asked for it.
         fingerprint: of this cause only.
     """
-    query = select(DeadLetter.letter_id).where(
-        DeadLetter.kind.in_(list(kinds)), _may_be_claimed(now, is_forced=is_forced)
-    )
+    mine = [DeadLetter.kind.in_(list(kinds))]
     if fingerprint is not None:
-        query = query.where(DeadLetter.fingerprint == fingerprint)
-    return list(session.scalars(query.order_by(DeadLetter.next_due_at, DeadLetter.letter_id).limit(limit)))
+        mine.append(DeadLetter.fingerprint == fingerprint)
+    found: list[tuple[datetime, str]] = []
+    # One after the other: with OR between them no index gives the first few of many.
+    for condition in (_is_abandoned(now), _is_fresh(now, is_forced=is_forced)):
+        rows = session.execute(
+            select(DeadLetter.next_due_at, DeadLetter.letter_id)
+            .where(*mine, condition)
+            .order_by(DeadLetter.next_due_at, DeadLetter.letter_id)
+            .limit(limit)
+        )
+        found += [(due_at or now, letter_id) for due_at, letter_id in rows]
+    return [letter_id for _, letter_id in sorted(found)[:limit]]
 
 
 def claim(
@@ -298,10 +306,19 @@ def groups(session: Session, *, limit: int = 10) -> list[Group]:
 
 
 def _may_be_claimed(now: datetime, *, is_forced: bool = False) -> ColumnElement[bool]:
+    return or_(_is_fresh(now, is_forced=is_forced), _is_abandoned(now))
+
+
+def _is_fresh(now: datetime, *, is_forced: bool) -> ColumnElement[bool]:
+    """Waits, may be retried, and its moment has come."""
     due = () if is_forced else (DeadLetter.next_due_at <= now,)
-    fresh = and_(DeadLetter.state == READY, DeadLetter.attempts < DeadLetter.max_attempts, *due)
-    abandoned = and_(DeadLetter.state == PROCESSING, DeadLetter.lease_expires_at <= now)
-    return and_(DeadLetter.error_class == TRANSIENT, or_(fresh, abandoned))
+    is_retriable = (DeadLetter.error_class == TRANSIENT, DeadLetter.attempts < DeadLetter.max_attempts)
+    return and_(DeadLetter.state == READY, *is_retriable, *due)
+
+
+def _is_abandoned(now: datetime) -> ColumnElement[bool]:
+    """Claimed by somebody whose lease has ended."""
+    return and_(DeadLetter.state == PROCESSING, DeadLetter.error_class == TRANSIENT, DeadLetter.lease_expires_at <= now)
 
 
 def _is_ours(claimed: Letter) -> tuple[ColumnElement[bool], ...]:

@@ -13,7 +13,7 @@ from decimal import Decimal
 from typing import Any, Final
 
 from plms_pipeline.intake.identity import SEPARATOR, row_digests
-from plms_pipeline.letters.reasons import classify
+from plms_pipeline.letters.reasons import POLICY, classify
 from plms_pipeline.pas.protocol import SUCCEEDED, TaskCompleted, has_succeeded
 from plms_pipeline.runs.settling import Completion
 
@@ -75,7 +75,6 @@ def delivered(message: TaskCompleted, *, event: int, run_id: str, received_at: d
     reason = None
     if not succeeded:
         reason = (receipt.error if receipt is not None else None) or f"the executor says {message.status}"
-    why = classify(reason)
     done = Completion(
         event=event,
         run_id=run_id,
@@ -83,8 +82,8 @@ def delivered(message: TaskCompleted, *, event: int, run_id: str, received_at: d
         attempt=message.attempt,
         succeeded=succeeded,
         has_receipt=knows or not is_stopped,
-        # What nobody recognises is the project's to try again, as often as its policy says; a known reason not to is one.
-        is_retryable=not is_stopped and not (why.is_known and not why.may_be_retried),
+        # How often work is tried within its run is the project's policy; what broke one of ours is not tried again by anybody.
+        is_retryable=not is_stopped and classify(reason).error_class != POLICY,
         reason=reason[:2000] if reason else None,
     )
     return Delivered(done, _taken(message, received_at))
