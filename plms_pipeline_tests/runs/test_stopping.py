@@ -22,6 +22,7 @@ from plms_pipeline.errors import Conflict
 from plms_pipeline.pas.client import PasUnavailable
 from plms_pipeline.portfolio import files
 from plms_pipeline.portfolio.actions import switches
+from plms_pipeline.portfolio.actions.scheduling import DispatchPolicy
 from plms_pipeline.portfolio.store import switches as switch_store
 from plms_pipeline.registry.engine import Registry
 from plms_pipeline.registry.tables import Hold, JobCard, KillSwitch, OutboxEvent, ProjectRun
@@ -399,3 +400,30 @@ def test_a_run_that_was_on_its_way_when_the_switch_was_turned_on_is_paused_too(b
         session.execute(update(ProjectRun).values(status="RUNNING"))
     bench.look()
     assert bench.states(run_id)[0] == "paused"
+
+
+def test_the_executor_is_given_no_more_runs_than_it_bears(bench: Bench) -> None:
+    """Otherwise a hundred projects that start at once are a hundred and one runs at an executor that bears a hundred."""
+    runs = [bench.start(42), bench.start(43)]
+
+    def tick(pas: Any) -> int:
+        return dispatch_due(
+            bench.registry, clock=bench.clock, pas=pas, holder="here", data_dir=bench.staging,
+            policy=DispatchPolicy(max_runs=1),
+        ).announced  # fmt: skip
+
+    class Away(Deaf):
+        def submit_run(self, *_: object) -> Any:
+            raise PasUnavailable("it may have arrived")
+
+    assert tick(Away(bench.pas)) == 0
+    bench.now += timedelta(minutes=5)
+    # The one that the executor may have heard of is told again, and counts.
+    assert tick(bench.pas) == 1
+    assert tick(bench.pas) == 0
+    known = [run_id for run_id in runs if bench.pas.run_status(run_id) is not None]
+    assert len(known) == 1
+    with bench.registry.writing() as session:
+        ended = {"status": "FAIL", "completed_at": bench.now}
+        session.execute(update(ProjectRun).where(ProjectRun.run_id == known[0]).values(ended))
+    assert tick(bench.pas) == 1

@@ -41,11 +41,12 @@ SLOT_LEASE: Final = timedelta(minutes=15)
 
 @dataclass(frozen=True, slots=True)
 class DispatchPolicy:
-    """What bounds approved projects beside their lanes and their own budgets: cards per second, and the portfolio's day."""
+    """What bounds approved projects beside their lanes and their own budgets: cards per second, runs, the portfolio's day."""
 
     rate: Rate | None = None
     portfolio_purse: Callable[[datetime], Purse | None] = lambda _now: None
     slot_lease: timedelta = SLOT_LEASE
+    max_runs: int | None = None
 
 
 OPEN_POLICY: Final = DispatchPolicy()
@@ -53,7 +54,9 @@ OPEN_POLICY: Final = DispatchPolicy()
 
 def dispatch_policy(settings: Settings) -> DispatchPolicy:
     """The policy as it is configured."""
-    return DispatchPolicy(pas_rate(settings), lambda now: portfolio_purse(settings, now))
+    return DispatchPolicy(
+        pas_rate(settings), lambda now: portfolio_purse(settings, now), max_runs=settings.pas_max_runs
+    )
 
 
 @dataclass(slots=True)

@@ -52,7 +52,7 @@ def stop_reason(
     """Why nothing may start there now, or None. A registry that cannot be read counts as on."""
     found = flag()
     if found is not None:
-        return f"{found} (flag file)"
+        return found
     try:
         with registry.reading() as session:
             return reason_in(store.that_are_on(session), project_id=project_id, lane_id=lane_id)

@@ -85,7 +85,7 @@ def dispatch_due(
         Unavailable: the registry is away. An executor that is away is told in the result, and what is due stays due.
     """
     tick = Tick(registry, clock, pas, holder, data_dir, stopped, evidence=evidence)
-    announce(tick)
+    announce(tick, max_runs=policy.max_runs)
     effects(tick)
     if sweeps:
         _sweep(tick)

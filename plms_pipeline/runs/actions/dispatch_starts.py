@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from decimal import Decimal
 
+from sqlalchemy.orm import Session
+
 from plms_pipeline.errors import PlmsError, Unavailable
 from plms_pipeline.pas.client import PasRefused
 from plms_pipeline.pas.protocol import BudgetCaps, StartRun
-from plms_pipeline.portfolio.store import switches
+from plms_pipeline.portfolio.store import slots, switches
 from plms_pipeline.portfolio.switch import reason_in
 from plms_pipeline.runs.actions.dispatch_tick import (
     DISPATCHER,
@@ -34,25 +36,36 @@ from plms_pipeline.runs.store.outbox import Effect
 from plms_pipeline.runs.store.transitions import move_project, move_run, move_task
 
 MOST_RUNS = 50
+EXECUTOR_RUNS = "executor:runs"
 
 
-def announce(tick: Tick) -> None:
-    """Announce every run whose turn it is, until the executor is away or the kill switch is on."""
+def announce(tick: Tick, *, max_runs: int | None = None) -> None:
+    """Announce every run whose turn it is, until the executor is away or the kill switch is on.
+
+    Args:
+        max_runs: how many runs of all projects the executor is given at once; None: as many as there are.
+    """
     with tick.registry.reading() as session:
         projects = store.projects_with_due_starts(session, tick.clock.now(), limit=MOST_RUNS)
     for project_id in projects:
         while tick.may_go_on():
             now = tick.clock.now()
             with tick.registry.writing() as session:
-                is_stopped = reason_in(switches.checked(session), project_id=project_id) is not None
-                effect = (
-                    None
-                    if is_stopped
-                    else store.claim_start(session, project_id, holder=tick.holder, now=now, lease_until=now + LEASE)
-                )
+                effect = None
+                if reason_in(switches.checked(session), project_id=project_id) is None:
+                    effect = store.claim_start(
+                        session, project_id, holder=tick.holder, now=now, lease_until=now + LEASE,
+                        only_known=max_runs is not None and _is_full(session, max_runs),
+                    )  # fmt: skip
             if effect is None:
                 break
             _announce_one(tick, effect)
+
+
+def _is_full(session: Session, max_runs: int) -> bool:
+    """Whether the executor has as many runs as it bears; nobody else decides about that until this session ends."""
+    slots.lock(session, EXECUTOR_RUNS)
+    return store.active_runs(session) >= max_runs
 
 
 def _announce_one(tick: Tick, effect: Effect) -> None:

@@ -12,12 +12,12 @@ from fastapi.responses import JSONResponse
 from plms_pipeline.access.principals import Principal
 from plms_pipeline.access.routes import AppState, ProjectId, State, requires
 from plms_pipeline.errors import BadInput
-from plms_pipeline.portfolio.files import flag_reason
 from plms_pipeline.runs import rehearsal_api as api
 from plms_pipeline.runs.actions import rehearse
 from plms_pipeline.runs.actions.start import StartPolicy
 from plms_pipeline.runs.routes.start import KEY_HEADER, REPLAY_HEADER, worlds_of
 from plms_pipeline.runs.service.rehearsing import waited_for
+from plms_pipeline.runs.stopping.actions import known_stop
 
 router = APIRouter(tags=["runs"])
 Mode = Literal["forecast", "canary"]
@@ -111,7 +111,7 @@ def _canary(
         raise BadInput("Invalid or missing Idempotency-Key header", code="invalid_idempotency_key")
     found = rehearse.start_canary(
         state.registry, project_id, key=key, pct=pct, seed=seed, clock=state.clock, ids=state.ids,
-        actor=principal.actor, world=worlds_of(state).at_hand(), stopped=flag_reason(settings.data_dir),
+        actor=principal.actor, world=worlds_of(state).at_hand(), stopped=known_stop(state.extras, settings.data_dir),
         policy=StartPolicy(timedelta(seconds=settings.idempotency_ttl_seconds), settings.idempotency_keys),
         cache=state.cache,
     )  # fmt: skip

@@ -18,12 +18,12 @@ from pydantic import BaseModel, ConfigDict, Field
 from plms_pipeline.access.answers import NoCache
 from plms_pipeline.access.principals import Principal
 from plms_pipeline.access.routes import AppState, ProjectId, State, requires
-from plms_pipeline.portfolio.files import flag_reason
 from plms_pipeline.registry.engine import Busy
 from plms_pipeline.registry.tables.vocabulary import RUN_KINDS
 from plms_pipeline.runs.actions.start import StartPolicy, start_run
 from plms_pipeline.runs.service.world import Worlds
 from plms_pipeline.runs.starting import StartAnswer, StartRequest
+from plms_pipeline.runs.stopping.actions import known_stop
 
 router = APIRouter(tags=["runs"])
 KEY_HEADER: Final = "Idempotency-Key"
@@ -160,7 +160,7 @@ def _start(state: AppState, principal: Principal, request: StartRequest, *, at_o
         actor=principal.actor,
         request=request,
         world=worlds_of(state).at_hand(),
-        stopped=flag_reason(settings.data_dir),
+        stopped=known_stop(state.extras, settings.data_dir),
         policy=StartPolicy(timedelta(seconds=settings.idempotency_ttl_seconds), settings.idempotency_keys),
         cache=state.cache,
         at_once=at_once,

@@ -6,14 +6,15 @@ for a Dagster op, for a command that waits.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
+from types import MappingProxyType
+from typing import Any
 
 from plms_pipeline.clock import Clock
 from plms_pipeline.pas.client import PasClient
 from plms_pipeline.portfolio.actions.scheduling import dispatch_policy
 from plms_pipeline.portfolio.actions.switches import stop_reason
-from plms_pipeline.portfolio.files import flag_reason
 from plms_pipeline.registry.engine import Registry
 from plms_pipeline.runs.actions.dispatch import DispatchResult, dispatch_due, has_work
 from plms_pipeline.runs.actions.evidence import owed_by
@@ -22,6 +23,7 @@ from plms_pipeline.runs.actions.passports import restore_copies, write_due
 from plms_pipeline.runs.actions.replay import compare_due
 from plms_pipeline.runs.files.passports import write_comparison, write_copy
 from plms_pipeline.runs.process import lease_holder
+from plms_pipeline.runs.stopping.actions import known_stop
 from plms_pipeline.settings import Settings
 
 FORGET_EVERY = timedelta(minutes=5)
@@ -36,9 +38,18 @@ class Dispatcher:
         registry: open, at head.
         clock: what time it is.
         pas: gives the client of the executor.
+        extras: what else this process knows (see `runs.stopping.actions.known_stop`).
     """
 
-    def __init__(self, settings: Settings, registry: Registry, clock: Clock, pas: Callable[[], PasClient]) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        registry: Registry,
+        clock: Clock,
+        pas: Callable[[], PasClient],
+        extras: Mapping[str, Any] = MappingProxyType({}),
+    ) -> None:
+        self._extras = extras
         self._settings, self._registry, self._clock, self._pas = settings, registry, clock, pas
         self._holder = lease_holder()
         self._forgot_at: datetime | None = None
@@ -71,7 +82,7 @@ class Dispatcher:
 
     def stopped(self) -> str | None:
         """Why nothing may start at all, or None; what is stopped of a project or a lane is asked where that is decided."""
-        return stop_reason(self._registry, flag=lambda: flag_reason(self._settings.data_dir))
+        return stop_reason(self._registry, flag=lambda: known_stop(self._extras, self._settings.data_dir))
 
     def write_copies(self) -> int:
         """Write the copies of passports that were asked for; how many."""

@@ -8,9 +8,10 @@ switch off resumes nothing: a person does, when it is clear what happened.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 from typing import Any, Final
 
 from plms_pipeline.access.actors import Actor
@@ -18,6 +19,7 @@ from plms_pipeline.access.store import record
 from plms_pipeline.clock import Clock
 from plms_pipeline.errors import PlmsError
 from plms_pipeline.pas.client import PasClient, PasRefused
+from plms_pipeline.portfolio.files import flag_reason
 from plms_pipeline.portfolio.store import switches
 from plms_pipeline.portfolio.switch import (
     FLAG_SUBJECT,
@@ -36,6 +38,7 @@ from plms_pipeline.runs.store.outbox import Effect
 
 log = logging.getLogger(__name__)
 GUARD: Final = "killswitch"
+STOPPED: Final = "stopped"
 LEASE: Final = timedelta(seconds=15)
 TELL_AGAIN_S: Final = 1.0
 # Pausing answers this; anything else that is not an end is no acknowledgement.
@@ -60,6 +63,16 @@ class Resumed:
 
     runs: int
     cards: int
+
+
+def known_stop(extras: Mapping[str, Any], data_dir: Path) -> str | None:
+    """Why nothing may start at all, as this process knows it: the flag file, or a registry that its watch cannot read.
+
+    Args:
+        extras: of the serving process; holds the watch's answer under `STOPPED`, if it has one.
+    """
+    asked: Callable[[], str | None] | None = extras.get(STOPPED)
+    return flag_reason(data_dir) or (None if asked is None else asked())
 
 
 def look(registry: Registry, *, clock: Clock, flag: str | None) -> Stopping:

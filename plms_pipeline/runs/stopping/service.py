@@ -79,6 +79,10 @@ class StopWatch:
                 self._answered(found)
         return False
 
+    def reason(self) -> str | None:
+        """Why nothing may start while the registry cannot be read; None when it can."""
+        return None if self._away_since_s is None else UNREADABLE
+
     def close(self) -> None:
         """Let the threads end."""
         self._reader.shutdown(wait=False, cancel_futures=True)

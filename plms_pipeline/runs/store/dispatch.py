@@ -112,11 +112,14 @@ def projects_with_due_starts(session: Session, now: datetime, *, limit: int) -> 
 
 
 def claim_start(
-    session: Session, project_id: int, *, holder: str, now: datetime, lease_until: datetime
+    session: Session, project_id: int, *, holder: str, now: datetime, lease_until: datetime, only_known: bool = False
 ) -> Effect | None:
     """Take the project's next run, if one may be active besides those that are.
 
     Active is a run that is RUNNING, or QUEUED with a start that was claimed before: the executor may know of it already.
+
+    Args:
+        only_known: take none but such a one, because the executor bears no more runs.
     """
     session.execute(select(Project.id).where(Project.id == project_id).with_for_update())
     mine = select(ProjectRun.run_id).where(
@@ -129,12 +132,30 @@ def claim_start(
     next_one = (
         select(OutboxEvent.id)
         .where(OutboxEvent.kind == START, *is_due(now), OutboxEvent.subject_id.in_(mine))
-        .where(or_(OutboxEvent.attempts > 0, _has_place(literal(project_id))))
+        .where(
+            OutboxEvent.attempts > 0 if only_known else or_(OutboxEvent.attempts > 0, _has_place(literal(project_id)))
+        )
         .order_by((OutboxEvent.attempts == 0), OutboxEvent.id)
         .limit(1)
     )
     claimed = take(session, next_one, holder=holder, now=now, lease_until=lease_until)
     return claimed[0] if claimed else None
+
+
+def active_runs(session: Session) -> int:
+    """How many runs of all projects the executor has, or may have heard of."""
+    claimed = exists().where(
+        OutboxEvent.subject_id == ProjectRun.run_id, OutboxEvent.kind == START, OutboxEvent.attempts > 0
+    )
+    query = (
+        select(func.count())
+        .select_from(ProjectRun)
+        .where(
+            ProjectRun.source == "plms",
+            or_(ProjectRun.status == "RUNNING", and_(ProjectRun.status == "QUEUED", claimed)),
+        )
+    )
+    return int(session.scalar(query) or 0)
 
 
 def _may_go(project_status: Any) -> ColumnElement[bool]:

@@ -35,6 +35,7 @@ from plms_pipeline.runs.letters.service import Retrier
 from plms_pipeline.runs.routes.start import worlds_of
 from plms_pipeline.runs.service.dispatcher import Dispatcher
 from plms_pipeline.runs.service.settler import Settler
+from plms_pipeline.runs.stopping.actions import STOPPED
 from plms_pipeline.runs.stopping.service import LOOK_EVERY_S, StopWatch
 from plms_pipeline.settings import Settings
 from plms_pipeline.web.api.routes.app import create_app
@@ -90,6 +91,7 @@ def running(settings: Settings) -> Iterator[Any]:
         )
         watched = Registry.open(settings.database_url)
         watch = StopWatch(settings, watched, clock, state.pas)
+        state.extras[STOPPED] = watch.reason
         background = Background((*works(state, episodes), Work("killswitch", watch.step, idle_s=LOOK_EVERY_S)))
         state.nudge = lambda *names: background.nudge(*(names or ("settle", "dispatch")))
         app = create_app(state)
@@ -135,7 +137,7 @@ def answer_cache(settings: Settings, episodes: deque[tuple[bool, str]]) -> Answe
 
 def works(state: AppState, episodes: deque[tuple[bool, str]]) -> tuple[Work, ...]:
     """What the threads beside the server do."""
-    dispatcher = Dispatcher(state.settings, state.registry, state.clock, state.pas)
+    dispatcher = Dispatcher(state.settings, state.registry, state.clock, state.pas, state.extras)
     settler = Settler(state.settings, state.registry, state.clock, state.pas)
     retrier = Retrier(
         state.settings, state.registry, state.clock, lambda: worlds_of(state).gathered(), dispatcher.stopped
