@@ -10,7 +10,7 @@ N ?=
 SEED ?=
 KILLS ?=
 
-.PHONY: help setup run test test-live test-ui ui lint format bench bench-peers demo-guides demo-run prove-api prove-completions prove-kill prove-observer prove-small prove-start lock clean
+.PHONY: help setup run test test-live test-ui ui lint format bench bench-peers demo-guides demo-run prove-api prove-completions prove-guards prove-kill prove-observer prove-small prove-start lock clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -77,12 +77,16 @@ prove-completions: setup ## N runs with every fault switched on, then again with
 prove-observer: setup ## 1 000 obligations a second for 10 s, evidence absent; Redis and observer killed; nothing lost (KILLS=5 SEED=…)
 	$(BIN)/python -m plms_pipeline_tests.proofs.observer $(if $(KILLS),--kills $(KILLS)) $(if $(SEED),--seed $(SEED))
 
+prove-guards: setup ## 50 processes for 3 places, 200 charges, 2.0/s for N seconds, a SIGKILL, the kill switch three ways (N=60)
+	$(BIN)/python -m plms_pipeline_tests.proofs.guards $(if $(N),--seconds $(N))
+
 prove-small: ## every proof with a small count, as CI runs them
 	$(MAKE) prove-kill N=6
 	$(MAKE) prove-start N=2
 	$(MAKE) prove-completions N=6 KILLS=4
 	$(MAKE) prove-api N=4
 	$(MAKE) prove-observer KILLS=1
+	$(MAKE) prove-guards N=5
 
 bench: setup ## compare with peers and with the limit of this machine
 	$(BIN)/python -m bench
