@@ -5,6 +5,7 @@ from __future__ import annotations
 import dagster as dg
 
 from plms_pipeline.estimates import defs as estimates
+from plms_pipeline.evidence import defs as evidence
 from plms_pipeline.intake import defs as intake
 from plms_pipeline.invariants import defs as invariants
 from plms_pipeline.kpis import defs as kpis
@@ -14,13 +15,14 @@ from plms_pipeline.portfolio import defs as portfolio
 from plms_pipeline.resources import DOCUMENTS, Documents, Plms
 from plms_pipeline.runs import defs as runs
 
-_JOBS = [*monitoring.JOBS, *runs.JOBS, *portfolio.JOBS]
+_JOBS = [*monitoring.JOBS, *evidence.JOBS, *runs.JOBS, *portfolio.JOBS]
 
 defs = dg.Definitions(
     assets=[
         *intake.ASSETS,
         *estimates.ASSETS,
         *kpis.ASSETS,
+        *evidence.ASSETS,
         *invariants.ASSETS,
         *monitoring.ASSETS,
         *runs.ASSETS,
@@ -30,7 +32,7 @@ defs = dg.Definitions(
     asset_checks=[*invariants.CHECKS, *runs.CHECKS, *portfolio.CHECKS],
     jobs=_JOBS,
     schedules=[*monitoring.SCHEDULES, *runs.SCHEDULES, *portfolio.SCHEDULES],
-    sensors=[*runs.SENSORS, *portfolio.SENSORS, *letters.SENSORS, letters.retry_sensor(_JOBS)],
+    sensors=[*runs.SENSORS, *evidence.SENSORS, *portfolio.SENSORS, *letters.SENSORS, letters.retry_sensor(_JOBS)],
     resources={
         "plms": Plms(),
         DOCUMENTS: Documents(),

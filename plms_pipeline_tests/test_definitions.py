@@ -45,7 +45,16 @@ def test_every_asset_says_what_it_is_and_whose() -> None:
         assert spec.owners, name
         assert spec.kinds, name
         assert spec.code_version, name
-        assert spec.group_name in {"intake", "estimates", "kpis", "runs", "invariants", "monitoring", "letters"}, name
+        assert spec.group_name in {
+            "intake",
+            "estimates",
+            "kpis",
+            "runs",
+            "invariants",
+            "monitoring",
+            "letters",
+            "evidence",
+        }, name
 
 
 def test_the_assets_of_the_night_exist_and_are_the_job() -> None:

@@ -13,7 +13,7 @@ from plms_pipeline.resources import AS_OF_TAG, Plms, as_of, no_retry_for_permane
 
 NIGHTLY_ASSETS = (
     "receipt_days", "calibration_dataset", "day_summaries", "priors", "calibration_backtest", "kpi_evaluations",
-    "kpi_pass_rates", "lane_classifier", "invariants_report", "nightly_report",
+    "kpi_pass_rates", "late_evidence", "lane_classifier", "invariants_report", "nightly_report",
 )  # fmt: skip
 MAX_RUNTIME_S = 3600
 

@@ -8,11 +8,13 @@ import pytest
 import redis
 
 from plms_pipeline.errors import NoData, Unavailable
+from plms_pipeline.evidence.actions.asking import book_facts
 from plms_pipeline.evidence.actions.observing import tell_due
 from plms_pipeline.evidence.client import RedisEvidence, read_counters
 from plms_pipeline.evidence.events import FIELDS
 from plms_pipeline.evidence.metrics import ObserverMetrics, expose
 from plms_pipeline.evidence.obligations import Record
+from plms_pipeline.evidence.verdicts import book_findings
 from plms_pipeline.registry.engine import Registry
 from plms_pipeline_tests.evidence.worlds import AT, Scene, stamp
 from plms_pipeline_tests.redis_servers import RedisServer, redis_server
@@ -100,6 +102,34 @@ def test_an_observation_is_told_once_the_stream_takes_it(
         "1", "ok", "warm", "after_completion",
     ]  # fmt: skip
     assert (events["run-2"]["heat_found"], events["run-2"]["heat_reason"]) == ("0", "timeout")
+
+
+def test_books_are_not_proven_by_a_stream_that_says_otherwise_or_nothing(
+    registry: Registry, bare: redis.Redis, evidence: RedisEvidence
+) -> None:
+    """Counts of the stream and counts of the rows each looked right by themselves."""
+    scene = Scene(registry).with_config(backend="redis", prefix="p:")
+    scene.redis = evidence.look
+    scene.accept("run-1")
+    scene.until_over()
+    tell_due(scene.watch, evidence.tell)
+
+    def broken(client: RedisEvidence) -> set[str]:
+        facts = book_facts(
+            registry, clock=scene, since=AT, spooled_files=(),
+            told=lambda newest: client.told(scene.config.stream, newest=newest),
+        )  # fmt: skip
+        return {each.name for each in book_findings(facts) if not each.holds}
+
+    assert broken(evidence) == set()
+    [event] = evidence.told(scene.config.stream, newest=1)
+    evidence.tell(
+        scene.config.stream, [{**event, "heat_reason": "ok", "heat_found": "1"}, {"apply_component": "apply"}]
+    )
+    assert broken(evidence) == {"the_stream_says_what_the_books_say"}
+    gone = RedisEvidence("redis://127.0.0.1:1/0")
+    assert broken(gone) == {"the_stream_says_what_the_books_say"}
+    gone.close()
 
 
 def test_the_stream_is_bounded(bare: redis.Redis, evidence: RedisEvidence) -> None:

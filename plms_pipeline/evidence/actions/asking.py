@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from plms_pipeline.clock import Clock
+from plms_pipeline.errors import Unavailable
 from plms_pipeline.evidence.actions.leading import Leader, leader
 from plms_pipeline.evidence.actions.observing import Look, look_everywhere
 from plms_pipeline.evidence.coverage import Coverage, Seen, coverage
@@ -113,20 +114,18 @@ def book_facts(
         counters: a running observer's id and what it counts; None when none was asked.
 
     Raises:
-        Unavailable: the registry, or the Redis that observations are told on, is away.
+        Unavailable: the registry is away. A stream that cannot be read speaks against the books.
     """
     now = clock.now()
-    events = None if told is None else told(MOST_EVENTS)
+    events, differing = _events(told)
     with registry.reading() as session:
         accepted, pending, ended, observations = counting.totals(session)
         stuck = store.overdue(session, before=now - STUCK_AFTER, limit=MOST_OFFENDERS)
-        differing = None
         if events is not None:
-            named = {_obligation_of(event): event for event in events if event.get("apply_component") == COMPONENT}
+            said = [(_obligation_of(event), event) for event in events if event.get("apply_component") == COMPONENT]
             # Without room for the id in its debug text an event cannot be compared.
-            named.pop("", None)
-            words = counting.observed_words(session, named)
-            differing = tuple(sorted(key for key, event in named.items() if not _agrees(event, words.get(key))))
+            words = counting.observed_words(session, {key for key, _ in said if key})
+            differing = tuple(sorted({key for key, event in said if key and not _agrees(event, words.get(key))}))
         return BookFacts(
             accepted, pending, ended, observations,
             without_observation=tuple(store.without_observation(session, limit=MOST_OFFENDERS)),
@@ -139,6 +138,18 @@ def book_facts(
             counters=None if counters is None else counters[1],
             rows={} if counters is None else counting.reasons_of_observer(session, counters[0]),
         )  # fmt: skip
+
+
+def _events(
+    told: Callable[[int], list[dict[str, str]]] | None,
+) -> tuple[list[dict[str, str]] | None, tuple[str, ...] | None]:
+    """The newest events, and what is to be said when they cannot be read."""
+    if told is None:
+        return None, None
+    try:
+        return told(MOST_EVENTS), None
+    except Unavailable as error:
+        return None, (error.code,)
 
 
 def _obligation_of(event: Mapping[str, str]) -> str:
