@@ -1,6 +1,6 @@
 """`plms dlq`: what failed for good or waits to be tried again, from a terminal.
 
-`retry` and `retry-all` stand in `runs/letters/commands.py`, because only a higher domain knows how a run is begun anew. Reasons
+`inspect`, `retry` and `retry-all` stand in `runs/letters/commands.py`, because only a higher domain knows runs. Reasons
 are printed as plain text without markup; what a terminal would obey was taken out when they were kept.
 """
 
@@ -87,22 +87,6 @@ def status(
         print_letters(list(found.letters))
 
 
-@app.command(epilog="Example: plms dlq inspect 3f2b8c1e --json. Exit: 0 found, 2 there is none.")
-def inspect(name: Name, as_json: AsJson = False) -> None:
-    """One letter, with everything that is kept of it."""
-    from plms_pipeline.letters.actions import showing
-    from plms_pipeline.letters.actions.deciding import letter_named
-
-    with opened_registry() as registry:
-        found = showing.as_json(letter_named(registry, name))
-    if as_json:
-        typer.echo(json.dumps(found, ensure_ascii=False))
-        return
-    for key, value in found.items():
-        shown = json.dumps(value, ensure_ascii=False) if isinstance(value, dict | list) else value
-        typer.echo(f"{key}: {'' if shown is None else shown}")
-
-
 @app.command(
     "reset-retries",
     epilog='Example: plms dlq reset-retries 3f2b8c1e --reason "the provider is back". Exit: 0, 1 refused, 2 there is none.',
@@ -173,7 +157,10 @@ def quarantine(
 
 def print_letters(letters: list[Letter]) -> None:
     """A table of letters."""
-    table = Table("letter", "kind", "what failed", "class", "state", "tries", "due", "reason")
+    table = Table()
+    for name in ("letter", "kind", "what failed", "class", "state", "tries", "due"):
+        table.add_column(name, no_wrap=name != "what failed")
+    table.add_column("reason", min_width=20)
     for one in letters:
         due = f"{one.next_due_at:%m-%d %H:%M:%S}" if one.next_due_at and one.state == "ready" else ""
         table.add_row(

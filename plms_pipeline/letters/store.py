@@ -103,7 +103,7 @@ def claimable(
         is_forced: whether those that wait for their moment are meant too: a person asked for it.
         fingerprint: of this cause only.
     """
-    mine = [DeadLetter.kind.in_(list(kinds))]
+    mine: list[ColumnElement[bool]] = [DeadLetter.kind.in_(list(kinds))]
     if fingerprint is not None:
         mine.append(DeadLetter.fingerprint == fingerprint)
     found: list[tuple[datetime, str]] = []

@@ -17,7 +17,7 @@ from sqlalchemy.orm import Session
 from plms_pipeline.access.actors import Actor
 from plms_pipeline.access.store import record
 from plms_pipeline.clock import Clock
-from plms_pipeline.errors import Conflict, NotFound, PlmsError
+from plms_pipeline.errors import PlmsError, Unavailable
 from plms_pipeline.intake.store.inbox import again_id, event_of
 from plms_pipeline.letters import store as letters
 from plms_pipeline.letters.actions.retrying import Handler, Tried, Word
@@ -123,7 +123,9 @@ class Retries:
             )  # fmt: skip
         except _Overtaken:
             return Tried("overtaken", "somebody else has decided about it meanwhile")
-        except (Conflict, NotFound) as error:
+        except Unavailable:
+            raise
+        except PlmsError as error:
             return Tried("postponed" if _passes(error) else "given_up", f"{error.code}: {error.message}")
         if answer.replayed:
             # The retry of this run was begun before; if the letter is still ours it is told which run that is.
@@ -131,6 +133,12 @@ class Retries:
                 if not letters.begun(session, letter, run_id=answer.run_id):
                     return Tried("overtaken", "somebody else has decided about it meanwhile")
         return Tried("begun", f"run {answer.run_id}, retry {letter.attempts} of {letter.max_attempts}", answer.run_id)
+
+
+def runs_of(registry: Registry, letter: Letter) -> list[tuple[str, str]]:
+    """(run, status) of a letter about a run, from the first to the newest retry."""
+    with registry.reading() as session:
+        return store.chain_of(session, letter)
 
 
 def learn(registry: Registry, *, clock: Clock) -> int:

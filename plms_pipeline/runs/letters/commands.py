@@ -1,4 +1,4 @@
-"""`plms dlq retry` and `retry-all`, beside the commands that only need the letters."""
+"""`plms dlq inspect`, `retry` and `retry-all`, beside the commands that only need the letters."""
 
 from __future__ import annotations
 
@@ -11,10 +11,30 @@ from rich.console import Console
 from rich.table import Table
 
 from plms_pipeline.letters.actions.retrying import WORDS, Round
-from plms_pipeline.letters.commands import AsJson, Name, app
+from plms_pipeline.letters.commands import AsJson, Name, app, opened_registry
 from plms_pipeline.settings import load_settings
 
 __all__ = ["app"]
+
+
+@app.command(epilog="Example: plms dlq inspect 3f2b8c1e --json. Exit: 0 found, 2 there is none.")
+def inspect(name: Name, as_json: AsJson = False) -> None:
+    """One letter, with everything that is kept of it and the runs that it is about."""
+    from plms_pipeline.letters.actions import showing
+    from plms_pipeline.letters.actions.deciding import letter_named
+    from plms_pipeline.runs.letters.actions import runs_of
+
+    with opened_registry() as registry:
+        letter = letter_named(registry, name)
+        found = showing.as_json(letter)
+        if letter.kind == "run":
+            found["runs"] = dict(runs_of(registry, letter))
+    if as_json:
+        typer.echo(json.dumps(found, ensure_ascii=False))
+        return
+    for key, value in found.items():
+        shown = json.dumps(value, ensure_ascii=False) if isinstance(value, dict | list) else value
+        typer.echo(f"{key}: {'' if shown is None else shown}")
 
 
 @app.command(
