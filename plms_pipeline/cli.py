@@ -43,6 +43,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "run": ("plms_pipeline.runs.commands:run_app", "Start runs and see what became of them."),
     "dlq": ("plms_pipeline.runs.letters.commands:app", "Dead letters: what failed, and when it is tried again."),
     "killswitch": ("plms_pipeline.runs.stopping.commands:app", "Stop what starts or spends, and let it go on."),
+    "queue": ("plms_pipeline.portfolio.commands.queue:app", "What waits in the lanes, and why."),
+    "lanes": ("plms_pipeline.portfolio.commands.lanes:app", "Lanes: caps and gates, as decisions."),
     "guard": ("plms_pipeline.portfolio.commands.guard:app", "Limits of what is started outside an approved project."),
     "decide": ("plms_pipeline.decisions.commands:app", "What was decided, by whom and why."),
     "observe": ("plms_pipeline.evidence.commands:app", "Observe evidence that comes late; how much comes in time."),

@@ -18,7 +18,7 @@ from plms_pipeline.registry.engine import Registry
 from plms_pipeline.registry.tables import AuditEntry, JobCard, ProjectRun, RunPassport
 from plms_pipeline.resources import Plms
 from plms_pipeline.runs.defs.replay import replay_job
-from plms_pipeline.runs.defs.start import derived_key, dispatch_cards, dispatch_due_cards, start_project_run
+from plms_pipeline.runs.defs.start import derived_key, dispatch_cards, dispatch_queued_tasks, start_project_run
 from plms_pipeline.settings import Settings
 from plms_pipeline_tests.api_world import World, live, world
 from plms_pipeline_tests.pas.server import ReferencePas, reference_pas
@@ -298,14 +298,14 @@ def test_the_sensor_hands_over_what_nobody_did_and_launches_nothing(sqlite_regis
     planned_project(sqlite_registry)
     with dg.DagsterInstance.ephemeral() as instance:
         with dg.build_sensor_context(instance=instance, resources={"plms": Plms()}) as context:
-            assert "Nothing is due" in str(dispatch_due_cards(context))
+            assert "Nothing is due" in str(dispatch_queued_tasks(context))
         with pas_client(load_settings()) as pas:
             start_run(
                 sqlite_registry, clock=SystemClock(), ids=lambda: str(uuid4()), actor=OWNER,
                 request=StartRequest(42, KEY), world=Worlds(load_settings(), lambda: pas).gathered(), stopped=None,
             )  # fmt: skip
         with dg.build_sensor_context(instance=instance, resources={"plms": Plms()}) as context:
-            told = dispatch_due_cards(context)
+            told = dispatch_queued_tasks(context)
     assert isinstance(told, dg.SkipReason)
     assert "announced 1, submitted 1" in str(told.skip_message)
 

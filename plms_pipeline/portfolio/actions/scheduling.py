@@ -9,7 +9,7 @@ Locks are taken in one order everywhere: kill switch, lane, projects, rate, acco
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -193,11 +193,11 @@ def _score(book: LaneBook, one: Waiting, about: ProjectFacts, now: datetime) -> 
 def _up_to_now(book: LaneBook, had: Sequence[Had], now: datetime) -> LaneBook:
     now_ms = millis(now)
     since = now_ms if book.at_ms is None else book.at_ms
-    received: Counter[int] = Counter()
+    received: dict[int, float] = defaultdict(float)
     ended: list[tuple[int, float]] = []
     for slot in had:
         until = now_ms if slot.released_ms is None else min(now_ms, slot.released_ms)
-        received[slot.project_id] += max(0.0, until - max(since, slot.taken_ms))  # type: ignore[assignment]
+        received[slot.project_id] += max(0.0, until - max(since, slot.taken_ms))
         if slot.released_ms is not None:
             ended.append((slot.project_id, max(0.0, slot.released_ms - slot.taken_ms)))
     return learnt(advance(book, now_ms=now_ms, received_ms=received), ended)

@@ -136,14 +136,15 @@ def dispatch_cards() -> None:
 
 
 @dg.sensor(
-    name="dispatch_due_cards",
+    name="dispatch_queued_tasks",
     minimum_interval_seconds=DISPATCH_EVERY_S,
     default_status=dg.DefaultSensorStatus.RUNNING,
     description="The net behind `plms serve`: hands over what is due, in the tick; launches nothing.",
 )
-def dispatch_due_cards(context: dg.SensorEvaluationContext, plms: Plms) -> dg.SkipReason:
+def dispatch_queued_tasks(context: dg.SensorEvaluationContext, plms: Plms) -> dg.SkipReason:
     """One bounded tick; what is left is due at the next."""
     from plms_pipeline.errors import Unavailable
+    from plms_pipeline.portfolio.actions.status import queue_of
     from plms_pipeline.runs.service.opening import Opened
 
     try:
@@ -151,6 +152,7 @@ def dispatch_due_cards(context: dg.SensorEvaluationContext, plms: Plms) -> dg.Sk
             if not world.dispatcher.has_work():
                 return dg.SkipReason("Nothing is due.")
             result = world.dispatcher.tick()
+            why = why_tasks_wait(queue_of(world.registry, clock=world.clock, flag=result.stopped, limit=1000))
     except Unavailable as error:
         return dg.SkipReason(f"{error.code}: {error.message}")
     context.update_cursor(world.clock.now().isoformat())
@@ -158,8 +160,17 @@ def dispatch_due_cards(context: dg.SensorEvaluationContext, plms: Plms) -> dg.Sk
         f"announced {result.announced}, submitted {result.submitted}, waiting {result.waiting}"
         + (f", executor away: {result.away}" if result.away else "")
         + (f", kill switch: {result.stopped}" if result.stopped else "")
+        + (f"; {why}" if why else "")
     )
 
 
+def why_tasks_wait(waiting: list[Any]) -> str:
+    """The obstacles in the way of tasks, each with how many it holds up."""
+    from collections import Counter
+
+    reasons = Counter(one.reason.code for one in waiting)
+    return ", ".join(f"{count} wait: {code}" for code, count in reasons.most_common())
+
+
 JOBS = [start_project_run, dispatch_cards]
-SENSORS = [dispatch_due_cards]
+SENSORS = [dispatch_queued_tasks]

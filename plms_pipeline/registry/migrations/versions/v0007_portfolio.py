@@ -14,21 +14,10 @@ branch_labels = None
 depends_on = None
 
 TABLES = (
-    "kill_switches",
-    "slots",
-    "rate_buckets",
-    "project_shares",
-    "lane_queue",
-    "lane_fairness",
-    "lane_minutes",
-    "lane_reviews",
-    "ledger_accounts",
-    "ledger_entries",
-    "dead_letters",
-    "obligations",
-    "observations",
+    "kill_switches", "slots", "rate_buckets", "project_shares", "lane_queue", "lane_fairness", "lane_minutes",
+    "lane_reviews", "ledger_accounts", "ledger_entries", "dead_letters", "obligations", "observations",
     "evidence_records",
-)
+)  # fmt: skip
 
 
 def upgrade() -> None:
@@ -156,32 +145,25 @@ def _project_shares(attic: Attic) -> None:
 
 
 def _lane_queue(attic: Attic) -> None:
+    kinds = "run_kind IN ('baseline', 'rehearsal', 'replay', 'hotfix')"
     attic.create_table(
         "lane_queue",
         sa.Column("card_key", sa.String(length=36), nullable=False),
-        sa.Column("lane_id", sa.Integer(), nullable=False),
-        sa.Column("project_id", sa.Integer(), nullable=False),
+        *(sa.Column(name, sa.Integer(), nullable=False) for name in ("lane_id", "project_id")),
         sa.Column("run_id", sa.String(length=64), nullable=False),
         sa.Column("run_kind", sa.String(length=16), nullable=False),
-        sa.Column("ready_at", UtcDateTime(), nullable=False),
-        sa.Column("not_before", UtcDateTime(), nullable=False),
+        *(sa.Column(name, UtcDateTime(), nullable=False) for name in ("ready_at", "not_before")),
         sa.Column("rank", sa.Float(), nullable=False),
         sa.Column("expected_ms", sa.Float(), nullable=True),
         sa.Column("reserve_usd", Usd(), nullable=True),
         sa.Column("holds_slot", sa.Boolean(), server_default=sa.false(), nullable=False),
-        sa.CheckConstraint(
-            "run_kind IN ('baseline', 'rehearsal', 'replay', 'hotfix')", name=op.f("ck_lane_queue_run_kind_is_known")
-        ),
+        sa.CheckConstraint(kinds, name=op.f("ck_lane_queue_run_kind_is_known")),
         sa.ForeignKeyConstraint(["card_key"], ["job_cards.card_key"], name=op.f("fk_lane_queue_card_key")),
         sa.PrimaryKeyConstraint("card_key", name=op.f("pk_lane_queue")),
     )
     attic.create_index("ix_lane_queue_run_id", "lane_queue", ["run_id"], unique=False)
-    attic.create_index(
-        "ix_lane_queue_turn",
-        "lane_queue",
-        ["lane_id", "holds_slot", "project_id", "run_kind", "not_before", "rank"],
-        unique=False,
-    )
+    turn = ["lane_id", "holds_slot", "project_id", "run_kind", "not_before", "rank"]
+    attic.create_index("ix_lane_queue_turn", "lane_queue", turn, unique=False)
 
 
 def _lane_fairness(attic: Attic) -> None:

@@ -1,0 +1,53 @@
+"""`plms queue`: what waits in the lanes, and the first obstacle in each task's way."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated
+
+import typer
+
+from plms_pipeline.clock import SystemClock
+from plms_pipeline.portfolio.commands.opened import opened
+
+app = typer.Typer()
+
+
+@app.command(epilog="Example: plms queue --project 42 --json. Exit 0 whether or not anything waits.")
+def queue(
+    lane: Annotated[int | None, typer.Option(help="Only this lane.")] = None,
+    project: Annotated[int | None, typer.Option(help="Only this project.")] = None,
+    run: Annotated[str | None, typer.Option(help="Only this run.")] = None,
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="At most so many tasks.")] = 100,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """What waits, whose it is, for how long, and why."""
+    from plms_pipeline.portfolio.actions.status import portfolio_status, queue_of
+    from plms_pipeline.portfolio.files import flag_reason
+
+    with opened() as (settings, registry):
+        clock = SystemClock()
+        status = portfolio_status(registry, clock=clock)
+        waiting = queue_of(
+            registry, clock=clock, flag=flag_reason(settings.data_dir), lane_id=lane, project_id=project, run_id=run,
+            limit=limit,
+        )  # fmt: skip
+    if as_json:
+        typer.echo(json.dumps(status | {"waiting": [one.shown for one in waiting]}))
+        return
+    lanes = "  ".join(
+        f"{number} {at['running']}/{at['limit']}" for number, at in status["running_by_lane"].items() if at["limit"]
+    )
+    typer.echo(f"running {status['total_running']}, waiting {status['total_queued']}; {lanes}")
+    for one in waiting:
+        task = one.task
+        typer.echo(
+            f"{task.lane_id}  project {task.project_id}  {task.run_id[:8]}  {task.task_id}  "
+            f"{_span(one.waited_s)}  {one.reason.code}: {one.reason.text}"
+        )
+
+
+def _span(seconds: float) -> str:
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"

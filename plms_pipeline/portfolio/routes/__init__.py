@@ -1,0 +1,7 @@
+"""The portfolio over HTTP."""
+
+from __future__ import annotations
+
+from plms_pipeline.portfolio.routes.status import router as status_router
+
+ROUTERS = (status_router,)

@@ -1,0 +1,132 @@
+"""What runs and what waits in each lane, and what stands in the way of a task?
+
+Every function takes an open session and only reads.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import and_, func, select
+from sqlalchemy.orm import Session
+
+from plms_pipeline.portfolio.store.slots import LANE
+from plms_pipeline.registry.tables import Hold, JobCard, Lane, Project, ProjectRun, QueuedCard, RunTask, Slot
+
+
+@dataclass(frozen=True, slots=True)
+class LaneRow:
+    """A lane as it is configured."""
+
+    lane_id: int
+    name: str
+    cap: int
+    description: str
+    is_active: bool
+
+
+@dataclass(frozen=True, slots=True)
+class WaitingTask:
+    """A task that has not gone out. `queued_rank` is None until nothing but its turn keeps it waiting."""
+
+    card_key: str
+    lane_id: int
+    project_id: int
+    project_name: str
+    run_id: str
+    run_status: str
+    task_id: str
+    attempt: int
+    priority: float
+    depends_on: tuple[str, ...]
+    last_error: str | None
+    created_at: datetime
+    ready_at: datetime | None
+    not_before: datetime | None
+    rank: float | None
+    holds_slot: bool
+
+
+def lanes(session: Session) -> list[LaneRow]:
+    """Every lane, by number."""
+    rows = session.execute(
+        select(Lane.lane_id, Lane.name, Lane.cap, Lane.description, Lane.active).order_by(Lane.lane_id)
+    )
+    return [LaneRow(*row) for row in rows]
+
+
+def running(session: Session) -> list[tuple[int, str, str]]:
+    """(lane, run, task) of everything that holds a slot, the longest first."""
+    rows = session.execute(
+        select(Slot.resource, JobCard.run_id, JobCard.task_id)
+        .join(JobCard, JobCard.card_key == Slot.subject)
+        .where(Slot.state != "RELEASED", Slot.resource.startswith(LANE))
+        .order_by(Slot.taken_at, Slot.slot_id)
+    )
+    return [(int(resource.removeprefix(LANE)), run_id, task_id) for resource, run_id, task_id in rows]
+
+
+def waiting_by_priority(session: Session) -> list[tuple[float, int]]:
+    """(priority, cards that have not gone out), of runs that have not ended."""
+    rows = session.execute(
+        select(JobCard.priority, func.count())
+        .join(ProjectRun, ProjectRun.run_id == JobCard.run_id)
+        .where(JobCard.state == "WAITING", ProjectRun.status.in_(("QUEUED", "RUNNING")))
+        .group_by(JobCard.priority)
+    )
+    return [(priority, count) for priority, count in rows]
+
+
+def waiting_tasks(
+    session: Session, *, lane_id: int | None, project_id: int | None, run_id: str | None, limit: int
+) -> list[WaitingTask]:
+    """Tasks that have not gone out, those whose turn may be soon first."""
+    query = (
+        select(
+            JobCard.card_key, JobCard.lane_id, ProjectRun.project_id, Project.name, JobCard.run_id, ProjectRun.status,
+            JobCard.task_id, JobCard.attempt, JobCard.priority, JobCard.depends_on_json, JobCard.last_error,
+            JobCard.created_at, QueuedCard.ready_at, QueuedCard.not_before, QueuedCard.rank, QueuedCard.holds_slot,
+        )
+        .join(ProjectRun, ProjectRun.run_id == JobCard.run_id)
+        .join(Project, Project.id == ProjectRun.project_id)
+        .outerjoin(QueuedCard, QueuedCard.card_key == JobCard.card_key)
+        .where(JobCard.state == "WAITING", ProjectRun.status.in_(("QUEUED", "RUNNING")))
+        .order_by(
+            JobCard.lane_id, QueuedCard.rank.is_(None), QueuedCard.rank.desc(), JobCard.created_at, JobCard.task_id
+        )
+        .limit(limit)
+    )  # fmt: skip
+    if lane_id is not None:
+        query = query.where(JobCard.lane_id == lane_id)
+    if project_id is not None:
+        query = query.where(ProjectRun.project_id == project_id)
+    if run_id is not None:
+        query = query.where(JobCard.run_id == run_id)
+    found = []
+    for row in session.execute(query):
+        facts = dict(row._mapping)
+        facts |= {"depends_on": tuple(facts.pop("depends_on_json") or ()), "holds_slot": bool(facts["holds_slot"])}
+        facts |= {"project_name": facts.pop("name"), "run_status": facts.pop("status")}
+        found.append(WaitingTask(**facts))
+    return found
+
+
+def succeeded(session: Session, run_ids: set[str]) -> set[tuple[str, str]]:
+    """(run, task) of the tasks that succeeded."""
+    found: set[tuple[str, str]] = set()
+    ordered = sorted(run_ids)
+    for start in range(0, len(ordered), 900):
+        rows = session.execute(
+            select(RunTask.run_id, RunTask.task_id).where(
+                and_(RunTask.run_id.in_(ordered[start : start + 900]), RunTask.status == "SUCCESS")
+            )
+        )
+        found |= {(run_id, task_id) for run_id, task_id in rows}
+    return found
+
+
+def holds(session: Session) -> dict[tuple[str, str], str]:
+    """(kind of subject, its id) → why it is paused."""
+    rows = session.execute(select(Hold.subject_type, Hold.subject_id, Hold.reason).where(Hold.lifted_at.is_(None)))
+    return {(kind, subject): why for kind, subject, why in rows}

@@ -1,0 +1,141 @@
+"""Are lanes changed by decisions, and is it told what runs, what waits and why?"""
+
+from __future__ import annotations
+
+import itertools
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from sqlalchemy import insert, select, update
+
+from plms_pipeline.access.actors import Actor
+from plms_pipeline.clock import FrozenClock
+from plms_pipeline.errors import BadInput, Conflict, NotFound
+from plms_pipeline.portfolio.actions.lanes import add_lane, list_lanes, set_cap, set_gate
+from plms_pipeline.portfolio.actions.status import lane_caps, level_of, portfolio_status, queue_of
+from plms_pipeline.portfolio.store import queue, slots
+from plms_pipeline.registry.engine import Registry
+from plms_pipeline.registry.tables import Decision, Hold, JobCard, Lane, LaneGate, Project, ProjectRun, RunTask
+
+AT = datetime(2026, 3, 1, 12, tzinfo=UTC)
+ANN = Actor("ann", is_verified=True)
+
+
+def facts() -> dict[str, Any]:
+    numbers = itertools.count(1)
+    return {"clock": FrozenClock(AT), "ids": lambda: f"00000000-0000-4000-8000-{next(numbers):012d}", "actor": ANN}
+
+
+def test_a_cap_is_a_decision_with_its_reason(registry: Registry) -> None:
+    """Who opened the lane that brought the executor down, and why? The row must say."""
+    done = set_cap(registry, **facts(), lane_id=4200, cap=7, reason="two more workers")
+    assert (done.before, done.after) == (4, 7)
+    assert next(lane.cap for lane in list_lanes(registry) if lane.lane_id == 4200) == 7
+    with registry.reading() as session:
+        kept = session.scalars(select(Decision)).one()
+        assert (kept.kind, kept.subject_id, kept.reason, kept.actor) == ("lane_cap", "4200", "two more workers", "ann")
+
+
+@pytest.mark.parametrize(
+    ("change", "error"),
+    [({"lane_id": 1}, NotFound), ({"cap": -1}, BadInput), ({"cap": 10_001}, BadInput), ({"reason": " "}, BadInput)],
+)
+def test_what_is_no_cap_changes_nothing(registry: Registry, change: dict[str, Any], error: type[Exception]) -> None:
+    """A typing error must not close a lane, or open it to everything."""
+    with pytest.raises(error):
+        set_cap(registry, **(facts() | {"lane_id": 4200, "cap": 5, "reason": "r"} | change))
+    assert lane_caps(registry)["lanes"]["4200"] == 4
+
+
+def test_a_gate_is_set_and_set_again(registry: Registry) -> None:
+    """One gate per lane and KPI: the new threshold replaces the old one, and the decision keeps both."""
+    given: dict[str, Any] = {"lane_id": 4200, "kpi": "test_pass_rate", "operator": ">=", "blocks": True}
+    set_gate(registry, **facts(), **given, threshold=0.95, reason="stricter")
+    with registry.reading() as session:
+        gates = session.scalars(select(LaneGate.threshold).where(
+            LaneGate.lane_id == 4200, LaneGate.kpi_name == "test_pass_rate"
+        )).all()  # fmt: skip
+    assert gates == [0.95]
+    with pytest.raises(BadInput):
+        set_gate(registry, **facts(), **(given | {"kpi": "vibes"}), threshold=1.0, reason="r")
+    with pytest.raises(BadInput):
+        set_gate(registry, **facts(), **given, threshold=True, reason="r")
+
+
+def test_a_lane_is_added_once(registry: Registry) -> None:
+    """Two lanes of one name would be told apart by nobody."""
+    new: dict[str, Any] = {"lane_id": 4299, "name": "Code-Review", "cap": 2, "description": "", "reason": "r"}
+    add_lane(registry, **facts(), **new)
+    assert lane_caps(registry)["description"]["4299"] == "Code-Review"
+    changes: list[dict[str, Any]] = [{"name": "Other"}, {"lane_id": 4298}]
+    for again in changes:
+        with pytest.raises(Conflict):
+            add_lane(registry, **facts(), **(new | again))
+
+
+def waiting_run(registry: Registry) -> None:
+    """A run with a card in a slot, one that is queued, and one that depends on another."""
+    with registry.writing() as session:
+        session.execute(insert(Project).values(id=42, name="calc", status="executing", created_at=AT))
+        session.execute(
+            insert(ProjectRun).values(
+                run_id="run", project_id=42, status="RUNNING", created_at=AT, started_at=AT, passport_sha256="0" * 64
+            )
+        )
+        for task, state, depends, priority in (
+            ("a", "SUBMITTED", [], 0.5), ("b", "WAITING", [], 1.0), ("c", "WAITING", ["a"], 0.5)
+        ):  # fmt: skip
+            session.execute(insert(RunTask).values(run_id="run", task_id=task, lane_id=4200, provider="m"))
+            session.execute(
+                insert(JobCard).values(
+                    card_key=f"key-{task}", run_id="run", task_id=task, lane_id=4200, provider="m", state=state,
+                    depends_on_json=depends, priority=priority, created_at=AT,
+                )
+            )  # fmt: skip
+        assert slots.take(
+            session, slot_id="s1", resource="lane:4200", subject="key-a", cap=4, holder="h", project_id=42, run_id="run",
+            now=AT, expires_at=AT + timedelta(minutes=5),
+        )  # fmt: skip
+        queue.put(
+            session,
+            [{"card_key": "key-b", "lane_id": 4200, "project_id": 42, "run_id": "run", "run_kind": "baseline",
+              "ready_at": AT, "not_before": AT, "rank": 0.0, "expected_ms": None, "reserve_usd": None,
+              "holds_slot": False}],
+        )  # fmt: skip
+
+
+def test_the_status_has_the_sources_fields(registry: Registry) -> None:
+    """Pages and scripts of the guides read exactly these names."""
+    waiting_run(registry)
+    status = portfolio_status(registry, clock=FrozenClock(AT))
+    assert set(status) == {
+        "queued", "running_by_lane", "total_queued", "total_running", "timestamp", "lane_limits"
+    }  # fmt: skip
+    assert status["queued"] == {"priority_1": 0, "priority_2": 0, "priority_3": 1, "priority_4": 0, "priority_5": 1}
+    assert status["running_by_lane"]["4200"] == {"running": 1, "limit": 4, "utilization": 0.25, "tasks": ["a"]}
+    assert (status["total_queued"], status["total_running"], status["lane_limits"]["5100"]) == (2, 1, 2)
+    assert status["timestamp"].endswith("Z")
+    assert [level_of(priority) for priority in (0.0, 0.25, 0.5, 0.75, 1.0)] == [1, 2, 3, 4, 5]
+
+
+def test_each_waiting_task_names_its_first_obstacle(registry: Registry) -> None:
+    """ "It is queued" answers nobody's question."""
+    waiting_run(registry)
+
+    def why() -> dict[str, str]:
+        found = queue_of(registry, clock=FrozenClock(AT + timedelta(seconds=30)), project_id=42)
+        return {one.task.task_id: one.reason.code for one in found}
+
+    assert why() == {"b": "turn", "c": "dependency"}
+    with registry.writing() as session:
+        session.execute(update(Lane).where(Lane.lane_id == 4200).values(cap=1))
+    assert why()["b"] == "lane_full"
+    with registry.writing() as session:
+        session.execute(
+            insert(Hold).values(subject_type="project", subject_id="42", reason="lunch", placed_by="ann", placed_at=AT)
+        )
+    assert why() == {"b": "held", "c": "held"}
+    flagged = queue_of(registry, clock=FrozenClock(AT), flag="fire", limit=1)
+    assert [one.shown["reason"] for one in flagged] == ["killswitch"]
+    assert queue_of(registry, clock=FrozenClock(AT), lane_id=5100) == []
