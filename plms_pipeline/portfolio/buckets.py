@@ -10,11 +10,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 
 # A token that is missing by less than this is there: a thousand refills of 0.1 are not quite a hundred.
 _EPSILON: Final = 1e-9
+# Nobody waits longer than this for a lock.
+JUMP: Final = timedelta(seconds=60)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,10 +46,18 @@ def full(rate: Rate, now: datetime) -> Level:
     return Level(rate.burst, now)
 
 
+def is_jump(level: Level, now: datetime) -> bool:
+    """Whether `now` is so far before the bucket's moment that a clock jumped back, and nobody merely waited for a lock."""
+    return level.at - now > JUMP
+
+
 def refilled(level: Level, rate: Rate, now: datetime) -> Level:
-    """The bucket at `now`. A clock that jumped back brings no tokens, and none are lost: it goes on from there."""
+    """The bucket at `now`, or at its own moment when that is later: who looked at the clock before it waited for its turn
+    brings no tokens, and takes no time back that was counted already. After a jump of the clock it goes on from `now`.
+    """
     elapsed_s = max(0.0, (now - level.at).total_seconds())
-    return Level(min(rate.burst, max(0.0, level.tokens) + elapsed_s * rate.per_s), now)
+    at = now if is_jump(level, now) else max(level.at, now)
+    return Level(min(rate.burst, max(0.0, level.tokens) + elapsed_s * rate.per_s), at)
 
 
 def take(level: Level, rate: Rate, now: datetime, tokens: float = 1.0) -> tuple[Level, float]:
@@ -58,5 +68,5 @@ def take(level: Level, rate: Rate, now: datetime, tokens: float = 1.0) -> tuple[
     """
     filled = refilled(level, rate, now)
     if filled.tokens + _EPSILON >= tokens:
-        return Level(max(0.0, filled.tokens - tokens), now), 0.0
-    return level, (tokens - filled.tokens) / rate.per_s
+        return Level(max(0.0, filled.tokens - tokens), filled.at), 0.0
+    return level, (filled.at - now).total_seconds() + (tokens - filled.tokens) / rate.per_s

@@ -89,6 +89,8 @@ def enforce(
     amount = _usd(cost_usd)
     raised = flag()
     with registry.writing() as session:
+        # The clock is looked at when it is our turn, so that what begins is as far apart as it says.
+        slots.lock(session, LAUNCHER)
         now = clock.now()
         _end_dead(session, now, is_dead)
         wish = Wish(

@@ -11,7 +11,7 @@ from sqlalchemy import delete, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
-from plms_pipeline.portfolio.buckets import Level, Rate, full, take
+from plms_pipeline.portfolio.buckets import JUMP, Level, Rate, full, take
 from plms_pipeline.registry.tables import RateBucket
 
 
@@ -48,10 +48,14 @@ def forget(session: Session, name: str) -> None:
 
 
 def follow_clock(session: Session, name: str, *, now: datetime) -> None:
-    """After the clock jumped back: go on from now, or nothing begins until it is as late as it was."""
+    """After the clock jumped back: go on from now, or nothing begins until it is as late as it was.
+
+    Not after a small step: that is somebody who looked at the clock and then waited for a lock, and going back with it would
+    count the same time twice.
+    """
     session.execute(
         update(RateBucket)
-        .where(RateBucket.name == name, RateBucket.refilled_at > now)
+        .where(RateBucket.name == name, RateBucket.refilled_at > now + JUMP)
         .values(refilled_at=now)
         .execution_options(synchronize_session=False)
     )
