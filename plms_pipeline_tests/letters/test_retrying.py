@@ -161,19 +161,17 @@ def test_a_failed_retry_waits_longer_than_nothing_and_at_most_its_bound(shelf: S
         assert len(set(waits)) == len(waits)
 
 
-@pytest.mark.parametrize("reason", HOSTILE)
-def test_hostile_reasons_are_kept_and_retried_like_others(shelf: Shelf, reason: str) -> None:
+def test_hostile_reasons_are_kept_and_retried_like_others(shelf: Shelf) -> None:
     """A reason is data on its way in, in the database, and on its way out."""
-    letter = shelf.put(
-        "s",
-        f"timeout: {reason}"[:3000],
-        payload={"said": reason.replace("\x00", "").encode("utf-8", "replace").decode()},
-    )
-    assert letter == shelf.letter(letter)
-    shelf.later()
-    assert shelf.retry(lambda _letter: Tried("failed", reason)).count("failed") == 1
-    with shelf.registry.reading() as session:
-        assert store.matching(session, reason.replace("\x00", "").encode("utf-8", "replace").decode()) == []
+    for number, reason in enumerate(HOSTILE):
+        letter = shelf.put(f"s{number}", f"timeout: {reason}")
+        assert letter == shelf.letter(letter)
+        shelf.later()
+        assert shelf.retry(lambda _letter, said=reason: Tried("failed", said)).count("failed") >= 1
+        typed = reason.replace("\x00", "").encode("utf-8", "replace").decode()
+        with shelf.registry.reading() as session:
+            assert store.matching(session, typed) == []
+    assert len(shelf.all()) == len(HOSTILE)
 
 
 def test_one_subject_has_one_letter_however_many_tell_of_it(shelf: Shelf) -> None:

@@ -21,7 +21,7 @@ from plms_pipeline.letters.actions.deciding import mark_permanent, quarantine, r
 from plms_pipeline.letters.actions.retrying import LEASE, Round, retry_due
 from plms_pipeline.letters.rules import Letter
 from plms_pipeline.registry.engine import Registry
-from plms_pipeline.registry.tables import AuditEntry, JobCard, Project, ProjectRun, RunLineage, RunTask
+from plms_pipeline.registry.tables import AuditEntry, Hold, JobCard, Project, ProjectRun, RunLineage, RunTask
 from plms_pipeline.runs.actions.cancel import cancel_run
 from plms_pipeline.runs.actions.start import start_run
 from plms_pipeline.runs.letters.actions import Retries, learn
@@ -255,8 +255,15 @@ def test_the_kill_switch_and_a_hold_put_retries_off_and_use_none_up(shop: Shop) 
     assert (shop.letter.state, shop.letter.attempts) == ("ready", 0)
     assert "killswitch_on" in shop.letter.payload["waits_because"]
     shop.stopped = lambda: None
+    with shop.registry.writing() as session:
+        session.add(Hold(subject_type="project", subject_id="42", reason="look", placed_by="ann", placed_at=shop.at))
+    shop.later()
+    assert shop.retry().count("postponed") == 1
+    with shop.registry.writing() as session:
+        session.execute(update(Hold).values(lifted_by="ann", lifted_at=shop.at))
     shop.later()
     assert shop.retry().count("begun") == 1
+    assert shop.letter.attempts == 1
 
 
 def test_a_retry_never_passes_the_budget(shop: Shop) -> None:
