@@ -155,6 +155,7 @@ def record(
         list[str] | None, typer.Option("--field", help="name=value of the evidence; may be repeated.")
     ] = None,
     correlation: Annotated[str | None, typer.Option(help="The obligation that it answers.")] = None,
+    as_json: AsJson = False,
 ) -> None:
     """Write evidence where it will be looked for, as another component would."""
     from plms_pipeline.evidence.actions.asking import record as write
@@ -171,7 +172,8 @@ def record(
     found = Record(kind, subject, f"{clock.now().timestamp():.6f}", correlation, pairs)
     with _opened() as (settings, registry), _redis(settings) as redis:
         put = None if redis is None else redis.put
-        typer.echo(write(registry, evidence_config(settings), found, clock=clock, put_in_redis=put))
+        place = write(registry, evidence_config(settings), found, clock=clock, put_in_redis=put)
+    typer.echo(json.dumps({"place": place}) if as_json else place)
 
 
 def _pair(text: str) -> tuple[str, str]:
@@ -209,6 +211,7 @@ def owe(
 @app.command(epilog="Example: plms observe cancel --yes")
 def cancel(
     yes: Annotated[bool, typer.Option("--yes", help="Really end everything that waits.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """End everything that waits as cancelled: for who takes observing out of service."""
     from plms_pipeline.evidence.service.standalone import cancel_pending
@@ -216,7 +219,8 @@ def cancel(
     if not yes:
         raise BadInput("This ends everything that waits; say --yes to do it.", code="not_confirmed")
     with _opened() as (settings, registry):
-        typer.echo(f"{cancel_pending(settings, registry, SystemClock())} obligations cancelled.")
+        count = cancel_pending(settings, registry, SystemClock())
+    typer.echo(json.dumps({"cancelled": count}) if as_json else f"{count} obligations cancelled.")
 
 
 @verify_app.callback()

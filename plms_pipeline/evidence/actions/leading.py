@@ -21,8 +21,10 @@ from plms_pipeline.registry.engine import Registry
 from plms_pipeline.registry.leases import Held
 
 LEASE: Final = "late_observer"
-TTL: Final = timedelta(seconds=15)
-RENEW_AFTER: Final = timedelta(seconds=5)
+# Long, because every renewal is a write: what is remembered of the books is asked anew after it. Whoever died on this machine
+# is recognised at once, and behind a machine that died stands the sensor.
+TTL: Final = timedelta(seconds=60)
+RENEW_AFTER: Final = timedelta(seconds=20)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 from sqlalchemy.orm import Session
 
@@ -77,10 +78,10 @@ def accept_group(
     return answers
 
 
-def _pending(row: dict[str, object]) -> Pending:
-    return Pending(**{name: row[name] for name in Pending.__slots__})  # type: ignore[arg-type]
+def _pending(row: dict[str, Any]) -> Pending:
+    return Pending(**{name: row[name] for name in Pending.__slots__})
 
 
-def _ms(row: dict[str, object], now: datetime) -> int:
-    accepted = row["accepted_at"]
-    return max(0, (now - accepted) // timedelta(milliseconds=1)) if isinstance(accepted, datetime) else 0
+def _ms(row: dict[str, Any], now: datetime) -> int:
+    waited: timedelta = now - row["accepted_at"]
+    return max(0, waited // timedelta(milliseconds=1))

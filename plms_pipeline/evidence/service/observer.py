@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -183,7 +184,7 @@ class Observer:
                 group.append(self._queue.get_nowait())
             said = [each.said for each in group]
             try:
-                answers = await self._in_thread(lambda said=said: self._commit(said))  # type: ignore[misc]
+                answers = await self._in_thread(partial(self._commit, said))
             except Exception as error:
                 log.exception("needs_not_accepted count=%d", len(group))
                 for each in group:
@@ -235,7 +236,7 @@ class Observer:
                     await self._pause(STANDBY_S)
                     continue
                 await self._in_thread(self._replay)
-                done = await self._in_thread(lambda flight=flight: observe_round(self._watch, flight))  # type: ignore[misc]
+                done = await self._in_thread(partial(observe_round, self._watch, flight))
             except (PlmsError, OSError) as error:
                 log.warning("round_failed error=%s", error)
                 await self._pause(AWAY_S)

@@ -137,23 +137,33 @@ def settle_due(
     judge = Judge(world)
     ready, waiting, told = _sorted(world, judge, reads)
     result = result.plus(told).plus(_settled(world, holder, ready))
-    if waiting and not may_measure:
-        with world.registry.writing() as session:
+    if waiting:
+        result = result.plus(_told_by_measuring(world, holder, judge, waiting, may_measure=may_measure))
+    log.info(
+        "settled claimed=%d %s ended_runs=%d", result.claimed,
+        " ".join(f"{name}={getattr(result, name)}" for name in _FIELDS), len(result.ended_runs),
+    )  # fmt: skip
+    return result
+
+
+def _told_by_measuring(
+    world: World, holder: str, judge: Judge, waiting: Sequence[tuple[Read, Work]], *, may_measure: bool
+) -> SettleResult:
+    """Measure one task after the other, each settled at once; what is measured is owed from now on, for all of them."""
+    with world.registry.writing() as session:
+        tasks = [(work.run_id, work.task_id) for _, work in waiting]
+        owe_kpi_receipts(session, owed_by(world.settings), tasks, clock=world.clock)
+        if not may_measure:
             inbox.put_back(session, (read.event.id for read, _ in waiting), due_at=None, said=None)
-        return replace(result, deferred=result.deferred + len(waiting))
-    owed = owed_by(world.settings)
+            return SettleResult(deferred=len(waiting))
+    result = SettleResult()
     for place, (read, work) in enumerate(waiting):
         with world.registry.writing() as session:
             left = [other.event.id for other, _ in waiting[place:]]
             # Two children at most measure one task: its tests and its linter.
             longest = LEASE + 2 * timedelta(seconds=world.settings.kpi_timeout_s)
             inbox.extend(session, left, holder=holder, lease_until=world.clock.now() + longest)
-            owe_kpi_receipts(session, owed, [(work.run_id, work.task_id)], clock=world.clock)
         result = result.plus(_measured(world, holder, judge, read, work))
-    log.info(
-        "settled claimed=%d %s ended_runs=%d", result.claimed,
-        " ".join(f"{name}={getattr(result, name)}" for name in _FIELDS), len(result.ended_runs),
-    )  # fmt: skip
     return result
 
 

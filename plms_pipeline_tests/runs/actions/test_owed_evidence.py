@@ -51,6 +51,20 @@ def test_a_task_that_is_judged_owes_its_kpi_receipts_and_has_them(worked: Worked
     assert observed(worked)["kpi_receipts"] == "ok"
 
 
+def test_receipts_that_wait_for_their_measuring_are_owed_from_the_first_moment(worked: Worked) -> None:
+    """Owed only when its turn came, a task that waited ten minutes for others to be measured looked punctual."""
+    run_id = worked.run([Planned("a", lane_id=4200), Planned("b", lane_id=4200)])
+    for task in "ab":
+        worked.stage(run_id, task, {"made.py": f"x = '{task}'\n"})
+        worked.tell(ended(run_id, task))
+    settle_due(worked.world, holder="here", may_measure=False)
+    assert {subject for (subject,) in rows(worked.registry, Obligation, "subject_id")} == {f"{run_id}/a", f"{run_id}/b"}
+    worked.clock.passes(seconds=30)
+    settle_due(worked.world, holder="here")
+    assert {reason for _, reason in rows(worked.registry, Observation, "evidence_kind", "reason")} <= {"timeout"}
+    assert observed(worked)["kpi_receipts"] == "timeout"
+
+
 def test_a_lane_without_gates_owes_no_receipts(worked: Worked) -> None:
     """Evidence that nobody will ever write would be a timeout each time, and hide the real ones."""
     run_id = worked.run([Planned("a", lane_id=6100)])
