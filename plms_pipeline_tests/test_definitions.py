@@ -53,6 +53,7 @@ def test_every_asset_says_what_it_is_and_whose() -> None:
             "invariants",
             "monitoring",
             "letters",
+            "portfolio",
             "evidence",
         }, name
 

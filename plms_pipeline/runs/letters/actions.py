@@ -71,6 +71,9 @@ class Retries:
             newer = None if facts is None else store.newer_work(session, facts)
         if facts is None:
             return Tried("given_up", f"there is no run {newest} that was started here")
+        if not facts.is_work:
+            # Its sample, its sandbox and who waits for its answer belong to what asked for it.
+            return Tried("given_up", f"stopped: a {facts.run_kind} is asked for anew where it was asked for")
         if facts.status in store.OPEN:
             return Tried("postponed", f"run {newest} is {facts.status}", newest)
         if facts.project_status == "completed" or facts.status == "SUCCESS":

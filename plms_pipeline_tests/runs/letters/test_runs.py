@@ -345,6 +345,10 @@ def test_runs_that_somebody_waits_for_are_put_aside_not_repeated(shop: Shop, kin
     run_id = shop.start(kind=kind, sandbox=sandbox)
     shop.end(run_id)
     assert (shop.letter.error_class, shop.letter.state) == ("TRANSIENT", "permanent")
+    # Not even when a person asks: the whole plan would run where a sample was wanted.
+    reset_retries(shop.registry, run_id, clock=shop, actor=OWNER, reason="again")
+    assert shop.retry().count("given_up") == 1
+    assert (shop.letter.state, len(shop.runs())) == ("permanent", 1)
 
 
 def test_a_hotfix_is_retried_as_a_hotfix(shop: Shop) -> None:
