@@ -10,7 +10,7 @@ N ?=
 SEED ?=
 KILLS ?=
 
-.PHONY: help setup run test test-live test-ui ui lint format bench bench-peers demo-guides demo-run prove-api prove-completions prove-guards prove-kill prove-observer prove-small prove-start lock clean
+.PHONY: help setup run test test-live test-ui ui lint format bench bench-peers demo-guides demo-run prove-api prove-completions prove-guards prove-kill prove-portfolio prove-observer prove-small prove-start lock clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -79,6 +79,9 @@ prove-observer: setup ## 1 000 obligations a second for 10 s, evidence absent; R
 
 prove-guards: setup ## 50 processes for 3 places, 200 charges, 2.0/s for N seconds, a SIGKILL, the kill switch three ways (N=60)
 	$(BIN)/python -m plms_pipeline_tests.proofs.guards $(if $(N),--seconds $(N))
+
+prove-portfolio: setup ## N runs, four dispatchers, every fault, KILLS × SIGKILL, both databases: caps, shares, ledger (N=200 KILLS=100 SEED=…)
+	$(BIN)/python -m plms_pipeline_tests.proofs.portfolio $(if $(N),--runs $(N)) $(if $(KILLS),--kills $(KILLS)) $(if $(SEED),--seed $(SEED))
 
 prove-small: ## every proof with a small count, as CI runs them
 	$(MAKE) prove-kill N=6

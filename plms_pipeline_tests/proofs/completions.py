@@ -238,7 +238,7 @@ def live(world: World, runs: int, kills: int) -> None:
                 )
                 break
             if kills_left and started >= runs and time.monotonic() > next_kill:
-                random.choices(world.servers, weights=(3, 3, 4))[0].kill()
+                random.choices(world.servers, weights=(3, 3, 4, 2, 2)[: len(world.servers)])[0].kill()
                 kills_left = kills - sum(server.kills for server in world.servers)
                 next_kill = time.monotonic() + random.uniform(*KILL_EVERY_S)
             time.sleep(0.1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from datetime import timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 from uuid import uuid4
@@ -14,7 +14,7 @@ import pytest
 from sqlalchemy import func, insert, select, update
 
 from plms_pipeline.budget import store as ledger
-from plms_pipeline.clock import FrozenClock
+from plms_pipeline.clock import Clock
 from plms_pipeline.pas.client import PasClient
 from plms_pipeline.portfolio.store import queue, slots
 from plms_pipeline.registry.engine import Registry
@@ -57,8 +57,8 @@ class Portfolio:
         self.registry, self.pas, self.data_dir, self.now = registry, pas, data_dir, AT
 
     @property
-    def clock(self) -> FrozenClock:
-        return FrozenClock(self.now)
+    def clock(self) -> Clock:
+        return _Moved(self)
 
     def later(self, seconds: float) -> None:
         self.now += timedelta(seconds=seconds)
@@ -113,6 +113,16 @@ class Portfolio:
     def value(self, column: Any, *where: Any) -> Any:
         with self.registry.reading() as session:
             return session.scalar(select(column).where(*where))
+
+
+class _Moved:
+    """The clock on the wall: who looks later sees a later time, also within one call."""
+
+    def __init__(self, portfolio: Portfolio) -> None:
+        self._portfolio = portfolio
+
+    def now(self) -> datetime:
+        return self._portfolio.now
 
 
 @pytest.fixture
@@ -235,7 +245,7 @@ def test_nothing_is_admitted_beyond_the_budget(portfolio: Portfolio) -> None:
     with portfolio.registry.reading() as session:
         account = ledger.balance(session, "project:42")
         assert account is not None
-        assert (account.settled, account.reserved) == (0, 4)
+        assert (account.settled, account.reserved) == (Decimal(0), Decimal(4))
     first, second = (task for run, task in portfolio.running() if run == run_id)
     portfolio.later(1)
     portfolio.end(run_id, first, cost="0.5")
@@ -244,7 +254,7 @@ def test_nothing_is_admitted_beyond_the_budget(portfolio: Portfolio) -> None:
     with portfolio.registry.reading() as session:
         account = ledger.balance(session, "project:42")
         assert account is not None
-        assert (account.settled, account.reserved) == (Decimal("2.75"), 2)
+        assert (account.settled, account.reserved) == (Decimal("2.75"), Decimal(2))
         overruns = session.scalars(select(LedgerEntry.amount_usd).where(LedgerEntry.kind == "overrun")).all()
         assert overruns == [Decimal("0.25")]
     assert portfolio.tick().submitted == 0  # 2.75 + 2 + 2 > 5

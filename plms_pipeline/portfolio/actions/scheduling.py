@@ -20,6 +20,7 @@ from sqlalchemy.orm import Session
 
 from plms_pipeline.budget import store as ledger
 from plms_pipeline.budget.ledger import Purse, project_account
+from plms_pipeline.clock import Clock
 from plms_pipeline.portfolio.buckets import Rate
 from plms_pipeline.portfolio.fairness import TYPICAL_MS, Contender, LaneBook, Race, Standing, Turn, advance, learnt
 from plms_pipeline.portfolio.guarding import Place, Wish
@@ -108,7 +109,7 @@ def hold_round(
     registry: Registry,
     lane_id: int,
     *,
-    now: datetime,
+    clock: Clock,
     ids: Callable[[], str],
     holder: str,
     claim: Callable[[Session, str], C | None],
@@ -120,17 +121,20 @@ def hold_round(
     """One round in one lane.
 
     Args:
+        clock: asked once the lane is locked: whoever waited for it must not write down that a slot was taken before another
+            gave it back.
         ids: makes the names of slots.
         claim: takes a card for this dispatcher in the same transaction; None when it is not to be had any more.
         flag: the reason of the flag file, or None.
         without: projects that were refused a moment ago.
         limit: how many cards at most.
     """
-    world = _World(lane_id, now, ids, holder, policy, flag, claim)
     done: LaneRound[C] = LaneRound()
     with registry.writing() as session:
         on = switches.checked(session)
         cap = slots.lock(session, lane_resource(lane_id)) or 0
+        now = clock.now()
+        world = _World(lane_id, now, ids, holder, policy, flag, claim)
         book, _ = standings.book_of(session, lane_id)
         had = standings.had_since(session, lane_id, book.at_ms)
         book = _up_to_now(book, had, now)

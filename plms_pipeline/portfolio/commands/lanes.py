@@ -1,4 +1,4 @@
-"""`plms lanes list | set-cap | set-gate | add`: lanes, their caps and their gates; every change is a decision."""
+"""`plms lanes list | set-cap | set-gate | add | review | apply | reject`: every change is a decision."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from plms_pipeline.portfolio.commands.opened import opened
 app = typer.Typer(no_args_is_help=True)
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 LaneId = Annotated[int, typer.Argument(help="The lane's number.")]
+ReviewId = Annotated[str, typer.Argument(help="The review's id.")]
 Reason = Annotated[str, typer.Option(help="Why; kept with the decision for ever.")]
 
 
@@ -110,6 +111,52 @@ def add(
             **_facts(registry), lane_id=lane, name=name, cap=cap, description=description, reason=reason
         )
     _told(done, as_json=as_json)
+
+
+@app.command(epilog="Example: plms lanes review. Exit 0 whether or not anything is recommended.")
+def review(as_json: AsJson = False) -> None:
+    """Look at the last whole week of every lane; what is recommended, with its evidence."""
+    from plms_pipeline.portfolio.actions.reviews import measure_lanes, review_lanes
+
+    with opened() as (_, registry):
+        clock = SystemClock()
+        measure_lanes(registry, clock=clock)
+        found = review_lanes(registry, clock=clock, ids=_new_id)
+    if as_json:
+        from dataclasses import asdict
+
+        typer.echo(json.dumps({"reviews": [asdict(one) for one in found]}))
+        return
+    for one in found:
+        typer.echo(
+            f"{one.review_id}  lane {one.lane_id}  {one.field} {one.current:g} -> {one.recommended:g}  {one.rule}  "
+            f"{json.dumps(one.evidence)}"
+        )
+    if not found:
+        typer.echo("nothing is recommended")
+
+
+@app.command(epilog="Example: plms lanes apply REVIEW_ID --reason 'agreed with the team'.")
+def apply(review_id: ReviewId, reason: Reason, as_json: AsJson = False) -> None:
+    """Apply a recommendation, as your decision."""
+    from plms_pipeline.portfolio.actions.reviews import apply_review
+
+    with opened() as (_, registry):
+        done = apply_review(**_facts(registry), review_id=review_id, reason=reason)
+    told = {"review_id": review_id, "lane_id": done.lane_id, "before": done.current, "after": done.recommended}
+    typer.echo(json.dumps(told) if as_json else f"lane {done.lane_id}: {done.current:g} -> {done.recommended:g}")
+
+
+@app.command(epilog="Example: plms lanes reject REVIEW_ID --reason 'the errors were ours'.")
+def reject(review_id: ReviewId, reason: Reason, as_json: AsJson = False) -> None:
+    """Leave the lane as it is, as your decision."""
+    from plms_pipeline.portfolio.actions.reviews import reject_review
+
+    with opened() as (_, registry):
+        done = reject_review(**_facts(registry), review_id=review_id, reason=reason)
+    typer.echo(
+        json.dumps({"review_id": review_id, "lane_id": done.lane_id}) if as_json else f"lane {done.lane_id}: unchanged"
+    )
 
 
 def _value(text: str) -> float | bool:

@@ -138,7 +138,7 @@ def _cards(tick: Tick, policy: DispatchPolicy, ids: Callable[[], str], limit: in
         lane_id = lanes.pop(0)
         now = tick.clock.now()
         done = hold_round(
-            tick.registry, lane_id, now=now, ids=ids, holder=tick.holder, policy=policy,
+            tick.registry, lane_id, clock=tick.clock, ids=ids, holder=tick.holder, policy=policy,
             claim=lambda session, key: _claim(tick, session, key), without=refused[lane_id], limit=left,
         )  # fmt: skip
         refused[lane_id] |= done.refused.keys()

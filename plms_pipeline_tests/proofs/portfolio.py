@@ -1,0 +1,190 @@
+"""Do caps, shares and budgets hold with many dispatchers, every fault, and processes that are killed?
+
+`make prove-portfolio` starts the world of `make prove-completions` with four processes that dispatch (`plms serve`, what does
+what the daemon does, and two more), on SQLite and on PostgreSQL. Afterwards it asks the log of slots: no lane was ever
+over its cap; every share of a project that completed at least 50 tasks in a lane is at least 0.9 there (one task of five
+is a fifth of a share, whatever the scheduler does); no slot and no reservation is left; every
+account has settled what the receipts of its project say, to the micro-dollar.
+
+A share is what a project received of the slot time that a lane gave, divided by what weighted max-min fairness entitles it to
+over the moments when it had an eligible task there (`portfolio.shares`), computed from the books and not from what the
+scheduler remembers.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import sys
+import tempfile
+import time
+from collections import Counter, defaultdict
+from contextlib import ExitStack
+from decimal import Decimal
+from pathlib import Path
+
+from sqlalchemy import func, select, update
+
+from plms_pipeline.budget import store as ledger
+from plms_pipeline.portfolio.shares import Share, Stay, shares_of
+from plms_pipeline.portfolio.store.slots import LANE
+from plms_pipeline.registry.engine import Registry
+from plms_pipeline.registry.tables import JobCard, Lane, ProjectRun, RunTask, Slot, TaskPlan, TaskReceipt
+from plms_pipeline_tests.proofs.api import say
+from plms_pipeline_tests.proofs.completions import PROJECTS, TASKS, Server, World, judge, live, postgresql
+
+ENOUGH = 50
+LEAST_SHARE = 0.9
+MORE_DISPATCHERS = 2
+SPEND = {"spend": {"cost_usd": {"low": 0.1, "median": 1.0, "high": 5.0}}}
+
+
+def prove(folder: Path, name: str, runs: int, kills: int, seed: int, database: str | None) -> list[str]:
+    """One world; its problems."""
+    began = time.monotonic()
+    world = World(folder / name, seed, database)
+    world.folder.mkdir(parents=True)
+    world.prepare()
+    registry = world.open()
+    with registry.writing() as session:
+        session.execute(update(TaskPlan).values(forecast_json=SPEND))
+    registry.close()
+    for number in range(MORE_DISPATCHERS):
+        command = [sys.executable, "-m", "plms_pipeline_tests.proofs.dispatching_loop"]
+        world.servers.append(Server(f"dispatcher{number}", command, world.environ, world.folder / f"d{number}.log"))
+    live(world, runs, kills)
+    judge(world, runs)
+    registry = world.open()
+    try:
+        told = judge_portfolio(world, registry)
+    finally:
+        registry.close()
+    made = sum(server.kills for server in world.servers)
+    say(f"  {name}: {runs} runs, {made} kills, {told}; {time.monotonic() - began:.0f} s")
+    return [f"{name}: {problem}" for problem in world.problems]
+
+
+def judge_portfolio(world: World, registry: Registry) -> str:
+    """Caps, shares and money; what to say about them."""
+    with registry.reading() as session:
+        caps = {lane: cap for lane, cap in session.execute(select(Lane.lane_id, Lane.cap))}  # noqa: C416 - rows are no pairs
+        log = session.execute(
+            select(Slot.resource, Slot.taken_at, Slot.released_at, Slot.subject, Slot.project_id, Slot.state)
+        ).all()
+        left = [row.subject for row in log if row.state != "RELEASED"]
+    world.problems += [f"card {subject} still holds a slot" for subject in left]
+    highest = {lane: most_at_once([row for row in log if row.resource == f"{LANE}{lane}"]) for lane in caps}
+    world.problems += [
+        f"lane {lane}: {most} slots of {caps[lane]}" for lane, most in highest.items() if most > caps[lane]
+    ]
+    ended = Counter((row.resource, row.project_id) for row in log)
+    shares, judged = [], 0
+    for lane, found in lane_shares(registry, caps).items():
+        for share in found:
+            tasks = ended[f"{LANE}{lane}", share.project_id]
+            if share.ratio is None:
+                continue
+            shares.append(share.ratio)
+            if tasks >= ENOUGH:
+                judged += 1
+                if share.ratio < LEAST_SHARE:
+                    world.problems.append(
+                        f"lane {lane}: project {share.project_id} received {share.ratio:.3f} of its share over {tasks} tasks"
+                    )
+    moved = judge_money(world, registry)
+    full = sum(highest[lane] == caps[lane] for lane in caps)
+    least = f"{min(shares):.3f}" if shares else "none"
+    told = f"{len(log)} slots, {full} lanes at their cap, least share {least} ({judged} of {len(shares)} judged)"
+    return f"{told}, {moved} USD settled"
+
+
+def most_at_once(log: list[object]) -> int:
+    """The most slots that were held at one moment; what is given back and taken in the same moment is given back first."""
+    steps = sorted(
+        [(row.taken_at, 1) for row in log] + [(row.released_at, -1) for row in log if row.released_at],  # type: ignore[attr-defined]  # rows of a query
+    )  # fmt: skip
+    level = most = 0
+    for _, step in steps:
+        level += step
+        most = max(most, level)
+    return most
+
+
+def lane_shares(registry: Registry, caps: dict[int, int]) -> dict[int, list[Share]]:
+    """The shares in each lane: a task is eligible once its run works and everything that it depends on has succeeded."""
+    with registry.reading() as session:
+        ended = {
+            (run_id, task_id): at.timestamp() * 1000
+            for run_id, task_id, at in session.execute(
+                select(RunTask.run_id, RunTask.task_id, RunTask.completed_at).where(RunTask.status == "SUCCESS")
+            )
+            if at is not None
+        }
+        rows = session.execute(
+            select(
+                JobCard.lane_id, JobCard.run_id, JobCard.depends_on_json, JobCard.created_at, ProjectRun.started_at,
+                ProjectRun.project_id, Slot.taken_at, Slot.released_at,
+            )
+            .join(ProjectRun, ProjectRun.run_id == JobCard.run_id)
+            .join(Slot, Slot.subject == JobCard.card_key)
+            .where(Slot.released_at.is_not(None))
+        ).all()  # fmt: skip
+    stays: dict[int, list[Stay]] = defaultdict(list)
+    for lane, run_id, depends_on, created, started, project, taken, released in rows:
+        ready = [created.timestamp() * 1000, started.timestamp() * 1000]
+        ready += [ended[run_id, name] for name in depends_on or () if (run_id, name) in ended]
+        at = taken.timestamp() * 1000
+        stays[lane].append(Stay(project, min(max(ready), at), at, released.timestamp() * 1000))
+    return {lane: shares_of(found, cap=caps[lane]) for lane, found in sorted(stays.items())}
+
+
+def judge_money(world: World, registry: Registry) -> Decimal:
+    """Every account has settled its project's receipts and has nothing reserved; the sum of all."""
+    with registry.reading() as session:
+        accounts = {one.account: one for one in ledger.balances(session, prefix="project:")}
+        spent = session.execute(
+            select(TaskReceipt.project_id, func.sum(TaskReceipt.cost_usd)).group_by(TaskReceipt.project_id)
+        ).all()
+    for project, usd in spent:
+        account = accounts.get(f"project:{project}")
+        if account is None or account.settled != (usd or 0):
+            world.problems.append(f"project {project}: {account and account.settled} settled, receipts say {usd}")
+    world.problems += [f"{one.account}: {one.reserved} is still reserved" for one in accounts.values() if one.reserved]
+    return sum((one.settled for one in accounts.values()), Decimal(0))
+
+
+def main() -> int:
+    """The command line: `python -m plms_pipeline_tests.proofs.portfolio --runs 200 --kills 100 --seed 1`."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else None)
+    parser.add_argument("--runs", type=int, default=200, help="runs of 20 tasks in each world (default 200)")
+    parser.add_argument("--kills", type=int, default=100, help="kills in each world (default 100)")
+    parser.add_argument("--seed", type=int, default=None, help="repeats the fates of an earlier proof")
+    parser.add_argument("--only", choices=("sqlite", "postgresql"), default=None, help="only one database")
+    parser.add_argument("--keep", action="store_true", help="keep the data directories and name them")
+    given = parser.parse_args()
+    seed = given.seed if given.seed is not None else time.time_ns() % 100_000
+    say(
+        f"portfolio proof: {given.runs} runs of {TASKS} tasks over {PROJECTS} projects, {given.kills} kills, seed {seed}"
+    )
+    began, folder = time.monotonic(), Path(tempfile.mkdtemp(prefix="plms-portfolio-"))
+    problems: list[str] = []
+    try:
+        with ExitStack() as stack:
+            for name in ("sqlite", "postgresql"):
+                if given.only in (None, name):
+                    database = stack.enter_context(postgresql(folder / "pg")) if name == "postgresql" else None
+                    problems += prove(folder, name, given.runs, given.kills, seed, database)
+    finally:
+        if not given.keep:
+            shutil.rmtree(folder, ignore_errors=True)
+    for problem in problems[:50]:
+        say(f"  FAIL {problem}")
+    if given.keep:
+        say(f"  kept in {folder}")
+    verdict = f"FAILED with {len(problems)} problems" if problems else "holds"
+    say(f"portfolio proof: {verdict} (seed {seed}, {time.monotonic() - began:.0f} s)")
+    return 1 if problems else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
