@@ -10,7 +10,7 @@ from itertools import count
 from pathlib import Path
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import insert, select, update
 
 from plms_pipeline.access.actors import Actor
 from plms_pipeline.budget import store as ledger
@@ -24,7 +24,8 @@ from plms_pipeline.portfolio.guarding import Place, Refusal, Wish
 from plms_pipeline.portfolio.policies import LauncherPolicy
 from plms_pipeline.portfolio.store import passing, slots
 from plms_pipeline.registry.engine import Registry
-from plms_pipeline.registry.tables import AuditEntry
+from plms_pipeline.registry.tables import AuditEntry, ProjectRun
+from plms_pipeline_tests.runs.worlds import planned_project
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 ANA = Actor("ana@example.com", is_verified=True)
@@ -173,6 +174,41 @@ def test_a_reset_frees_places_and_reservations_but_not_what_was_spent(registry: 
     assert [done.places, done.freed_usd] == [1, 20]
     found = status(registry)
     assert [len(found.slots), found.account.settled, found.account.reserved] == [0, 10, 0]
+
+
+def test_a_replay_of_a_completed_project_holds_a_place_until_it_has_ended(registry: Registry) -> None:
+    """Otherwise whoever repeats finished work spends without any limit: the project's own approval is over."""
+    planned_project(registry)
+    for run_id in ("r1", "r2"):
+        started(registry, run_id)
+    policy = LauncherPolicy(1, POLICY.rate, Decimal(50), "UTC", POLICY.lease)
+
+    def launch(run_id: str, at: datetime = NOW) -> str:
+        with registry.writing() as session:
+            refusal = guards.pass_launcher(
+                session, now=at, ids=ids, policy=policy, actor=ANA, run_id=run_id, project_id=42, amount_usd=Decimal(5)
+            )
+        return "passed" if refusal is None else refusal.guard
+
+    assert launch("r1") == "passed"
+    assert launch("r2", NOW + timedelta(days=1)) == "concurrency_limited"
+    with registry.writing() as session:
+        session.execute(update(ProjectRun).where(ProjectRun.run_id == "r1").values(status="FAIL", completed_at=NOW))
+    assert launch("r2") == "passed"
+    found = status(registry)
+    assert [found.account.settled, found.account.reserved] == [0, 5]
+    assert guards.end_dead_leases(registry, clock=FrozenClock(NOW), is_dead=lambda _: True) == 0
+
+
+def started(registry: Registry, run_id: str) -> None:
+    """A run that was started."""
+    with registry.writing() as session:
+        session.execute(
+            insert(ProjectRun).values(
+                run_id=run_id, project_id=42, status="QUEUED", created_at=NOW, run_kind="replay", validation="pending",
+                write_sandbox=False, passport_sha256="0" * 64, source="plms", provider_matrix_json="{}",
+            )
+        )  # fmt: skip
 
 
 def test_every_answer_is_audited(registry: Registry) -> None:

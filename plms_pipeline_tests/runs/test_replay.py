@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
+from decimal import Decimal
 from uuid import uuid4
 
 import pytest
@@ -12,6 +14,8 @@ from sqlalchemy import insert, select, text, update
 
 from plms_pipeline.clock import Clock
 from plms_pipeline.errors import Conflict, NoData, NotFound
+from plms_pipeline.portfolio.buckets import Rate
+from plms_pipeline.portfolio.policies import LauncherPolicy
 from plms_pipeline.registry.engine import Registry
 from plms_pipeline.registry.tables import (
     AuditEntry,
@@ -26,7 +30,7 @@ from plms_pipeline.registry.tables import (
     TaskPlan,
 )
 from plms_pipeline.runs.actions.replay import check_replay, compare_due, comparison_of, replay_run
-from plms_pipeline.runs.actions.start import start_run
+from plms_pipeline.runs.actions.start import StartPolicy, start_run
 from plms_pipeline.runs.passport import PassportWorld
 from plms_pipeline.runs.replaying import compare
 from plms_pipeline.runs.starting import StartAnswer, StartRequest
@@ -102,6 +106,28 @@ def test_a_completed_project_may_be_replayed_and_stays_completed(registry: Regis
         original(registry, clock)
     with pytest.raises(Conflict):
         original(registry, clock, run_kind="replay")
+
+
+def test_a_replay_of_a_completed_project_passes_the_launchers_guards(registry: Registry, clock: Clock) -> None:
+    """Otherwise finished work is repeated without limit: its project's approval is over."""
+    planned_project(registry)
+    run_id = original(registry, clock)
+    with registry.writing() as session:
+        session.execute(update(Project).values(status="completed"))
+    policy = StartPolicy(launcher=LauncherPolicy(1, Rate(100.0, 100.0), Decimal(50), "UTC", timedelta(hours=1)))
+
+    def again() -> StartAnswer:
+        return replay_run(
+            registry, run_id, clock=clock, ids=lambda: str(uuid4()), actor=OWNER, key=str(uuid4()), world=WORLD,
+            stopped=None, accept_drift=False, policy=policy,
+        )[0]  # fmt: skip
+
+    first = again()
+    with pytest.raises(Conflict, match="concurrency_limited") as refused:
+        again()
+    assert refused.value.http_status == 429
+    end(registry, first.run_id)
+    assert again().run_id != first.run_id
 
 
 @pytest.mark.parametrize(

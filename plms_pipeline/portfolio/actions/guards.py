@@ -28,7 +28,7 @@ from plms_pipeline.portfolio.actions.switches import status as switch_status
 from plms_pipeline.portfolio.buckets import Level, refilled
 from plms_pipeline.portfolio.guarding import Place, Refusal, Wish
 from plms_pipeline.portfolio.policies import LAUNCHER_BUCKET, LauncherPolicy
-from plms_pipeline.portfolio.store import buckets, passing, slots
+from plms_pipeline.portfolio.store import buckets, launched, passing, slots
 from plms_pipeline.portfolio.store.slots import LAUNCHER, OpenSlot
 from plms_pipeline.registry.engine import Registry
 
@@ -106,6 +106,31 @@ def enforce(
     return Lease(wish.subject, amount, wish.expires_at) if refusal is None else refusal
 
 
+def pass_launcher(
+    session: Session,
+    *,
+    now: datetime,
+    ids: Callable[[], str],
+    policy: LauncherPolicy,
+    actor: Actor,
+    run_id: str,
+    project_id: int,
+    amount_usd: Decimal,
+) -> Refusal | None:
+    """Let a run of a project that is not approved start, in the transaction of its start; None when it may.
+
+    Its place and reservation are its own until it has ended, however long that takes.
+    """
+    slots.lock(session, LAUNCHER)
+    _end_dead(session, now, _NOBODY)
+    wish = Wish(
+        subject=f"run:{run_id}", holder="run", expires_at=now + policy.lease, places=(Place(LAUNCHER, policy.places),),
+        rates=((LAUNCHER_BUCKET, policy.rate),), purses=(policy.purse(now),), amount_usd=amount_usd,
+        project_id=project_id, run_id=run_id, actor=actor.name,
+    )  # fmt: skip
+    return passing.pass_guards(session, wish, flag=None, now=now, ids=ids)
+
+
 def finish(
     registry: Registry, lease_id: str, *, clock: Clock, actor: Actor, spent_usd: Decimal | None = None
 ) -> Decimal:
@@ -132,8 +157,12 @@ def finish(
 
 
 def end_dead_leases(registry: Registry, *, clock: Clock, is_dead: IsDead) -> int:
-    """End the launcher's leases whose owner died or whose time is over; how many."""
+    """End the launcher's leases whose owner died, whose time is over or whose run ended; how many. Writes only if any."""
+    with registry.reading() as session:
+        if not slots.open_slots(session, LAUNCHER):
+            return 0
     with registry.writing() as session:
+        slots.lock(session, LAUNCHER)
         return _end_dead(session, clock.now(), is_dead)
 
 
@@ -181,16 +210,24 @@ def reset(registry: Registry, *, clock: Clock, actor: Actor, reason: str) -> Res
 
 
 def _end_dead(session: Session, now: datetime, is_dead: IsDead) -> int:
-    ended = 0
-    for slot in slots.open_slots(session, LAUNCHER):
+    count = 0
+    held = slots.open_slots(session, LAUNCHER)
+    runs = launched.ended(session, {slot.run_id for slot in held if slot.run_id is not None})
+    for slot in held:
+        if slot.run_id is not None:
+            # Whatever the clock says, a run goes on until its end is in the books.
+            if slot.run_id in runs and slots.release(session, LAUNCHER, slot.subject, now=now, reason="its run ended"):
+                _settle(session, slot.subject, runs[slot.run_id], actor="guard", now=now)
+                count += 1
+            continue
         dead = is_dead(slot.holder)
         if not dead and slot.expires_at > now:
             continue
         why = "its owner died" if dead else "its lease expired"
         if slots.release(session, LAUNCHER, slot.subject, now=now, reason=why):
             _settle(session, slot.subject, None, actor="guard", now=now)
-            ended += 1
-    return ended
+            count += 1
+    return count
 
 
 def _settle(session: Session, lease_id: str, spent: Decimal | None, *, actor: str, now: datetime) -> Decimal:

@@ -24,12 +24,15 @@ from plms_pipeline.access.answers import Answer, AnswerCache, NoCache, cache_key
 from plms_pipeline.access.store import record
 from plms_pipeline.clock import Clock
 from plms_pipeline.errors import Conflict, NotFound, Unprocessable
+from plms_pipeline.portfolio.actions.guards import pass_launcher
+from plms_pipeline.portfolio.policies import LauncherPolicy
 from plms_pipeline.portfolio.store import switches
 from plms_pipeline.portfolio.switch import reason_in
 from plms_pipeline.registry.engine import Registry
 from plms_pipeline.registry.types import canonical_json
 from plms_pipeline.runs import passport as passports
 from plms_pipeline.runs.ids import NewId, card_key
+from plms_pipeline.runs.lifecycle import STARTABLE
 from plms_pipeline.runs.money import cap_of, expected_usd, shown
 from plms_pipeline.runs.passport import Passport, PassportWorld, PlannedTask
 from plms_pipeline.runs.starting import (
@@ -53,10 +56,11 @@ Beside = Callable[[Session, str, datetime], None]
 
 @dataclass(frozen=True, slots=True)
 class StartPolicy:
-    """How long answers are remembered, and what a key may be."""
+    """How long answers are remembered, what a key may be, and what bounds a run of a project that is not approved any more."""
 
     ttl: timedelta = timedelta(hours=24)
     keys: KeyForm = "uuid"
+    launcher: LauncherPolicy | None = None
 
 
 POLICY = StartPolicy()
@@ -103,6 +107,7 @@ def start_run(
         NotFound: no such project, or a task that its plan does not hold.
         Conflict: `killswitch_on`, `not_approved`, `project_held`, `budget_exceeded`, `no_tasks`, `passport_incomplete`,
             `plan_changed`, or `idempotency_in_progress` (with `retry_after_s`).
+            For a run of a project that is not approved any more: `concurrency_limited`, `rate_limited`, `budget_exceeded`.
         Unprocessable: the key was used with another body (`idempotency_key_reused`), or a baseline in the sandbox.
     """
     key = checked_key(request.key, policy.keys)
@@ -174,6 +179,7 @@ def _start_in(
     plan = _admitted(session, facts, request)
     assert facts is not None  # noqa: S101 - a missing project was refused
     run_id = ids()
+    _pass_launcher(session, facts, plan, run_id, now=now, ids=ids, actor=actor, policy=policy)
     world = _with_last_state(session, world)
     passport = passports.issue(
         project_id=request.project_id, run_id=run_id, run_kind=request.run_kind, write_sandbox=request.write_sandbox,
@@ -198,6 +204,28 @@ def _start_in(
         beside(session, run_id, now)
     # Read back from what is kept, so that the first answer and its repetitions are the same bytes.
     return StartAnswer(200, json.loads(text), replayed=False)
+
+
+def _pass_launcher(
+    session: Session,
+    facts: store.ProjectFacts,
+    plan: list[PlannedTask],
+    run_id: str,
+    *,
+    now: datetime,
+    ids: NewId,
+    actor: Actor,
+    policy: StartPolicy,
+) -> None:
+    """A run of a project whose approval is over passes the launcher's guards; others are bound by their project."""
+    if policy.launcher is None or facts.status in STARTABLE:
+        return
+    refusal = pass_launcher(
+        session, now=now, ids=ids, policy=policy.launcher, actor=actor, run_id=run_id, project_id=facts.project_id,
+        amount_usd=sum((cap_of(task.forecast) or Decimal(0) for task in plan), Decimal(0)),
+    )  # fmt: skip
+    if refusal is not None:
+        raise refusal.error()
 
 
 def _repeated(

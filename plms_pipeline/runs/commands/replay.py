@@ -40,6 +40,7 @@ def replay(
 ) -> None:
     """Repeat a run: its inputs are compared with its passport before, its files with the original's afterwards."""
     from plms_pipeline.access.actors import local_actor
+    from plms_pipeline.portfolio.policies import launcher_policy
     from plms_pipeline.runs.actions.replay import check_replay, replay_run
     from plms_pipeline.runs.actions.start import StartPolicy
     from plms_pipeline.runs.service.opening import opened
@@ -60,7 +61,9 @@ def replay(
             stopped=world.dispatcher.stopped(),
             accept_drift=accept_drift,
             policy=StartPolicy(
-                timedelta(seconds=world.settings.idempotency_ttl_seconds), world.settings.idempotency_keys
+                timedelta(seconds=world.settings.idempotency_ttl_seconds),
+                world.settings.idempotency_keys,
+                launcher_policy(world.settings),
             ),
         )
         told: dict[str, Any] = {

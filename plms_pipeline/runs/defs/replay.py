@@ -34,6 +34,7 @@ def repeat_run(context: dg.OpExecutionContext, config: ReplayConfig, plms: Plms)
     from uuid import uuid4
 
     from plms_pipeline.access.actors import launch_actor
+    from plms_pipeline.portfolio.policies import launcher_policy
     from plms_pipeline.runs.actions.replay import comparison_of, replay_run
     from plms_pipeline.runs.actions.start import StartPolicy
     from plms_pipeline.runs.service.opening import Opened
@@ -51,7 +52,11 @@ def repeat_run(context: dg.OpExecutionContext, config: ReplayConfig, plms: Plms)
             world=world.worlds.gathered(),
             stopped=world.dispatcher.stopped(),
             accept_drift=config.accept_drift,
-            policy=StartPolicy(timedelta(seconds=settings.idempotency_ttl_seconds), settings.idempotency_keys),
+            policy=StartPolicy(
+                timedelta(seconds=settings.idempotency_ttl_seconds),
+                settings.idempotency_keys,
+                launcher_policy(settings),
+            ),
         )
         world.dispatcher.tick()
         told: dict[str, Any] = {"run_id": answer.run_id, "differences": [str(one) for one in checked.differences]}

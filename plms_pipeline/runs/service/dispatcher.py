@@ -12,7 +12,9 @@ from types import MappingProxyType
 from typing import Any
 
 from plms_pipeline.clock import Clock
+from plms_pipeline.instance.process import is_dead
 from plms_pipeline.pas.client import PasClient
+from plms_pipeline.portfolio.actions.guards import end_dead_leases
 from plms_pipeline.portfolio.actions.scheduling import dispatch_policy
 from plms_pipeline.portfolio.actions.switches import stop_reason
 from plms_pipeline.registry.engine import Registry
@@ -101,11 +103,12 @@ class Dispatcher:
         return True
 
     def _forget(self) -> None:
-        """Now and then, remove answers whose time is over."""
+        """Now and then, remove answers and end the launcher's leases whose time is over."""
         now = self._clock.now()
         if self._forgot_at is None or abs(now - self._forgot_at) >= FORGET_EVERY:
             self._forgot_at = now
             forget_expired(self._registry, clock=self._clock)
+            end_dead_leases(self._registry, clock=self._clock, is_dead=is_dead)
 
     def _write_comparison(self, run_id: str, text: str) -> bool:
         return write_comparison(self._settings.data_dir, run_id, text)
