@@ -283,6 +283,19 @@ def retried(session: Session) -> tuple[int, int]:
     return int(row[0]), int(row[1])
 
 
+def of_project(session: Session, project_id: int) -> tuple[int, str | None]:
+    """(letters of a project that are still owed, the run that the newest of all its letters is about)."""
+    mine = DeadLetter.project_id == project_id
+    owed = session.scalar(select(func.count()).select_from(DeadLetter).where(mine, DeadLetter.state.in_(OPEN)))
+    newest = session.scalar(
+        select(DeadLetter.run_id)
+        .where(mine)
+        .order_by(DeadLetter.last_failed_at.desc(), DeadLetter.letter_id)
+        .limit(1)
+    )  # fmt: skip
+    return int(owed or 0), newest
+
+
 def oldest_open(session: Session) -> datetime | None:
     """Since when the oldest work that is still owed has been failing."""
     return session.scalar(select(func.min(DeadLetter.first_failed_at)).where(DeadLetter.state.in_(OPEN)))

@@ -73,6 +73,9 @@ class SessionFacts:
     teaches: bool
     n_artifacts: int
     provider_mismatch: str | None = None
+    # Dead letters of the project that are still owed, and the run that the newest of all its letters is about.
+    dlq_count: int | None = None
+    last_dlq_run_id: str | None = None
     tasks: tuple[TaskFacts, ...] = ()
     kpis: tuple[KpiFacts, ...] = ()
     costs: tuple[Decimal | None, ...] = ()
@@ -147,11 +150,11 @@ def report_of(facts: SessionFacts, *, now: datetime) -> SessionReport:
         **_how(facts, sums),
         **_gate(facts, sums),
         "TIMESTAMP": now,
-        # Not known until there are dead letters, guards and a build that says its name.
+        "DLQ_COUNT": facts.dlq_count,
+        "LAST_DLQ_RUN_ID": facts.last_dlq_run_id,
+        # Not known until there are guards and a build that says its name.
         **dict.fromkeys(
             (
-                "DLQ_COUNT",
-                "LAST_DLQ_RUN_ID",
                 "RUNTIME_GUARDS",
                 "CI_BUILD_ID",
                 "CI_PROVIDER",

@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session
 from plms_pipeline.estimates.policy import included
 from plms_pipeline.estimates.store.receipts import receipts_of_run
 from plms_pipeline.intake.store.importing import insert_into
+from plms_pipeline.letters import store as letters
 from plms_pipeline.registry.tables import (
     AuditEntry,
     JobCard,
@@ -84,6 +85,7 @@ def facts_of(session: Session, run_id: str) -> SessionFacts | None:
         .order_by(TaskReceipt.task_id, TaskReceipt.attempt)
     ).all()
     receipts = receipts_of_run(session, run_id)
+    owed, last_failed = letters.of_project(session, project.id)
     return SessionFacts(
         run_id=run_id,
         project_id=project.id,
@@ -115,6 +117,8 @@ def facts_of(session: Session, run_id: str) -> SessionFacts | None:
         provider_mismatch=session.scalar(
             select(func.max(ProviderSnapshot.mismatch)).where(ProviderSnapshot.run_id == run_id)
         ),
+        dlq_count=owed,
+        last_dlq_run_id=last_failed,
         tasks=tuple(_tasks(session, run_id)),
         kpis=tuple(_kpis(session, run_id)),
         costs=tuple(cost for cost, _ in took),

@@ -26,6 +26,7 @@ from plms_pipeline.runs.actions.cancel import cancel_run
 from plms_pipeline.runs.actions.start import start_run
 from plms_pipeline.runs.letters.actions import Retries, learn
 from plms_pipeline.runs.starting import StartRequest
+from plms_pipeline.runs.store.sessions import facts_of
 from plms_pipeline.runs.store.transitions import move_project, move_run, move_task
 from plms_pipeline_tests.runs.worlds import AT, OWNER, WORLD, planned_project
 
@@ -136,12 +137,20 @@ def test_a_run_that_failed_in_passing_is_retried_as_a_new_run(shop: Shop) -> Non
 
 def test_a_retry_that_succeeds_ends_the_letter(shop: Shop) -> None:
     """A count that never falls tells nobody when it is over."""
-    shop.failed()
+    first = shop.failed()
+    with shop.registry.reading() as session:
+        told = facts_of(session, first)
+    assert told is not None
+    assert (told.dlq_count, told.last_dlq_run_id) == (1, first)
     shop.later()
     again = shop.retry().lines[0].run_id
     assert again is not None
     shop.end(again, "SUCCESS")
     assert (shop.letter.state, shop.letter.attempts) == ("done", 1)
+    with shop.registry.reading() as session:
+        told = facts_of(session, again)
+    assert told is not None
+    assert (told.dlq_count, told.last_dlq_run_id, told.parent_relation) == (0, again, "retry")
     shop.later(hours=1)
     assert not shop.retry(is_forced=True).lines
 
