@@ -70,14 +70,14 @@ lane_review_weekly = dg.ScheduleDefinition(
     name="lane_review_weekly",
     job=lane_review,
     cron_schedule="0 6 * * 1",
-    execution_timezone="UTC",
+    execution_timezone="America/New_York",
     default_status=dg.DefaultScheduleStatus.RUNNING,
 )
 lane_metrics_hourly = dg.ScheduleDefinition(
     name="lane_metrics_hourly",
     job=measure_lanes_job,
     cron_schedule="5 * * * *",
-    execution_timezone="UTC",
+    execution_timezone="America/New_York",
     default_status=dg.DefaultScheduleStatus.RUNNING,
 )
 
