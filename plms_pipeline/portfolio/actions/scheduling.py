@@ -157,6 +157,18 @@ def hold_round(
     return done
 
 
+def preview(registry: Registry, lane_id: int, *, now: datetime, limit: int = 32) -> list[Turn]:
+    """Whose turns a round would say are next, if it were held now. Reads only."""
+    with registry.reading() as session:
+        book, _ = standings.book_of(session, lane_id)
+        had = standings.had_since(session, lane_id, book.at_ms)
+        book = _up_to_now(book, had, now)
+        waiting = queue.who_waits(session, now, lane_ids=[lane_id])
+        facts = standings.project_facts(session, {one.project_id for one in waiting})
+        cap = queue.caps(session).get(lane_id, 0)
+    return _turns(Race(book, contenders_of(book, waiting, had, facts, now=now), cap=cap), limit)
+
+
 def contenders_of(
     book: LaneBook, waiting: Sequence[Waiting], had: Sequence[Had], facts: Mapping[int, ProjectFacts], *, now: datetime
 ) -> list[Contender]:
