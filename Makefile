@@ -10,7 +10,7 @@ N ?=
 SEED ?=
 KILLS ?=
 
-.PHONY: help setup run test test-live test-ui ui lint format bench bench-peers demo-guides demo-run prove-api prove-completions prove-guards prove-kill prove-portfolio prove-observer prove-small prove-start lock clean
+.PHONY: help setup run test test-live test-ui ui lint format bench bench-peers demo-guides demo-portfolio demo-run prove-api prove-completions prove-guards prove-kill prove-portfolio prove-observer prove-small prove-start lock clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -39,6 +39,9 @@ demo-run: setup ## one project from its file to its report: approved, worked at 
 
 demo-guides: setup ## the guides' three demos: idempotent start, representative canary, KPI-gated completion
 	$(BIN)/python -m plms_pipeline_tests.vectors.demos
+
+demo-portfolio: setup ## twelve projects share the lanes; a picture of lanes over time and of shares
+	$(BIN)/python -m plms_pipeline_tests.vectors.demo_portfolio
 
 test: setup ## the fast tests, on SQLite and PostgreSQL (whole servers: make test-live)
 	$(BIN)/pytest -n 3 --dist loadgroup
