@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections import Counter
 from datetime import timedelta
 
 import pytest
 from sqlalchemy import update
 from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
 
 from plms_pipeline.errors import Unavailable
 from plms_pipeline.evidence.actions.observing import end_pending, observe_overdue, replay
 from plms_pipeline.evidence.actions.owing import Said, accept_group, owe
 from plms_pipeline.evidence.sights import Sight, failed
 from plms_pipeline.evidence.spool import read_lines
+from plms_pipeline.evidence.store import obligations as store
 from plms_pipeline.evidence.store import places
 from plms_pipeline.registry.engine import Registry
 from plms_pipeline.registry.tables import Obligation
@@ -227,8 +230,16 @@ def test_two_observers_write_one_observation(scene: Scene) -> None:
     assert scene.books() == (40, 40, 0)
 
 
-def test_acceptors_together_never_pass_the_room(scene: Scene) -> None:
+def test_acceptors_together_never_pass_the_room(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each of eight that counts 199 and adds one would make 207."""
+    count = store.count_pending
+
+    def slowly(session: Session, *, most: int) -> int:
+        found = count(session, most=most)
+        time.sleep(0.05)
+        return found
+
+    monkeypatch.setattr(store, "count_pending", slowly)
     scene.with_config(max_inflight=20)
     barrier = threading.Barrier(8)
     dropped: list[int] = []
