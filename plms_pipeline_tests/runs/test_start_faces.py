@@ -268,6 +268,18 @@ def test_the_job_starts_shows_and_repeats_nothing_when_it_is_retried(sqlite_regi
         assert session.scalars(select(JobCard.state).where(JobCard.task_id == "a")).all() == ["SUBMITTED"]
 
 
+def test_a_job_shows_what_it_started_and_stores_no_value(sqlite_registry: Registry) -> None:
+    """The metadata is all that a person gets; a pickled copy of it per start would be swept by nobody."""
+    planned_project(sqlite_registry, tasks={"write": ()})
+    started = launched(start_project_run, "start_run_of_project", {"project_id": 42, "wait_s": 60})
+    run_id = metadata_of(started)["run_id"]
+    replayed = launched(replay_job, "repeat_run", {"run_id": run_id, "wait_s": 60})
+    assert metadata_of(replayed)["run_id"] != run_id
+    assert metadata_of(replayed)["comparison"]["is_identical"]
+    for result in (started, replayed):
+        assert "HANDLED_OUTPUT" not in {event.event_type_value for event in result.all_events}
+
+
 def test_a_refused_start_fails_the_job_at_once_with_the_code(sqlite_registry: Registry) -> None:
     """Retrying what is refused for good wastes an hour; the person at the Launchpad must read why."""
     planned_project(sqlite_registry, status="planning")
