@@ -12,31 +12,18 @@ cards go in plain order.
 from __future__ import annotations
 
 import logging
-from dataclasses import replace
-from datetime import timedelta
+from collections.abc import Callable
 
 from plms_pipeline.clock import Clock
-from plms_pipeline.errors import Unavailable
-from plms_pipeline.pas.client import UNKNOWN_RUN, PasClient, PasRefused
+from plms_pipeline.pas.client import PasClient
 from plms_pipeline.registry.engine import Registry
+from plms_pipeline.runs.actions.dispatch_cards import hand_over
 from plms_pipeline.runs.actions.dispatch_effects import EFFECTS, effects
 from plms_pipeline.runs.actions.dispatch_starts import announce
-from plms_pipeline.runs.actions.dispatch_tick import (
-    DISPATCHER,
-    LEASE,
-    Admit,
-    DispatchResult,
-    Stopped,
-    Tick,
-    Unsendable,
-    message,
-    skip,
-)
-from plms_pipeline.runs.dispatching import ADMITTED, turn_of, wait_s
+from plms_pipeline.runs.actions.dispatch_tick import Admit, DispatchResult, Stopped, Tick
+from plms_pipeline.runs.dispatching import ADMITTED, turn_of
 from plms_pipeline.runs.store import dispatch as store
 from plms_pipeline.runs.store import outbox
-from plms_pipeline.runs.store.dispatch import Card, RunFacts
-from plms_pipeline.runs.store.transitions import move_task
 
 log = logging.getLogger(__name__)
 MOST_CARDS = 200
@@ -53,6 +40,7 @@ def dispatch_due(
     data_dir: str,
     stopped: Stopped = lambda: None,
     admit: Admit = lambda _session, _card: ADMITTED,
+    is_dead: Callable[[str], bool] = lambda _holder: False,
     limit: int = MOST_CARDS,
 ) -> DispatchResult:
     """Hand over what is due. Call it after every start and completion, and now and then.
@@ -62,15 +50,17 @@ def dispatch_due(
         data_dir: absolute path under which attempts stage their artifacts.
         stopped: the reason of the kill switch, or None; asked before every call.
         admit: see the module's text.
+        is_dead: whether a holder is known to have died; what it had claimed is due at once, not when its lease ends.
         limit: how many cards at most.
 
     Raises:
         Unavailable: the registry is away. An executor that is away is told in the result, and what is due stays due.
     """
     tick = Tick(registry, clock, pas, holder, data_dir, stopped, admit)
+    _free_from_dead(tick, is_dead)
     announce(tick)
     effects(tick)
-    _cards(tick, limit)
+    hand_over(tick, limit)
     if tick.result.did_something or tick.result.away:
         result = tick.result
         log.info(
@@ -92,89 +82,13 @@ def has_work(registry: Registry, *, clock: Clock) -> bool:
     return bool(turn.ready or turn.hopeless)
 
 
-def _cards(tick: Tick, limit: int) -> None:
+def _free_from_dead(tick: Tick, is_dead: Callable[[str], bool]) -> None:
+    """Take cards and effects from holders that died with them in their hands: all of them bear being done twice."""
+    now = tick.clock.now()
     with tick.registry.reading() as session:
-        cards = store.waiting(session, tick.clock.now())
-        states = store.task_states(session, {card.run_id for card in cards})
-    turn = turn_of(cards, states)
-    by_key = {card.card_key: card for card in cards}
-    for key, reason in turn.hopeless.items():
-        card = by_key[key]
-        now = tick.clock.now()
+        holders = store.holders(session, now=now) | outbox.holders(session, now=now)
+    dead = {holder for holder in holders if is_dead(holder)}
+    if dead:
         with tick.registry.writing() as session:
-            skipped = skip(session, key, card.run_id, card.task_id, reason, now)
-        if skipped:
-            tick.count(skipped=1, run_id=card.run_id)
-    runs: dict[str, RunFacts | None] = {}
-    for done, key in enumerate(turn.ready):
-        if done >= limit or not tick.may_go_on():
-            tick.count(waiting=len(turn.ready) - done)
-            return
-        claimed = _claim(tick, key)
-        if claimed is None:
-            continue
-        if claimed.run_id not in runs:
-            with tick.registry.reading() as session:
-                runs[claimed.run_id] = store.run_facts(session, claimed.run_id)
-        _submit(tick, claimed, runs[claimed.run_id])
-
-
-def _claim(tick: Tick, key: str) -> Card | None:
-    """The card, ours for the time of the lease; None when somebody else has it or it is not admitted."""
-    now = tick.clock.now()
-    with tick.registry.writing() as session:
-        card = store.claim_card(session, key, holder=tick.holder, now=now, lease_until=now + LEASE)
-        if card is None:
-            return None
-        admission = tick.admit(session, card)
-        if not admission.admitted:
-            store.card_released(session, key, not_before=None, error=admission.reason)
-    if not admission.admitted:
-        tick.count(waiting=1)
-        return None
-    return card
-
-
-def _submit(tick: Tick, card: Card, run: RunFacts | None) -> None:
-    if run is None:
-        _refuse_card(tick, card, "there is no such run")
-        return
-    try:
-        accepted = tick.pas.submit_card(message(tick, card, run))
-    except Unavailable as error:
-        wait = max(wait_s(card.submissions), float(error.retry_after_s or 0))
-        _release(tick, card, wait, error.message)
-        tick.result = replace(tick.result, away=error.message)
-        return
-    except Unsendable as error:
-        _refuse_card(tick, card, error.message)
-        return
-    except PasRefused as error:
-        if error.pas_code == UNKNOWN_RUN:
-            # Whether the executor lost the run is for the reconciliation to say; until then the card waits.
-            _release(tick, card, wait_s(card.submissions), error.message)
-        else:
-            _refuse_card(tick, card, error.message)
-        return
-    now = tick.clock.now()
-    with tick.registry.writing() as session:
-        if store.card_submitted(session, card.card_key, pas_task_id=accepted.pas_task_id, now=now):
-            move_task(session, card.run_id, card.task_id, expected="QUEUED", new="RUNNING", at=now, actor=DISPATCHER)
-    tick.count(submitted=1, run_id=card.run_id)
-
-
-def _release(tick: Tick, card: Card, wait: float, error: str) -> None:
-    not_before = tick.clock.now() + timedelta(seconds=wait)
-    with tick.registry.writing() as session:
-        store.card_released(session, card.card_key, not_before=not_before, error=error)
-
-
-def _refuse_card(tick: Tick, card: Card, error: str) -> None:
-    """The executor will never take this card: its task ends with the executor's reason, and what depends on it is skipped."""
-    now = tick.clock.now()
-    with tick.registry.writing() as session:
-        store.card_cancelled(session, card.card_key, now=now, error=error)
-        move_task(
-            session, card.run_id, card.task_id, expected="QUEUED", new="FAIL", at=now, actor=DISPATCHER, reason=error
-        )
-    tick.count(refused=1, run_id=card.run_id)
+            store.free_from(session, dead)
+            outbox.free_from(session, dead)

@@ -18,7 +18,7 @@ from plms_pipeline.runs.actions.passports import restore_copies, write_due
 from plms_pipeline.runs.actions.replay import compare_due
 from plms_pipeline.runs.files.killswitch import stop_reason
 from plms_pipeline.runs.files.passports import write_comparison, write_copy
-from plms_pipeline.runs.process import lease_holder
+from plms_pipeline.runs.process import is_dead, lease_holder
 from plms_pipeline.settings import Settings
 
 FORGET_EVERY = timedelta(minutes=5)
@@ -55,6 +55,7 @@ class Dispatcher:
             holder=self._holder,
             data_dir=str(self._settings.data_dir),
             stopped=self.stopped,
+            is_dead=is_dead,
         )
 
     def has_work(self) -> bool:

@@ -94,6 +94,24 @@ def is_due(now: datetime) -> tuple[Any, ...]:
     )
 
 
+def holders(session: Session, *, now: datetime) -> set[str]:
+    """Who holds effects that are to be done, under a lease that has not ended."""
+    query = select(OutboxEvent.lease_holder).where(
+        OutboxEvent.state == "pending", OutboxEvent.lease_holder.is_not(None), OutboxEvent.lease_expires_at > now
+    )
+    return {holder for holder in session.scalars(query.distinct()) if holder is not None}
+
+
+def free_from(session: Session, dead: Collection[str]) -> None:
+    """Take effects from holders that are known to be dead."""
+    session.execute(
+        update(OutboxEvent)
+        .where(OutboxEvent.state == "pending", OutboxEvent.lease_holder.in_(sorted(dead)))
+        .values(lease_holder=None, lease_expires_at=None)
+        .execution_options(synchronize_session=False)
+    )
+
+
 def done(session: Session, effect_id: int, *, now: datetime) -> None:
     """The effect has happened."""
     _end(session, effect_id, state="done", done_at=now, last_error=None)

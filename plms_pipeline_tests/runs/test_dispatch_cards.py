@@ -1,0 +1,104 @@
+"""Do many cards go out in few transactions, and is none held by a process that is gone?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from sqlalchemy import event, func, select, update
+
+from plms_pipeline.clock import FrozenClock
+from plms_pipeline.registry.engine import Registry
+from plms_pipeline.registry.tables import JobCard, OutboxEvent, RunTask
+from plms_pipeline.runs.actions.dispatch import dispatch_due
+from plms_pipeline_tests.pas.server import ReferencePas, reference_pas
+from plms_pipeline_tests.runs.test_dispatch import Bench
+from plms_pipeline_tests.runs.worlds import planned_project
+
+WIDE = {f"t{n}": () for n in range(30)}
+
+
+@pytest.fixture(scope="module")
+def executor(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ReferencePas]:
+    """One real executor for the module; slow enough that nothing ends while a test looks."""
+    with reference_pas(tmp_path_factory.mktemp("pas"), speed=0.001) as pas:
+        yield pas
+
+
+@pytest.fixture
+def bench(registry: Registry, executor: ReferencePas) -> Iterator[Bench]:
+    with executor.client() as pas:
+        yield Bench(registry, pas, str(executor.data_dir))
+
+
+@contextmanager
+def commits(registry: Registry) -> Iterator[list[int]]:
+    """Counts the transactions that are committed meanwhile."""
+    counted: list[int] = []
+
+    def count(_connection: Any) -> None:
+        counted.append(1)
+
+    event.listen(registry.engine, "commit", count)
+    try:
+        yield counted
+    finally:
+        event.remove(registry.engine, "commit", count)
+
+
+def dead(*holders: str) -> Any:
+    return {"is_dead": holders.__contains__}
+
+
+def tick(bench: Bench, holder: str, **more: Any) -> Any:
+    return dispatch_due(
+        bench.registry, clock=FrozenClock(bench.now), pas=bench.pas, holder=holder, data_dir=bench.data_dir, **more
+    )
+
+
+def test_thirty_cards_hold_the_books_a_few_times_and_not_sixty(bench: Bench) -> None:
+    """While cards went out one transaction at a time, every event that came in waited behind two of them."""
+    bench.start(planned_project(bench.registry, project_id=50, tasks=WIDE))
+    with commits(bench.registry) as counted:
+        assert bench.tick().submitted == 30
+    assert set(bench.cards().values()) == {"SUBMITTED"}
+    assert len(counted) <= 12
+
+
+def test_what_a_dead_process_had_claimed_goes_out_at_once(bench: Bench) -> None:
+    """After kill -9 a run stood still for the minute of the lease, though everybody could see that nobody held it."""
+    run_id = bench.start(planned_project(bench.registry, project_id=51))
+    lease = {"lease_holder": "victim", "lease_expires_at": bench.now + timedelta(seconds=60)}
+    with bench.registry.writing() as session:
+        session.execute(
+            update(OutboxEvent).where(OutboxEvent.subject_id == run_id).values(attempts=1, **lease)
+        )  # the run's announcement was in its hands
+    assert tick(bench, "other", **dead("somebody else")).announced == 0
+    assert tick(bench, "other", **dead("victim")).announced == 1
+    with bench.registry.writing() as session:
+        session.execute(update(JobCard).where(JobCard.task_id == "a").values(state="WAITING", **lease))
+        session.execute(update(RunTask).where(RunTask.task_id == "a").values(status="QUEUED"))
+    assert tick(bench, "other", **dead("somebody else")).submitted == 0
+    assert tick(bench, "other", **dead("victim")).submitted == 1
+
+
+def test_cards_that_the_kill_switch_caught_in_hand_were_never_sent(bench: Bench) -> None:
+    """It is asked before every single card; what was claimed by then waits as if nobody had touched it."""
+    bench.start(planned_project(bench.registry, project_id=52, tasks=WIDE))
+    tick(bench, "here", limit=0)  # announces the run only
+    asked = iter([None] * 4)
+    bench.stopped = lambda: next(asked, "incident")
+    result = bench.tick()
+    assert (result.submitted, result.stopped) == (3, "incident")
+    with bench.registry.reading() as session:
+        rows = session.execute(
+            select(JobCard.state, JobCard.submissions, func.count())
+            .where(JobCard.lease_holder.is_(None))
+            .group_by(JobCard.state, JobCard.submissions)
+        ).all()
+    assert sorted(map(tuple, rows)) == [("SUBMITTED", 1, 3), ("WAITING", 0, 27)]
+    bench.stopped = lambda: None
+    assert bench.tick().submitted == 27
