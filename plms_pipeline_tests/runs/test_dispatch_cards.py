@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import event, func, select, update
+from sqlalchemy import func, select, update
 
 from plms_pipeline.clock import FrozenClock
 from plms_pipeline.registry.engine import Registry
 from plms_pipeline.registry.tables import JobCard, OutboxEvent, RunTask
 from plms_pipeline.runs.actions.dispatch import dispatch_due
 from plms_pipeline_tests.pas.server import ReferencePas, reference_pas
+from plms_pipeline_tests.runs.commits import commits
 from plms_pipeline_tests.runs.test_dispatch import Bench
 from plms_pipeline_tests.runs.worlds import planned_project
 
@@ -32,21 +32,6 @@ def executor(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ReferencePas]
 def bench(registry: Registry, executor: ReferencePas) -> Iterator[Bench]:
     with executor.client() as pas:
         yield Bench(registry, pas, str(executor.data_dir))
-
-
-@contextmanager
-def commits(registry: Registry) -> Iterator[list[int]]:
-    """Counts the transactions that are committed meanwhile."""
-    counted: list[int] = []
-
-    def count(_connection: Any) -> None:
-        counted.append(1)
-
-    event.listen(registry.engine, "commit", count)
-    try:
-        yield counted
-    finally:
-        event.remove(registry.engine, "commit", count)
 
 
 def dead(*holders: str) -> Any:
