@@ -50,6 +50,11 @@ class Task:
         """Whether nothing will change any more."""
         return is_terminal("task", self.status)
 
+    @property
+    def never_went(self) -> bool:
+        """Whether the executor will never have it: it was skipped, or refused when handed over and so never judged."""
+        return self.status == "SKIPPED" or (self.status == "FAIL" and self.validation == "pending")
+
 
 @dataclass(slots=True)
 class Run:
@@ -143,6 +148,14 @@ class Books:
     runs: dict[str, Run]
     projects: dict[int, Project]
     effects: Effects = field(default_factory=Effects)
+
+    @property
+    def left_open(self) -> tuple[str, ...]:
+        """Runs that ended here while the executor still waits for tasks of theirs that were skipped or refused."""
+        ended = (self.runs[run_id] for run_id in self.effects.ended_runs)
+        return tuple(
+            run.run_id for run in ended if not run.is_stopping and any(task.never_went for task in run.tasks.values())
+        )
 
     def complete(self, done: Completion, verdict: Verdict | None) -> Outcome:
         """Book one completion.

@@ -31,6 +31,7 @@ from plms_pipeline.runs.dispatching import staging_path
 from plms_pipeline.runs.receiving import Delivered, receipt_row
 from plms_pipeline.runs.settling import Books, Completion, Outcome
 from plms_pipeline.runs.store import completions as store
+from plms_pipeline.runs.store import outbox
 
 log = logging.getLogger(__name__)
 SETTLER: Final = "settlement"
@@ -40,6 +41,7 @@ MOST_EVENTS: Final = 200
 MOST_ATTEMPTS: Final = 5
 AWAY_PAUSE: Final = timedelta(seconds=30)
 EARLY_PAUSE: Final = timedelta(seconds=5)
+_NEVER_COMES: Final = "PLMS ended the run: some of its tasks will never be handed over"
 _FIELDS: Final = ("settled", "ignored", "refused", "deferred", "receipts", "priors")
 
 
@@ -334,3 +336,5 @@ def _write(session: Session, books: Books, now: datetime) -> None:
     starts = {run_id: run.started_at for run_id, run in books.runs.items()}
     if not store.write(session, books.effects, at=now, starts=starts, actor=SETTLER):
         raise _Overtaken
+    for run_id in books.left_open:
+        outbox.ask(session, "terminate_run", run_id, now=now, payload={"reason": _NEVER_COMES})
