@@ -72,7 +72,8 @@ def create(
     settings = load_settings()
     file = read_task_file(plan)
     fields = {"name": name, "owner": owner, "provider": provider, "budget_usd": budget_usd}
-    given = {field: value for field, value in fields.items() if value}
+    # An option that is given but empty, such as a variable that is not set, is told as that: not as if it were left out.
+    given = {field: value for field, value in fields.items() if value is not None}
     root, learnt = tree_of(file, given), learnt_lanes(settings.data_dir)
     with opened(settings) as registry:
         if dry_run:

@@ -33,7 +33,7 @@ def register(app: typer.Typer) -> None:
 
 
 def start(
-    project_id: Annotated[int, typer.Argument(help="The project.", min=1, show_default=False)],
+    project_id: Annotated[int, typer.Argument(help="The project.", min=1, max=2**31 - 1, show_default=False)],
     key: Annotated[
         str | None,
         typer.Option(help="Idempotency-Key: repeat a start with the same one. Default: a new UUID, printed."),
