@@ -7,7 +7,7 @@ from plms_pipeline.registry.tables.kpis import KpiReceipt
 from plms_pipeline.registry.tables.lanes import Lane, LaneAlias, LaneGate
 from plms_pipeline.registry.tables.operations import Lease
 from plms_pipeline.registry.tables.people import ActionLog, AuditEntry, Decision, ProjectApproval
-from plms_pipeline.registry.tables.plans import ProjectPolicy, Rehearsal, SessionReport, TaskPlan
+from plms_pipeline.registry.tables.plans import ProjectForecast, ProjectPolicy, Rehearsal, SessionReport, TaskPlan
 from plms_pipeline.registry.tables.projects import LaneOverride, Project, ProjectQuestion, TaskEstimate
 from plms_pipeline.registry.tables.proofs import ProofMark
 from plms_pipeline.registry.tables.receipts import DaySummary, ReceiptDay, TaskReceipt
@@ -41,6 +41,7 @@ __all__ = [
     "Project",
     "ProjectApproval",
     "ProjectArtifact",
+    "ProjectForecast",
     "ProjectPolicy",
     "ProjectQuestion",
     "ProjectRun",

@@ -267,12 +267,16 @@ def _cards(session: Session, effects: Effects, at: datetime) -> None:
 
 
 def put_actuals(session: Session, project_ids: Collection[int]) -> None:
-    """Sum up what projects took so far, from the receipts of their own work, and compare with what was estimated."""
+    """Sum up what projects took so far, from the receipts of their own work, and compare with what was estimated.
+
+    The project is asked of the run, not of the receipt, which says the same: a project has few runs and an index for them,
+    while an index of receipts by project would cost every import and serve nothing else.
+    """
     for project_id in sorted(project_ids):
         tokens, duration_ms, cost = session.execute(
             select(func.sum(TaskReceipt.tokens), func.sum(TaskReceipt.duration_ms), func.sum(TaskReceipt.cost_usd))
             .join(ProjectRun, ProjectRun.run_id == TaskReceipt.run_id)
-            .where(TaskReceipt.project_id == project_id, _is_work())
+            .where(ProjectRun.project_id == project_id, _is_work())
         ).one()
         estimated = session.execute(
             select(Project.estimated_tokens, Project.estimated_duration_minutes, Project.estimated_cost_usd).where(
