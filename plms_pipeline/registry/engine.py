@@ -25,6 +25,7 @@ from sqlalchemy.orm import Session
 from plms_pipeline.clock import SystemClock
 from plms_pipeline.errors import BadInput, PlmsError, Unavailable
 from plms_pipeline.registry.files import Snapshot, snapshot_of
+from plms_pipeline.registry.prepared import Asking, AskingSession, Drivers
 from plms_pipeline.settings import masked
 
 BUSY_TIMEOUT_S = 30.0
@@ -55,6 +56,7 @@ class Registry:
         self.read_only = read_only
         self._lies = lies
         self._turn = threading.Lock()
+        self._drivers = Drivers(engine) if engine.dialect.name == "sqlite" and lies is None else None
 
     @classmethod
     def open(cls, url: str, *, read_only: bool = False) -> Registry:
@@ -114,6 +116,22 @@ class Registry:
                 session.rollback()
 
     @contextmanager
+    def asking(self) -> Iterator[Asking]:
+        """One consistent snapshot for questions that were prepared: as `reading`, at a tenth of its price on SQLite."""
+        if self._drivers is None:
+            with self.reading() as session:
+                yield AskingSession(session)
+            return
+        try:
+            with _translated(self.engine), self._drivers.snapshot() as driver:
+                yield driver
+        except sqlite3.Error as error:
+            told = _sqlite_outage(error, masked(self.engine.url.render_as_string(hide_password=True)), str(error))
+            if told is None:
+                raise
+            raise told from error
+
+    @contextmanager
     def writing(self) -> Iterator[Session]:
         """A session for one write transaction: committed when the block ends, rolled back when it raises."""
         with _translated(self.engine), self._one_writer(), Session(self.engine) as session:
@@ -168,6 +186,8 @@ class Registry:
 
     def close(self) -> None:
         """Close every pooled connection."""
+        if self._drivers is not None:
+            self._drivers.close()
         self.engine.dispose()
 
 
