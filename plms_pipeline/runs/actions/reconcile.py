@@ -29,6 +29,7 @@ from plms_pipeline.intake.store import inbox
 from plms_pipeline.pas.protocol import RunStatus, TaskStatus, is_ended
 from plms_pipeline.registry.engine import Registry
 from plms_pipeline.registry.types import canonical_json
+from plms_pipeline.runs.actions.understanding import AHEAD
 from plms_pipeline.runs.store import reconcile as store
 from plms_pipeline.runs.store.dispatch import lock_runs
 from plms_pipeline.runs.store.reconcile import OpenCard, OpenRun
@@ -143,6 +144,10 @@ def reconcile_runs(
             log.warning("reconcile_away run_id=%s code=%s", run.run_id, error.code)
             away = error.message
             break
+        if status is not None and status.run_id not in (run.run_id, run.executor_id):
+            # A cache or a proxy in between mixes up answers; the tasks of one run must never end another's.
+            log.warning("reconcile_wrong_run run_id=%s answered=%s", run.run_id, status.run_id[:80])
+            continue
         found.compared += 1
         _compare(comparison, run, status)
         if found.is_much:
@@ -214,9 +219,12 @@ def _told(comparison: _Comparison, run: OpenRun, card: OpenCard, task: TaskStatu
     }  # fmt: skip
     if task.receipt is not None:
         receipt = json.loads(task.receipt.model_dump_json())
-        whole = document | {"receipt": receipt | {"run_id": run.run_id}}
-        if isinstance(message_of(whole, _limits(comparison)), Refused):
-            document["receipt_problem"] = "it claims what no attempt may claim"
+        if receipt["run_id"] == run.executor_id:
+            receipt["run_id"] = run.run_id
+        whole = document | {"receipt": receipt}
+        problem = message_of(whole, _limits(comparison))
+        if isinstance(problem, Refused):
+            document["receipt_problem"] = problem.reason
         else:
             document = whole
     elif task.receipt_problem is not None:
@@ -231,5 +239,5 @@ def _limits(comparison: _Comparison) -> Limits:
     settings, first = comparison.settings, comparison.settings.first_day
     return Limits(
         settings.max_cost_usd, settings.max_duration_ms, settings.max_tokens,
-        datetime(first.year, first.month, first.day, tzinfo=UTC), comparison.clock.now(),
+        datetime(first.year, first.month, first.day, tzinfo=UTC), comparison.clock.now() + AHEAD,
     )  # fmt: skip

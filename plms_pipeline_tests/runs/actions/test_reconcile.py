@@ -223,3 +223,36 @@ def test_what_was_found_before_the_executor_went_away_is_kept(worked: Worked, ex
     worked.clock.passes(minutes=2)
     found = compare(worked, executor)
     assert (found.told, found.away) == (1, "nobody there")
+
+
+def test_a_receipt_of_an_executor_whose_clock_runs_ahead_is_believed_as_from_an_event(
+    worked: Worked, executor: Executor
+) -> None:
+    """An event may be five minutes ahead; the same receipt, found in the status, was thrown away for one second."""
+    run_id = worked.run([Planned("a")])
+    worked.clock.passes(minutes=2)
+    at = worked.clock.now() + timedelta(seconds=30)
+    times = {"started_at": (at - timedelta(seconds=60)).isoformat(), "completed_at": at.isoformat()}
+    executor.knows(run_id, "a", "succeeded", receipt={**receipt(run_id, "a"), **times})
+    compare(worked, executor)
+    settle_due(worked.world, holder="here")
+    assert [cost is not None for (cost,) in rows(worked.registry, TaskReceipt, "cost_usd")] == [True]
+
+
+def test_an_answer_about_another_run_ends_nothing(worked: Worked, executor: Executor) -> None:
+    """A proxy that mixes up answers ended tasks with the work, and at the cost, of another project's run."""
+    mine, other = worked.run([Planned("a")]), worked.run([Planned("a")])
+    executor.knows(other, "a", "succeeded", receipt=receipt(other, "a"))
+    ask = executor.run_status
+    executor.run_status = lambda _: ask(other)  # type: ignore[method-assign] - it answers the same to everybody
+    worked.clock.passes(minutes=2)
+    found = compare(worked, executor)
+    assert (found.compared, found.told) == (1, 1)
+    assert rows(worked.registry, InboxEvent, "run_id") == [(other,)]
+    executor.runs = {mine: [], other: []}
+    executor.run_status = ask  # type: ignore[method-assign] - as it was
+    executor.knows(mine, "a", "succeeded", receipt=receipt(other, "a"))
+    compare(worked, executor, only={mine})
+    settle_due(worked.world, holder="here")
+    costs = dict(rows(worked.registry, TaskReceipt, "run_id", "cost_usd"))
+    assert (costs[mine], costs[other] is None) == (None, False)
