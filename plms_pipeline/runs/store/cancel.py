@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
@@ -34,12 +35,19 @@ def cancel(session: Session, run_id: str, status: str, *, now: datetime, actor: 
     """
     for card in dispatch.cards_of(session, run_id):
         if dispatch.card_cancelled(session, card.card_key, now=now, error=reason):
-            move_task(
-                session, run_id, card.task_id, expected="QUEUED", new="SKIPPED", at=now, actor=actor, reason=reason
-            )
+            _end_task(session, run_id, card, now=now, actor=actor, reason=reason)
     if status == "RUNNING" or was_claimed(session, run_id):
         outbox.ask(session, "terminate_run", run_id, now=now, payload={"reason": reason})
     if status != "QUEUED":
         return False
     outbox.drop(session, (dispatch.START,), run_id, now=now, reason=reason)
     return move_run(session, run_id, expected="QUEUED", new="SKIPPED", at=now, actor=actor, reason=reason)
+
+
+def _end_task(session: Session, run_id: str, card: dispatch.Card, *, now: datetime, actor: str, reason: str) -> None:
+    """A task that never went out is SKIPPED; one that waited for another attempt has failed so far, and nobody would tell."""
+    given: dict[str, Any] = {"at": now, "actor": actor, "reason": reason}
+    if card.attempt > 1:
+        move_task(session, run_id, card.task_id, expected="RUNNING", new="FAIL", **given)
+    else:
+        move_task(session, run_id, card.task_id, expected="QUEUED", new="SKIPPED", **given)
