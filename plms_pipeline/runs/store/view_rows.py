@@ -36,7 +36,7 @@ _HEAD: Final = Prepared(
     )
     .outerjoin(
         _NEWEST,
-        _NEWEST.id == select(ProjectRun.id).where(WORK).order_by(ProjectRun.id.desc()).limit(1).scalar_subquery(),
+        _NEWEST.id == select(func.max(ProjectRun.id)).where(WORK).scalar_subquery(),
     )
     .where(Project.id == THIS)
 )  # fmt: skip

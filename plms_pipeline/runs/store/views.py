@@ -116,7 +116,10 @@ CELLS: Final = (
     .join(TaskEstimate, TaskEstimate.id == TaskPlan.task_estimate_id)
     .where(
         TaskPlan.project_id == THIS, TaskEstimate.tmd_lane.is_not(None),
-        ~exists().where(_CHILD.parent_task_id == TaskEstimate.id),
+        # One look at the parents: asking for each task whether it has a child would look at all tasks for each of them.
+        TaskEstimate.id.not_in(
+            select(_CHILD.parent_task_id).where(_CHILD.project_id == THIS, _CHILD.parent_task_id.is_not(None))
+        ),
     )
     .group_by(TaskEstimate.tmd_lane, TaskPlan.provider)
     .order_by(TaskEstimate.tmd_lane, TaskPlan.provider)
