@@ -35,7 +35,7 @@ def test_a_task_that_waits_for_its_second_attempt_ends_with_its_run(worked: Work
     settle_due(worked.world, holder="here")
 
     with worked.registry.reading() as session:
-        tasks = dict(session.execute(select(RunTask.task_id, RunTask.status)).tuples().all())
+        tasks = {row[0]: row[1] for row in session.execute(select(RunTask.task_id, RunTask.status))}
         status = session.scalars(select(ProjectRun.status).where(ProjectRun.run_id == run_id)).one()
     assert tasks == {"a": "SUCCESS", "b": "FAIL"}
     assert status == "FAIL"
