@@ -440,13 +440,16 @@ def main() -> int:
     parser.add_argument("--kills", type=int, default=100, help="kills in the second world (default 100)")
     parser.add_argument("--seed", type=int, default=None, help="repeats the fates of an earlier proof")
     parser.add_argument("--only", choices=("quiet", "killed"), default=None, help="only one of the two worlds")
-    parser.add_argument("--postgresql", action="store_true", help="keep the registry in a PostgreSQL of its own")
+    parser.add_argument(
+        "--database", choices=("sqlite", "postgresql"), default="sqlite", help="where the registry is (default sqlite)"
+    )
     parser.add_argument("--keep", action="store_true", help="keep the data directories and name them")
     given = parser.parse_args()
     seed = given.seed if given.seed is not None else time.time_ns() % 100_000
     began = time.monotonic()
     say(
-        f"completions proof: {given.runs} runs of {TASKS} tasks over {PROJECTS} projects, {given.kills} kills, seed {seed}"
+        f"completions proof: {given.runs} runs of {TASKS} tasks over {PROJECTS} projects, {given.kills} kills, "
+        f"{given.database}, seed {seed}"
     )
     folder = Path(tempfile.mkdtemp(prefix="plms-completions-"))
     worlds = [("quiet", 0), ("killed", given.kills)]
@@ -455,7 +458,11 @@ def main() -> int:
         with ExitStack() as stack:
             for name, kills in worlds:
                 if given.only in (None, name):
-                    database = stack.enter_context(postgresql(folder / f"pg-{name}")) if given.postgresql else None
+                    database = (
+                        stack.enter_context(postgresql(folder / f"pg-{name}"))
+                        if given.database == "postgresql"
+                        else None
+                    )
                     problems += prove(folder, name, given.runs, kills, seed, database)
     finally:
         if not given.keep:
