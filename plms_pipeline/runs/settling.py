@@ -58,7 +58,8 @@ class Task:
 
 @dataclass(slots=True)
 class Run:
-    """One run. `moves_project`: it is its project's work; `is_stopping`: somebody asked the executor to end it."""
+    """One run. `moves_project`: it is its project's work; `is_stopping`: somebody asked the executor to end it;
+    `is_sandbox`: its writes are suppressed."""
 
     run_id: str
     project_id: int
@@ -67,6 +68,7 @@ class Run:
     max_attempts: int = 1
     moves_project: bool = True
     is_stopping: bool = False
+    is_sandbox: bool = False
     started_at: datetime | None = None
     tasks: dict[str, Task] = field(default_factory=dict)
 

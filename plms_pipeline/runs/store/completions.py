@@ -122,10 +122,11 @@ def _runs(session: Session, run_ids: Sequence[str]) -> dict[str, Run]:
             project_id,
             status,
             validation,
-            attempts,
-            moves_project(kind, write_sandbox=sandbox),
-            stopping,
-            started,
+            max_attempts=attempts,
+            moves_project=moves_project(kind, write_sandbox=sandbox),
+            is_stopping=stopping,
+            is_sandbox=sandbox,
+            started_at=started,
         )
         for run_id, project_id, status, validation, attempts, kind, sandbox, stopping, started in rows
     }
