@@ -21,9 +21,11 @@ from plms_pipeline.runs.actions.dispatch_cards import hand_over
 from plms_pipeline.runs.actions.dispatch_effects import EFFECTS, effects
 from plms_pipeline.runs.actions.dispatch_starts import announce
 from plms_pipeline.runs.actions.dispatch_tick import Admit, DispatchResult, Stopped, Tick
+from plms_pipeline.runs.actions.overtaken import end_overtaken
 from plms_pipeline.runs.dispatching import ADMITTED, turn_of
 from plms_pipeline.runs.store import dispatch as store
 from plms_pipeline.runs.store import outbox
+from plms_pipeline.runs.store.overtaken import overtaken_runs
 
 log = logging.getLogger(__name__)
 MOST_CARDS = 200
@@ -58,6 +60,7 @@ def dispatch_due(
     """
     tick = Tick(registry, clock, pas, holder, data_dir, stopped, admit)
     _free_from_dead(tick, is_dead)
+    end_overtaken(tick)
     announce(tick)
     effects(tick)
     hand_over(tick, limit)
@@ -75,6 +78,8 @@ def has_work(registry: Registry, *, clock: Clock) -> bool:
     now = clock.now()
     with registry.reading() as session:
         if outbox.any_due(session, EFFECTS, now) or store.projects_with_due_starts(session, now, limit=1):
+            return True
+        if overtaken_runs(session, limit=1):
             return True
         cards = store.waiting(session, now)
         states = store.task_states(session, {card.run_id for card in cards})

@@ -100,7 +100,7 @@ def projects_with_due_starts(session: Session, now: datetime, *, limit: int) -> 
             OutboxEvent.kind == START,
             *is_due(now),
             ProjectRun.status == "QUEUED",
-            _may_go(Project.status),
+            may_go(Project.status),
             ~_held("project", cast(ProjectRun.project_id, Hold.subject_id.type)),
             ~_held("run", ProjectRun.run_id),
             or_(OutboxEvent.attempts > 0, _has_place(ProjectRun.project_id)),
@@ -122,7 +122,7 @@ def claim_start(
     mine = select(ProjectRun.run_id).where(
         ProjectRun.project_id == project_id,
         ProjectRun.status == "QUEUED",
-        _may_go(select(Project.status).where(Project.id == project_id).scalar_subquery()),
+        may_go(select(Project.status).where(Project.id == project_id).scalar_subquery()),
         ~_held("project", literal(str(project_id))),
         ~_held("run", ProjectRun.run_id),
     )
@@ -137,7 +137,7 @@ def claim_start(
     return claimed[0] if claimed else None
 
 
-def _may_go(project_status: Any) -> ColumnElement[bool]:
+def may_go(project_status: Any) -> ColumnElement[bool]:
     """Whether the project's state still lets the run go out: `startable_states`, in SQL."""
     repeats = exists().where(RunLineage.run_id == ProjectRun.run_id)
     return or_(
