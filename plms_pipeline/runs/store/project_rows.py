@@ -7,12 +7,13 @@ stays text until somebody needs it: the rows of a question that is asked again a
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
 from sqlalchemy import Text, bindparam, cast, select, type_coerce
 
 from plms_pipeline.registry.prepared import Asking, Prepared, Rows
-from plms_pipeline.registry.tables import Hold, Lane, Project, ProjectPolicy, TaskEstimate, TaskPlan
+from plms_pipeline.registry.tables import Hold, Lane, Project, ProjectForecast, ProjectPolicy, TaskEstimate, TaskPlan
 from plms_pipeline.runs.project_view import ProjectView, TaskView
 
 _PAUSED: Final = (
@@ -49,32 +50,39 @@ TASKS: Final[Any] = (
     .join(Lane, Lane.lane_id == TaskEstimate.tmd_lane)
 )  # fmt: skip
 IN_ORDER: Final = (TaskEstimate.order_index, TaskEstimate.id)
+FORECASTS: Final[Any] = select(type_coerce(ProjectForecast.forecast_json, Text))
 
 _ONE: Final = Prepared(PROJECTS.where(Project.id == bindparam("project_id")))
 _PAGE: Final = Prepared(
     PROJECTS.where(Project.id > bindparam("after"), Project.source == bindparam("source")).limit(bindparam("most"))
 )
 _TASKS: Final = Prepared(TASKS.where(TaskEstimate.project_id == bindparam("project_id")).order_by(*IN_ORDER))
+_FORECAST: Final = Prepared(FORECASTS.where(ProjectForecast.project_id == bindparam("project_id")))
 
 
 class ProjectRows(NamedTuple):
-    """What the books say of one project, or of a page of them, then without tasks."""
+    """What the books say of one project, or of a page of them, then without tasks and forecast."""
 
     dialect: str
     projects: Rows
     tasks: Rows = ()
+    forecast: Rows = ()
 
     @property
     def views(self) -> list[ProjectView]:
-        """The projects; the tasks are those of the first."""
+        """The projects; the tasks and the forecast are those of the first."""
         tasks = tuple(task_of(row) for row in _TASKS.typed(self.tasks, self.dialect))
-        return [project_of(row, tasks) for row in _ONE.typed(self.projects, self.dialect)]
+        forecast = json.loads(self.forecast[0][0]) if self.forecast else None
+        return [project_of(row, tasks, forecast) for row in _ONE.typed(self.projects, self.dialect)]
 
 
 def one_project(ask: Asking, project_id: int) -> ProjectRows:
     """A project with its tasks; without rows when there is none."""
     found = ask.rows(_ONE, project_id=project_id)
-    return ProjectRows(ask.dialect, found, ask.rows(_TASKS, project_id=project_id) if found else ())
+    if not found:
+        return ProjectRows(ask.dialect, found)
+    tasks, forecast = (ask.rows(asked, project_id=project_id) for asked in (_TASKS, _FORECAST))
+    return ProjectRows(ask.dialect, found, tasks, forecast)
 
 
 def page_of_projects(ask: Asking, *, source: str, after: int, limit: int) -> ProjectRows:
@@ -82,8 +90,10 @@ def page_of_projects(ask: Asking, *, source: str, after: int, limit: int) -> Pro
     return ProjectRows(ask.dialect, ask.rows(_PAGE, source=source, after=after, most=limit))
 
 
-def project_of(row: Any, tasks: tuple[TaskView, ...] = ()) -> ProjectView:
-    """A row of `PROJECTS`."""
+def project_of(
+    row: Any, tasks: tuple[TaskView, ...] = (), forecast: Mapping[str, Any] | None = None
+) -> ProjectView:  # fmt: skip
+    """A row of `PROJECTS`, with what stands in rows of other tables."""
     (
         number, name, description, tags, status, paused, owner, created_by, source, tokens_max, usd_max, breach,
         min_echo_cos, gates, max_runs, max_attempts, tokens, minutes, usd, took_tokens, took_minutes, took_usd,
@@ -93,7 +103,7 @@ def project_of(row: Any, tasks: tuple[TaskView, ...] = ()) -> ProjectView:
         number, name, description, tuple(json.loads(tags or "null") or ()), status, paused, owner or created_by, created_by,
         source, tokens_max, usd_max, breach, min_echo_cos, json.loads(gates or "null") or {},
         1 if max_runs is None else max_runs, 1 if max_attempts is None else max_attempts, tokens, minutes,
-        usd, took_tokens, took_minutes, took_usd, created_at, approved_at, started_at, completed_at, tasks,
+        usd, took_tokens, took_minutes, took_usd, created_at, approved_at, started_at, completed_at, tasks, forecast,
     )  # fmt: skip
 
 

@@ -14,10 +14,19 @@ from typing import Any
 from sqlalchemy import Text, insert, select, text, type_coerce, update
 from sqlalchemy.orm import Session
 
-from plms_pipeline.registry.tables import Hold, LaneGate, Project, ProjectPolicy, TaskEstimate, TaskPlan
+from plms_pipeline.intake.store.importing import insert_into
+from plms_pipeline.registry.tables import (
+    Hold,
+    LaneGate,
+    Project,
+    ProjectForecast,
+    ProjectPolicy,
+    TaskEstimate,
+    TaskPlan,
+)
 from plms_pipeline.runs.plan import PlannedTask, ProjectPlan
 from plms_pipeline.runs.project_view import ProjectView, TaskView
-from plms_pipeline.runs.store.project_rows import IN_ORDER, PROJECTS, TASKS, project_of
+from plms_pipeline.runs.store.project_rows import FORECASTS, IN_ORDER, PROJECTS, TASKS, project_of
 from plms_pipeline.runs.store.project_rows import task_of as task_row
 
 SOURCE = "plms"
@@ -98,7 +107,9 @@ def view_of(session: Session, project_id: int, *, with_tasks: bool = True) -> Pr
     if not found or not with_tasks:
         return found[0] if found else None
     view = found[0]
-    return ProjectView(**{**_fields(view), "tasks": tuple(tasks_of(session, project_id))})
+    text_of = session.scalar(FORECASTS.where(ProjectForecast.project_id == project_id))
+    forecast = None if text_of is None else json.loads(text_of)
+    return ProjectView(**{**_fields(view), "tasks": tuple(tasks_of(session, project_id)), "forecast": forecast})
 
 
 def paused_views(
@@ -165,12 +176,15 @@ def store_estimates(
     tokens: int | None,
     minutes: int | None,
     cost_usd: Decimal | None,
+    forecast: Mapping[str, Any],
+    at: datetime,
 ) -> None:
     """Keep what the tasks and the project were estimated to take.
 
     Args:
         tasks: per task `id`, `tokens`, `minutes`, `cost_usd` and `forecast`.
-        tokens, minutes, cost_usd: of the project.
+        tokens, minutes, cost_usd, forecast: of the project.
+        at: when it was estimated.
     """
     if tasks:
         session.execute(
@@ -188,6 +202,9 @@ def store_estimates(
         "estimated_tokens": tokens, "estimated_duration_minutes": minutes, "estimated_cost_usd": cost_usd,
     }  # fmt: skip
     session.execute(_update_project(project_id, values))
+    kept = {"forecast_json": dict(forecast), "estimated_at": at}
+    statement = insert_into(session, ProjectForecast).values(project_id=project_id, **kept)
+    session.execute(statement.on_conflict_do_update(index_elements=["project_id"], set_=kept))
 
 
 def store_task_estimate(
