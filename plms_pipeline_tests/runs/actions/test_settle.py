@@ -15,7 +15,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from sqlalchemy import func, select, update
+from sqlalchemy import event, func, select, update
 
 from plms_pipeline.access.actors import Actor
 from plms_pipeline.estimates.actions.believing import beliefs_at
@@ -399,6 +399,74 @@ def test_a_crash_before_the_commit_leaves_nothing_and_the_events_are_due_again(
     assert not settle_due(worked.world, holder="other").did_something
     worked.clock.passes(minutes=2)
     assert settle_due(worked.world, holder="other").ended_runs == (run_id,)
+
+
+class Killed(BaseException):
+    """What no program may catch."""
+
+
+# A cursor that a kill leaves behind complains when it is collected; a killed process collects nothing.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_a_kill_between_any_two_statements_leaves_nothing_or_everything(worked: Worked) -> None:
+    """Not only before the commit: at each statement, of which every one is somewhere the first that is missing."""
+    seen, limit = 0, 0
+    # Where a transaction begins and ends is the same on both; statement by statement it is tried on the faster one.
+    step = 1 if worked.registry.dialect == "sqlite" else 4
+
+    def count(*_: Any) -> None:
+        nonlocal seen
+        seen += 1
+        if seen == limit:
+            raise Killed
+
+    def whole(run_id: str) -> tuple[object, ...]:
+        with worked.registry.reading() as session:
+            return (
+                session.scalar(select(ProjectRun.status).where(ProjectRun.run_id == run_id)),
+                session.scalar(select(func.count()).select_from(TaskReceipt).where(TaskReceipt.run_id == run_id)),
+                session.scalar(select(func.count()).select_from(KpiReceipt).where(KpiReceipt.run_id == run_id)),
+                session.scalar(select(InboxEvent.state).where(InboxEvent.run_id == run_id)),
+            )
+
+    done, nothing, kills = ("SUCCESS", 1, 1, "settled"), ("RUNNING", 0, 0, "pending"), 0
+    while kills * step == limit:
+        run_id = worked.run([Planned("guide", lane_id=4202)])
+        worked.stage(run_id, "guide", READABLE)
+        worked.tell(ended(run_id, "guide"))
+        seen, limit = 0, limit + step
+        event.listen(worked.registry.engine, "before_cursor_execute", count)
+        try:
+            settle_due(worked.world, holder=f"killed-{limit}")
+        except Killed:
+            kills += 1
+        finally:
+            event.remove(worked.registry.engine, "before_cursor_execute", count)
+        assert whole(run_id) in (done, nothing)
+        settle_due(worked.world, holder="next", is_dead=lambda holder: holder.startswith("killed"))
+        assert whole(run_id) == done
+    assert limit > 30
+    with worked.registry.reading() as session:
+        receipts = session.scalar(select(func.count()).select_from(TaskReceipt))
+        newest = {(row.lane_id, row.provider_name, row.basis): row.n_observations for row in newest_priors(session)}
+    assert {newest[4202, "maker/one", basis] for basis in ("effort", "spend")} == {receipts}
+
+
+def test_an_event_of_an_attempt_that_another_one_followed_changes_nothing(worked: Worked) -> None:
+    """An executor that changes its mind about the first attempt would otherwise end the task under the second's hands."""
+    run_id = worked.run([Planned("a")], max_attempts=2)
+    worked.tell(ended(run_id, "a", ok=False), event_id="first")
+    settle_due(worked.world, holder="here")
+    worked.tell(ended(run_id, "a", cost=7.0), event_id="second thoughts")
+    settle_due(worked.world, holder="here")
+    assert rows(worked.registry, JobCard, "attempt", "state") == [(1, "ENDED"), (2, "WAITING")]
+    worked.tell(ended(run_id, "a", attempt=2))
+    worked.tell(ended(run_id, "a", attempt=3))
+    settle_due(worked.world, holder="here")
+    assert rows(worked.registry, TaskReceipt, "attempt", "status", "cost_usd") == [
+        (1, "FAIL", Decimal("0.25")), (2, "SUCCESS", Decimal("0.25")),
+    ]  # fmt: skip
+    assert [state for state, _ in outcomes(worked.registry)] == ["settled", "ignored", "settled", "refused"]
+    assert rows(worked.registry, ProjectRun, "status") == [("SUCCESS",)]
 
 
 def _crash(*_: object, **__: object) -> int:
