@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from plms_pipeline.clock import SystemClock
 from plms_pipeline.errors import BadInput
@@ -130,7 +130,7 @@ def list_(
     if as_json:
         typer.echo(json.dumps({"projects": [project_json(one, with_tasks=False) for one in found]}, ensure_ascii=False))
         return
-    table = Table("id", "name", "status", "owner", "estimate", "budget", "tags")
+    table = Table("id", Column("name", overflow="fold"), "status", "owner", "estimate", "budget", "tags", box=None)
     for one in found:
         state = f"{one.status}, paused" if one.paused is not None else one.status
         table.add_row(
@@ -223,7 +223,9 @@ def print_decided(view: ProjectView, decision_id: str | None, *, as_json: bool, 
 
 def print_tasks(view: ProjectView) -> None:
     """The tasks of a project as a table."""
-    table = Table("id", "key", "name", "lane", "found by", "complexity", "after", "tokens", "min", "cost")
+    words = [Column(name, overflow="fold") for name in ("key", "name", "lane", "found by", "complexity", "after")]
+    figures = [Column(name, no_wrap=True, justify="right") for name in ("tokens", "min", "cost")]
+    table = Table(Column("id", no_wrap=True), *words, *figures, box=None, pad_edge=False)
     for task in view.tasks:
         sure = "" if task.lane_confidence is None else f" {task.lane_confidence:.0%}"
         table.add_row(
