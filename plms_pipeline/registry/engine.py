@@ -122,14 +122,8 @@ class Registry:
             with self.reading() as session:
                 yield AskingSession(session)
             return
-        try:
-            with _translated(self.engine), self._drivers.snapshot() as driver:
-                yield driver
-        except sqlite3.Error as error:
-            told = _sqlite_outage(error, masked(self.engine.url.render_as_string(hide_password=True)), str(error))
-            if told is None:
-                raise
-            raise told from error
+        with _translated(self.engine), self._drivers.snapshot() as driver:
+            yield driver
 
     @contextmanager
     def writing(self) -> Iterator[Session]:
@@ -235,6 +229,12 @@ def _translated(engine: Engine) -> Iterator[None]:
         yield
     except DBAPIError as error:
         told = outage(engine, error)
+        if told is None:
+            raise
+        raise told from error
+    except sqlite3.Error as error:
+        # What was asked of the driver itself (`registry.prepared`).
+        told = _sqlite_outage(error, masked(engine.url.render_as_string(hide_password=True)), str(error))
         if told is None:
             raise
         raise told from error
