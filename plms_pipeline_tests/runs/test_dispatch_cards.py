@@ -10,6 +10,7 @@ import pytest
 from sqlalchemy import func, select, update
 
 from plms_pipeline.clock import FrozenClock
+from plms_pipeline.pas.client import PasUnavailable
 from plms_pipeline.registry.engine import Registry
 from plms_pipeline.registry.tables import JobCard, OutboxEvent, RunTask
 from plms_pipeline.runs.actions.dispatch import dispatch_due
@@ -87,3 +88,41 @@ def test_cards_that_the_kill_switch_caught_in_hand_were_never_sent(bench: Bench)
     assert sorted(map(tuple, rows)) == [("SUBMITTED", 1, 3), ("WAITING", 0, 27)]
     bench.stopped = lambda: None
     assert bench.tick().submitted == 27
+
+
+def test_a_clock_that_goes_back_holds_nothing_up(bench: Bench) -> None:
+    """What was asked for, claimed or put off just before would wait for as long as the clock went back."""
+    run_id = bench.start(planned_project(bench.registry, project_id=53))
+    lease = {"lease_holder": "victim", "lease_expires_at": bench.now + timedelta(seconds=60)}
+    with bench.registry.writing() as session:
+        session.execute(update(OutboxEvent).where(OutboxEvent.subject_id == run_id).values(attempts=1, **lease))
+    bench.later(-3600)
+    assert bench.tick().announced == 1
+    with bench.registry.writing() as session:
+        session.execute(
+            update(JobCard)
+            .where(JobCard.task_id == "a")
+            .values(state="WAITING", lease_holder="victim", lease_expires_at=bench.now + timedelta(seconds=60))
+        )
+        session.execute(update(RunTask).where(RunTask.task_id == "a").values(status="QUEUED"))
+    assert bench.tick().submitted == 0
+    bench.later(-3600)
+    assert bench.tick().submitted == 1
+
+
+def test_an_executor_that_asks_for_years_is_asked_again_in_minutes(bench: Bench) -> None:
+    """`Retry-After: 999999999` of a proxy in between put a start off until after everybody's retirement."""
+
+    class Busy:
+        takes_whole_runs = False
+
+        def submit_run(self, *_: object) -> None:
+            raise PasUnavailable("busy", code="pas_busy", retry_after_s=999_999_999)
+
+    real, bench.pas = bench.pas, Busy()
+    bench.start(planned_project(bench.registry, project_id=54))
+    assert bench.tick().away == "busy"
+    bench.pas = real
+    assert bench.tick().announced == 0
+    bench.later(301)
+    assert bench.tick().announced == 1

@@ -117,7 +117,7 @@ def _tell_one(tick: Tick, told: _Told, card: Card, run: RunFacts | None) -> None
     try:
         accepted = tick.pas.submit_card(message(tick, card, run))
     except Unavailable as error:
-        told.later.append((card, max(wait_s(card.submissions), float(error.retry_after_s or 0)), error.message))
+        told.later.append((card, wait_s(card.submissions, error.retry_after_s), error.message))
         tick.result = replace(tick.result, away=error.message)
     except Unsendable as error:
         told.refused.append((card, error.message))

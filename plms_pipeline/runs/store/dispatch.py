@@ -34,7 +34,7 @@ from plms_pipeline.registry.tables import (
 from plms_pipeline.runs.dispatching import WaitingCard
 from plms_pipeline.runs.passport import is_intact
 from plms_pipeline.runs.starting import startable_states
-from plms_pipeline.runs.store.outbox import Effect, is_due, take
+from plms_pipeline.runs.store.outbox import Effect, is_due, is_free, take
 
 START = "start_run"
 PAS = "pas"
@@ -385,7 +385,7 @@ def keep_snapshot(session: Session, row: dict[str, Any]) -> None:
 def _free(now: datetime) -> tuple[ColumnElement[bool], ...]:
     return (
         JobCard.state == "WAITING",
-        or_(JobCard.lease_expires_at.is_(None), JobCard.lease_expires_at <= now),
+        is_free(JobCard.lease_expires_at, now),
     )
 
 

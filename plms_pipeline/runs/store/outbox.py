@@ -16,6 +16,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
 from plms_pipeline.registry.tables import OutboxEvent
+from plms_pipeline.runs.dispatching import LONGEST_LEASE
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,12 +87,22 @@ def take(session: Session, ids: Any, *, holder: str, now: datetime, lease_until:
 
 
 def is_due(now: datetime) -> tuple[Any, ...]:
-    """The conditions under which an effect may be claimed."""
+    """The conditions under which an effect may be claimed.
+
+    What was asked for at once is due, whatever the clock says since: it may have gone back.
+    """
     return (
         OutboxEvent.state == "pending",
-        OutboxEvent.due_at <= now,
-        or_(OutboxEvent.lease_expires_at.is_(None), OutboxEvent.lease_expires_at <= now),
+        or_(OutboxEvent.due_at <= now, OutboxEvent.due_at <= OutboxEvent.created_at),
+        is_free(OutboxEvent.lease_expires_at, now),
     )
+
+
+def is_free(expires_at: Any, now: datetime) -> Any:
+    """Whether a claim that ends at `expires_at` is over, or was never made; one that no claim could last was made before the
+    clock went back.
+    """
+    return or_(expires_at.is_(None), expires_at <= now, expires_at > now + LONGEST_LEASE)
 
 
 def holders(session: Session, *, now: datetime) -> set[str]:
