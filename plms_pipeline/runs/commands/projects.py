@@ -223,14 +223,16 @@ def print_decided(view: ProjectView, decision_id: str | None, *, as_json: bool, 
 
 def print_tasks(view: ProjectView) -> None:
     """The tasks of a project as a table."""
-    words = [Column(name, overflow="fold") for name in ("key", "name", "lane", "found by", "complexity", "after")]
+    wraps = [Column(name, overflow="fold") for name in ("key", "name")]
+    stays = [Column(name, no_wrap=True) for name in ("lane", "complexity")]
     figures = [Column(name, no_wrap=True, justify="right") for name in ("tokens", "min", "cost")]
-    table = Table(Column("id", no_wrap=True), *words, *figures, box=None, pad_edge=False)
+    columns = (Column("id", no_wrap=True), *wraps, *stays, Column("after", overflow="fold"), *figures)
+    table = Table(*columns, box=None, padding=(0, 1, 0, 0))
     for task in view.tasks:
         sure = "" if task.lane_confidence is None else f" {task.lane_confidence:.0%}"
         table.add_row(
-            str(task.id), task.key, task.name, f"{task.lane_id} {task.lane_name}",
-            f"{task.lane_source}{sure}", task.complexity, ", ".join(task.depends_on),
+            str(task.id), task.key, task.name, f"{task.lane_id} {task.lane_name}\n{task.lane_source}{sure}",
+            task.complexity, ", ".join(task.depends_on),
             number(task.estimated_tokens), number(task.estimated_duration_minutes), money(task.estimated_cost_usd),
         )  # fmt: skip
     Console(markup=False, emoji=False).print(table)
