@@ -167,6 +167,7 @@ def _closed(world: World) -> SettleResult:
     with world.registry.writing() as session:
         hold_books(session)
         store.lock(session, over)
+        store.lock_days(session, over, ())
         books = store.books_of(session, over)
         for run_id in over:
             books.finish_if_over(run_id)
@@ -289,6 +290,8 @@ def _settle_once(world: World, holder: str, batch: _Batch) -> SettleResult:
     with world.registry.writing() as session:
         hold_books(session)
         store.lock(session, batch.run_ids)
+        ended = (read.found.taken.completed_at.date() for read in batch.reads if read.found is not None)
+        store.lock_days(session, batch.run_ids, ended)
         mine = inbox.held(session, (read.event.id for read in batch.reads), holder=holder)
         reads = [read for read in batch.reads if read.event.id in mine]
         books = store.books_of(session, batch.run_ids)

@@ -7,7 +7,7 @@ last two tasks of a run one sees the other's work. On SQLite there is one writer
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any, Final
 
 from sqlalchemy import ColumnElement, and_, bindparam, exists, func, insert, or_, select, update
@@ -21,6 +21,7 @@ from plms_pipeline.registry.tables import (
     Project,
     ProjectPolicy,
     ProjectRun,
+    ReceiptDay,
     RunAlias,
     RunTask,
     TaskReceipt,
@@ -68,6 +69,18 @@ def lock(session: Session, run_ids: Collection[str]) -> None:
         session.execute(
             select(ProjectRun.id).where(ProjectRun.run_id.in_(part)).order_by(ProjectRun.run_id).with_for_update()
         )
+
+
+def lock_days(session: Session, run_ids: Collection[str], days: Iterable[date]) -> None:
+    """Lock every known day that a settlement will mark, in order, as imports do: those of the new receipts, and those of the
+    runs' earlier ones, which a verdict marks again. On SQLite there is one writer anyway."""
+    if session.get_bind().dialect.name == "sqlite":
+        return
+    marked = set(days)
+    for part in _parts(run_ids):
+        marked |= set(session.scalars(select(TaskReceipt.completed_on).where(TaskReceipt.run_id.in_(part)).distinct()))
+    known = select(ReceiptDay.day).where(ReceiptDay.day.in_(sorted(marked))).order_by(ReceiptDay.day)
+    session.execute(known.with_for_update())
 
 
 def books_of(session: Session, run_ids: Collection[str]) -> Books:

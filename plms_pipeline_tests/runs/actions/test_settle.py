@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
@@ -15,12 +16,13 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from sqlalchemy import event, func, select, update
+from sqlalchemy import event, func, select, text, update
 
 from plms_pipeline.access.actors import Actor
 from plms_pipeline.estimates.actions.believing import beliefs_at
 from plms_pipeline.estimates.store.summaries import newest_priors
 from plms_pipeline.intake.store import inbox
+from plms_pipeline.intake.store.importing import mark_changed
 from plms_pipeline.kpis.actions.judging import Judge, Judgement, Work
 from plms_pipeline.measures import Basis
 from plms_pipeline.registry.engine import Registry
@@ -399,6 +401,37 @@ def test_a_crash_before_the_commit_leaves_nothing_and_the_events_are_due_again(
     assert not settle_due(worked.world, holder="other").did_something
     worked.clock.passes(minutes=2)
     assert settle_due(worked.world, holder="other").ended_runs == (run_id,)
+
+
+def waits_for_a_lock(registry: Registry) -> bool:
+    # In a transaction of its own each time: PostgreSQL shows one the same activity until it ends.
+    asked = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+    with registry.reading() as session:
+        return bool(session.scalar(text(asked)))
+
+
+def test_a_settlement_and_an_import_never_wait_for_each_other(postgres_registry_url: str, settings: Settings) -> None:
+    """PostgreSQL would end one of the two; an import of an hour would fail because a run ended."""
+    registry = Registry.open(postgres_registry_url)
+    worked = Worked(registry, settings)
+    run_id = worked.run([Planned("a"), Planned("b")])
+    worked.tell(ended(run_id, "a", at=AT - timedelta(days=1)))
+    settle_due(worked.world, holder="here")
+    with registry.writing() as session:
+        mark_changed(session, [AT.date()])
+    worked.tell(ended(run_id, "b"))
+    with ThreadPoolExecutor(1) as pool:
+        with registry.writing() as importing:
+            mark_changed(importing, [AT.date() - timedelta(days=1)])
+            settling = pool.submit(settle_due, worked.world, holder="here")
+            while not waits_for_a_lock(registry) and not settling.done():
+                time.sleep(0.01)
+            mark_changed(importing, [AT.date()])
+        assert settling.result().ended_runs == (run_id,)
+    assert rows(registry, ReceiptDay, "day", "changed_seq") == [
+        (AT.date() - timedelta(days=1), 4), (AT.date(), 5),
+    ]  # fmt: skip
+    registry.close()
 
 
 class Killed(BaseException):

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from alembic import op
 
 from plms_pipeline.registry.migrations.attic import Attic
-from plms_pipeline.registry.migrations.versions import v0003_violations
+from plms_pipeline.registry.migrations.versions import v0003_violations, v0004_verdicts_mark_days
 from plms_pipeline.registry.types import Json, UtcDateTime
 
 revision = "0006"
@@ -85,6 +85,7 @@ def downgrade() -> None:
     else:
         op.execute(f"DROP TRIGGER {TRIGGER} ON run_tasks")
         op.execute("DROP FUNCTION plms_mark_days_of_task()")
+        _function("plms_mark_days", v0004_verdicts_mark_days.MARK, in_order=False)
     for name, table, *_ in reversed(INDEXES):
         op.drop_index(name, table_name=table)
     _create(*DROPPED)
@@ -104,7 +105,10 @@ def _create(name: str, table: str, columns: tuple[str, ...], predicate: str, on_
 
 
 def _mark_days() -> None:
-    """A task's verdict teaches like its run's (migration 0004): whoever changes it marks the days of its receipts."""
+    """A task's verdict teaches like its run's (migration 0004): whoever changes it marks the days of its receipts.
+
+    On PostgreSQL both take the days in order, as imports do: two that take two days the other way round wait for each other.
+    """
     changed = "OLD.validation <> NEW.validation"
     if op.get_bind().dialect.name == "sqlite":
         op.execute(
@@ -112,11 +116,18 @@ def _mark_days() -> None:
             f"BEGIN {MARK} END"
         )
         return
-    op.execute(
-        "CREATE FUNCTION plms_mark_days_of_task() RETURNS trigger LANGUAGE plpgsql AS "
-        f"$$ BEGIN {MARK} RETURN NULL; END $$"
-    )
+    _function("plms_mark_days", v0004_verdicts_mark_days.MARK, in_order=True)
+    _function("plms_mark_days_of_task", MARK, in_order=True)
     op.execute(
         f"CREATE TRIGGER {TRIGGER} AFTER UPDATE OF validation ON run_tasks FOR EACH ROW WHEN ({changed}) "
         "EXECUTE FUNCTION plms_mark_days_of_task()"
+    )
+
+
+def _function(name: str, mark: str, *, in_order: bool) -> None:
+    days = mark[mark.index("WHERE ") : mark.rindex(";")]
+    first = f"PERFORM 1 FROM receipt_days {days} ORDER BY day FOR UPDATE; " if in_order else ""
+    op.execute(
+        f"CREATE OR REPLACE FUNCTION {name}() RETURNS trigger LANGUAGE plpgsql AS "
+        f"$$ BEGIN {first}{mark} RETURN NULL; END $$"
     )
