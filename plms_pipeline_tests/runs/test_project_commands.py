@@ -121,6 +121,8 @@ def test_samples_are_made_once(plms: Any, capsys: pytest.CaptureFixture[str]) ->
     assert "project 42: Calculator API (was there)" in capsys.readouterr().out
     assert main(["project", "estimate", "1"]) == 0
     assert "a budget of $" in capsys.readouterr().out
+    assert main(["project", "show", "1"]) == 0
+    assert " (90 %: $" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

@@ -204,6 +204,12 @@ def print_project(view: ProjectView, *, as_json: bool) -> None:
     )
     if view.tasks:
         print_tasks(view)
+    if view.forecast is not None:
+        cost = view.forecast["effort"]["cost_usd"]
+        typer.echo(
+            f"forecast of {view.forecast['as_of'][:16]} UTC: {money(cost['median'])} (90 %: {money(cost['low'])} to "
+            f"{money(cost['high'])})"
+        )
 
 
 def print_decided(view: ProjectView, decision_id: str | None, *, as_json: bool, **more: Any) -> None:
