@@ -23,6 +23,7 @@ from sqlalchemy.orm import Session
 Row = tuple[Any, ...]
 Rows = tuple[Row, ...]
 Convert = Callable[[Any], Any]
+_DRIVER = "plms.driver"
 _SQLITE = SQLiteDialect_pysqlite(paramstyle="named")
 
 
@@ -93,10 +94,10 @@ class Inserts:
 
     def into(self, session: Session, rows: Sequence[Mapping[str, Any]]) -> int:
         """Insert rows that all name the same columns, in the session's transaction; how many there are now."""
-        connection = session.connection()
-        if connection.dialect.name != AskingDriver.dialect:
+        driver = _driver(session)
+        if driver is None:
             options = {"preserve_rowcount": True}
-            told = connection.execute(self._statement, [dict(row) for row in rows], execution_options=options)
+            told = session.connection().execute(self._statement, [dict(row) for row in rows], execution_options=options)
             return int(told.rowcount)
         columns = tuple(rows[0])
         known = self._known.get(columns)
@@ -104,7 +105,7 @@ class Inserts:
             known = self._known[columns] = self._put_together(columns)
         text, given, defaults = known
         values = [(*(row[name] if how is None else how(row[name]) for name, how in given), *defaults) for row in rows]
-        return int(_driver(session).executemany(text, values).rowcount)
+        return int(driver.executemany(text, values).rowcount)
 
     def _put_together(self, columns: tuple[str, ...]) -> tuple[str, tuple[tuple[str, Convert | None], ...], Row]:
         """The statement, how each value is converted, and what the columns get that nobody named."""
@@ -128,9 +129,17 @@ def _binder(column: Column[Any]) -> Convert | None:
     return how
 
 
-def _driver(session: Session) -> sqlite3.Connection:
-    connection: Any = session.connection().connection.dbapi_connection
-    return connection  # type: ignore[no-any-return]  # the pool does not name the driver's type
+def _driver(session: Session) -> sqlite3.Connection | None:
+    """The driver's connection under a session's transaction; None where the database is not SQLite."""
+    known: tuple[Any, sqlite3.Connection | None] | None = session.info.get(_DRIVER)
+    transaction = session.get_transaction()
+    # Looking it up costs as much as a small statement, and a start has a dozen of them.
+    if known is not None and known[0] is transaction and transaction is not None:
+        return known[1]
+    connection: Any = session.connection()
+    found = connection.connection.dbapi_connection if connection.dialect.name == AskingDriver.dialect else None
+    session.info[_DRIVER] = (session.get_transaction(), found)
+    return found
 
 
 class Asking(Protocol):
@@ -174,9 +183,8 @@ class AskingSession:
 
 def asking_in(session: Session) -> Asking:
     """Questions inside of a session's transaction."""
-    if session.get_bind().dialect.name == AskingDriver.dialect:
-        return AskingDriver(_driver(session))
-    return AskingSession(session)
+    driver = _driver(session)
+    return AskingSession(session) if driver is None else AskingDriver(driver)
 
 
 class Drivers:
