@@ -13,6 +13,7 @@ from plms_pipeline.access.routes import RunId, State, requires
 from plms_pipeline.runs import project_forms as forms
 from plms_pipeline.runs import runs_api as api
 from plms_pipeline.runs.actions.cancel import cancel_run
+from plms_pipeline.runs.actions.closing import run_status
 from plms_pipeline.runs.actions.replay import replay_run
 from plms_pipeline.runs.actions.start import StartPolicy
 from plms_pipeline.runs.files.killswitch import stop_reason
@@ -73,6 +74,7 @@ def replay(
     as a start is. When it has ended, `/comparison` of the new run tells whether it made the same files.
     """
     settings = state.settings
+    run_status(state.registry, run_id)  # for a run that is not there nobody asks the executor
     answer, _ = replay_run(
         state.registry, run_id, clock=state.clock, ids=state.ids, actor=principal.actor, key=idempotency_key,
         world=worlds_of(state).at_hand(), stopped=stop_reason(settings.data_dir),

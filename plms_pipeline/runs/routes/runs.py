@@ -77,6 +77,7 @@ def check(run_id: RunId, state: State, _principal: Viewer) -> JSONResponse:
 
     Refused with 409: `run_not_ended`, `no_passport`, `passport_altered`.
     """
+    run_status(state.registry, run_id)  # for a run that is not there nobody asks the executor
     found = check_replay(state.registry, run_id, world=worlds_of(state).at_hand())
     differences = [asdict(one) for one in found.differences]
     return _told({"run_id": run_id, "would_repeat": not found.refusing, "differences": differences})
