@@ -74,8 +74,8 @@ prove-api: setup ## schemathesis over the OpenAPI of a live `plms serve`, all ch
 prove-start: setup ## 100 clients send the same start at once, N rounds, four worlds; one run per key (N=50 SEED=…)
 	$(BIN)/python -m plms_pipeline_tests.proofs.start $(if $(N),--rounds $(N)) $(if $(SEED),--seed $(SEED))
 
-prove-completions: setup ## N runs with every fault switched on, then again with KILLS × SIGKILL; books are right (N=200 KILLS=100 SEED=…)
-	$(BIN)/python -m plms_pipeline_tests.proofs.completions $(if $(N),--runs $(N)) $(if $(KILLS),--kills $(KILLS)) $(if $(SEED),--seed $(SEED))
+prove-completions: setup ## N runs with every fault switched on, then again with KILLS × SIGKILL; books are right (N=200 KILLS=100 SEED=… DATABASE=sqlite|postgresql)
+	$(BIN)/python -m plms_pipeline_tests.proofs.completions $(if $(N),--runs $(N)) $(if $(KILLS),--kills $(KILLS)) $(if $(SEED),--seed $(SEED)) $(if $(DATABASE),--database $(DATABASE))
 
 prove-observer: setup ## 1 000 obligations a second for 10 s, evidence absent; Redis and observer killed; nothing lost (KILLS=5 SEED=…)
 	$(BIN)/python -m plms_pipeline_tests.proofs.observer $(if $(KILLS),--kills $(KILLS)) $(if $(SEED),--seed $(SEED))
@@ -90,6 +90,7 @@ prove-small: ## every proof with a small count, as CI runs them
 	$(MAKE) prove-kill N=6
 	$(MAKE) prove-start N=2
 	$(MAKE) prove-completions N=6 KILLS=4
+	$(MAKE) prove-completions N=4 KILLS=2 DATABASE=postgresql
 	$(MAKE) prove-api N=4
 	$(MAKE) prove-observer KILLS=1
 	$(MAKE) prove-guards N=5

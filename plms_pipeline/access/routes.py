@@ -30,6 +30,7 @@ E = TypeVar("E", bound=Callable[..., Any])
 # PostgreSQL's INTEGER: a larger number is no id, and asking for it would be an error of the driver.
 MAX_ID = 2**31 - 1
 _CANONICAL = re.compile(r"[1-9][0-9]{0,9}", re.ASCII)
+_PLAIN = re.compile(rb"[A-Za-z0-9_-]+=[A-Za-z0-9_-]+")
 
 
 def _canonical(written: object) -> object:
@@ -126,6 +127,46 @@ def of_the_books(endpoint: E) -> E:
     if inspect.iscoroutinefunction(endpoint) or "state" not in inspect.signature(endpoint).parameters:
         return endpoint
     return quick_read(endpoint)
+
+
+# (state, what stands in the braces of the path, query string) → the JSON of the answer; None: let the route answer.
+ToldAtOnce = Callable[[AppState, tuple[str, ...], bytes], bytes | None]
+
+
+def told_at_once(by: ToldAtOnce) -> Callable[[E], E]:
+    """Mark a plain GET route whose usual questions need none of the framework: `by` answers them, or leaves them to the route.
+
+    It is asked on the event loop, after the caller's token was checked for the scope of the route, and only where the registry
+    is SQLite. Whatever is not the plainest form of a question (a parameter that it does not know well, an error) it leaves to
+    the route, which must give the same bytes. Stands below the route's own decorator, above `of_the_books`.
+    """
+
+    def marked(endpoint: E) -> E:
+        endpoint.told_at_once = by  # type: ignore[attr-defined]  # read by the application when it collects its routes
+        return endpoint
+
+    return marked
+
+
+def plain_id(written: str) -> int | None:
+    """An id in its one spelling, or None."""
+    if not _CANONICAL.fullmatch(written):
+        return None
+    number = int(written)
+    return number if number <= MAX_ID else None
+
+
+def plain_query(query: bytes) -> dict[bytes, bytes] | None:
+    """The parameters of a query string without anything encoded or doubled; None for any other."""
+    found: dict[bytes, bytes] = {}
+    if not query:
+        return found
+    for part in query.split(b"&"):
+        name, _, value = part.partition(b"=")
+        if name in found or not _PLAIN.fullmatch(part):
+            return None
+        found[name] = value
+    return found
 
 
 def quick_read(endpoint: E) -> E:

@@ -26,8 +26,8 @@ MAX_TOKEN_CHARS = 8192
 MAX_TTL = timedelta(days=366)
 MAX_NAME_LENGTH = 200
 # Names that the pipeline gives to actors itself; a token that carried one could speak in its name.
-RESERVED_PREFIXES = ("local:", "schedule:", "sensor:", "anonymous:", "source:")
-RESERVED_NAMES = frozenset({"schedule", "source", "pas"})
+RESERVED_PREFIXES = ("local:", "schedule:", "sensor:", "anonymous:", "source:", "service:", "plms:", "pas:")
+RESERVED_NAMES = frozenset({"schedule", "source", "pas", "anonymous", "dispatcher", "settlement", "replay"})
 
 
 @dataclass(frozen=True, slots=True)

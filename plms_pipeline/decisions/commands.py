@@ -11,8 +11,6 @@ from contextlib import contextmanager
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from plms_pipeline.registry.engine import Registry
 from plms_pipeline.settings import load_settings
@@ -54,14 +52,13 @@ def list_(
     if as_json:
         typer.echo(json.dumps({"decisions": [one.as_json() for one in found]}, ensure_ascii=False))
         return
-    table = Table("decided at", "kind", "subject", "decision", "by", "reason", "id")
     for one in found:
+        # Two lines each: id, subject and reason are what people copy and read, and in a table they would be cut.
         who = one.actor if one.actor_verified else f"{one.actor} (unverified)"
-        table.add_row(
-            f"{one.decided_at:%Y-%m-%d %H:%M:%S}", one.kind, f"{one.subject_type}:{one.subject_id}", one.decision,
-            who, one.reason[:120], one.decision_id,
-        )  # fmt: skip
-    Console(markup=False, emoji=False).print(table)
+        typer.echo(
+            f"{one.decided_at:%Y-%m-%d %H:%M:%S}  {one.kind} {one.subject_type}:{one.subject_id}: {one.decision}"
+        )
+        typer.echo(f"  {one.decision_id}  by {who}: {one.reason[:300]}")
 
 
 @app.command(epilog="Example: plms decide show 3f2b8c1e-5a49-4f0e-9d55-0a4b6d2f7c11 --json")

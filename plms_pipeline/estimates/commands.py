@@ -198,7 +198,7 @@ def _interval(row: Mapping[str, Any], measure: str) -> str:
     if not cell:
         return "unknown"
     median, low, high = (shown(cell[name], measure) for name in ("median", "low", "high"))
-    return f"{median} \\[{low} – {high}]"
+    return f"{median} [{low} – {high}]"
 
 
 @receipts_app.callback()

@@ -5,6 +5,10 @@ was left out and `plms receipts explain` cannot tell different stories. Rules lo
 prototype joined by project, and a rehearsal taught because its project also had a good run.
 
 Effort asks what a task takes when it succeeds; spend what an attempt takes whatever its end, so it asks no verdict.
+
+A run's verdict is not enough. A first attempt that failed inside a run that passed took what a failure takes; and a task in
+a lane without gates was judged by nobody, however good its neighbours were. So the attempt's own end and the task's own
+verdict are asked as well.
 """
 
 from __future__ import annotations
@@ -49,11 +53,23 @@ def _passport(columns: Columns) -> Mask:
     return np.asarray(columns["passport_is_complete"].astype(bool) | stands_in)
 
 
+def _succeeded(columns: Columns) -> Mask:
+    # A source may call solved what was stopped before it ended by itself (27 of METR's): there the source's verdict stands
+    # in, unless another attempt at the task is known to have ended well, which then is what the verdict speaks of.
+    stands_in = (columns["verdict_by"].astype(str) == "source") & (columns["task_status"].astype(str) != "SUCCESS")
+    return np.asarray((columns["receipt_status"].astype(str) == "SUCCESS") | stands_in)
+
+
 def _verdict(columns: Columns) -> Mask:
-    validation = columns["validation"].astype(str)
-    judged = (validation == "passed") | ((validation == "ungated") & columns["lane_accepts_ungated"].astype(bool))
+    run, own = columns["validation"].astype(str), columns["task_validation"].astype(str)
+    # A run without rows for its tasks is judged as a whole.
+    task = np.where(own == "", run, own)
+    accepted = (task == "ungated") & columns["lane_accepts_ungated"].astype(bool)
+    judged = np.isin(run, ("passed", "ungated")) & ((task == "passed") | accepted)
     override = columns["override"].astype(str)
-    lifted = (override == "pass") & columns["override_teaches"].astype(bool)
+    # Whoever lifts a verdict was shown what gates measured; of a task that has none there was nothing to show.
+    unseen = (own == "ungated") & ~accepted
+    lifted = (override == "pass") & columns["override_teaches"].astype(bool) & ~unseen
     return np.asarray(np.where(override == "", judged, lifted), dtype=bool)
 
 
@@ -65,14 +81,20 @@ PASSPORT: Final = Rule(
     ("passport_is_complete", "verdict_by", "source_file_sha256"),
     _passport,
 )
+SUCCEEDED: Final = Rule(
+    "succeeded",
+    "the attempt itself succeeded; for imported history whose task has no such attempt, the source's verdict stands in",
+    ("receipt_status", "task_status", "verdict_by"),
+    _succeeded,
+)
 VERDICT: Final = Rule(
     "judged_good",
-    "validation passed; or ungated in a lane with a decision accept_ungated; or overridden to pass with teach: true",
-    ("validation", "lane_accepts_ungated", "override", "override_teaches"),
+    "run and task passed; or ungated in a lane with a decision accept_ungated; or overridden to pass with teach: true",
+    ("validation", "task_validation", "lane_accepts_ungated", "override", "override_teaches"),
     _verdict,
 )
 RULES: Final[dict[Basis, tuple[Rule, ...]]] = {
-    "effort": (REAL_RUN, NOT_SANDBOX, PASSPORT, VERDICT),
+    "effort": (REAL_RUN, NOT_SANDBOX, PASSPORT, SUCCEEDED, VERDICT),
     "spend": (REAL_RUN, NOT_SANDBOX),
 }
 

@@ -106,9 +106,14 @@ ROW_INVARIANTS: Final = (
         "Start the run again; its passport takes the snapshot.",
     ),
     _row(
-        "every_rehearsal_covers_its_strata", REPORT, "run_id strata_coverage",
-        "a rehearsal that left out a stratum of its project: its extrapolation is not representative",
-        "Rehearse again with a larger share.", Severity.WARN,
+        "every_ended_rehearsal_says_what_it_covers", REPORT, "run_id strata_coverage",
+        "a rehearsal that ended and does not say which share of the strata it covered: nobody can rely on it",
+        "Rehearse the project again; the run's row then says it.", Severity.WARN,
+    ),
+    _row(
+        "every_rehearsal_covers_what_it_claims", REPORT, "rehearsal_id project_id run_id",
+        "a rehearsal that calls itself representative and left out a stratum; one that says so openly is no offence",
+        "Rely on no figure of it, and rehearse again with a larger share.", Severity.WARN,
     ),
     _row(
         "run_shares_lie_between_0_and_1", REPORT, "run_id rehearsal_pct strata_coverage heartbeat_ok_ratio",

@@ -47,6 +47,7 @@ Dialect = Literal["pas", "architect"]
 M = TypeVar("M", bound=BaseModel)
 
 MAX_ANSWER: Final = 64 * 1024 * 1024
+LONGEST_ANSWER_S: Final = 30.0
 ATTEMPTS: Final = 4
 FIRST_WAIT_S: Final = 0.1
 LONGEST_WAIT_S: Final = 5.0
@@ -302,10 +303,14 @@ class PasClient:
         if body is not None:
             content = body.model_dump_json(by_alias=False)
             headers["Content-Type"] = "application/json"
+        began_s = self._monotonic_s()
         with self._http.stream(method, self._url + path, content=content, headers=headers) as response:
             data = bytearray()
             for chunk in response.iter_bytes():
                 data += chunk
+                if self._monotonic_s() - began_s > LONGEST_ANSWER_S:
+                    # Each read is fast enough, and there are ever more of them: whoever asked holds a claim meanwhile.
+                    raise httpx.ReadTimeout("the answer does not end")
                 if len(data) > MAX_ANSWER:
                     raise PasUnavailable(
                         f"the executor answers with more than {MAX_ANSWER} bytes", code="pas_bad_answer"

@@ -241,8 +241,18 @@ class TaskStatus(Answer):
             return {**data, "receipt": None, "receipt_problem": problem_of(error)}
 
 
+class KpiViolation(Answer):
+    """A KPI that a worker measured and that did not reach its threshold: shown, never believed."""
+
+    task_id: Name
+    kpi_name: str
+    expected: Any = None
+    actual: Any = None
+    passed: bool = Field(default=False, validation_alias=AliasChoices("pass", "passed"), serialization_alias="pass")
+
+
 class RunStatus(Answer):
-    """A run as the executor sees it now."""
+    """A run as the executor sees it now. `runway_minutes`: until its cap is reached; None when nothing is spent or capped."""
 
     run_id: RunId
     status: str
@@ -250,6 +260,9 @@ class RunStatus(Answer):
     tasks_completed: Count
     tasks_failed: Count
     spend_usd: Usd
+    spend_energy_kwh: Measure | None = None
+    runway_minutes: Measure | None = None
+    kpi_violations: tuple[KpiViolation, ...] = ()
     tasks: tuple[TaskStatus, ...] = ()
     reason: str | None = None
 

@@ -7,12 +7,14 @@ is not out yet, a dependency, an executor that did not answer, a full lane, an e
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 
 REASONS: Final = (
     "killswitch", "held", "run_queued", "dependency", "retry", "handing_over", "lane_closed", "lane_full", "budget", "turn",
 )  # fmt: skip
+# No claim lasts so long: one that seems to was made before the clock went back.
+LONGEST_LEASE: Final = timedelta(minutes=10)
 
 
 @dataclass(frozen=True, slots=True)

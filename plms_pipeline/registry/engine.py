@@ -25,6 +25,7 @@ from sqlalchemy.orm import Session
 from plms_pipeline.clock import SystemClock
 from plms_pipeline.errors import BadInput, PlmsError, Unavailable
 from plms_pipeline.registry.files import Snapshot, snapshot_of
+from plms_pipeline.registry.prepared import Asking, AskingSession, Drivers
 from plms_pipeline.settings import masked
 
 BUSY_TIMEOUT_S = 30.0
@@ -55,6 +56,7 @@ class Registry:
         self.read_only = read_only
         self._lies = lies
         self._turn = threading.Lock()
+        self._drivers = Drivers(engine) if engine.dialect.name == "sqlite" and lies is None else None
 
     @classmethod
     def open(cls, url: str, *, read_only: bool = False) -> Registry:
@@ -114,6 +116,16 @@ class Registry:
                 session.rollback()
 
     @contextmanager
+    def asking(self) -> Iterator[Asking]:
+        """One consistent snapshot for questions that were prepared: as `reading`, at a tenth of its price on SQLite."""
+        if self._drivers is None:
+            with self.reading() as session:
+                yield AskingSession(session)
+            return
+        with _translated(self.engine), self._drivers.snapshot() as driver:
+            yield driver
+
+    @contextmanager
     def writing(self) -> Iterator[Session]:
         """A session for one write transaction: committed when the block ends, rolled back when it raises."""
         with _translated(self.engine), self._one_writer(), Session(self.engine) as session:
@@ -168,6 +180,8 @@ class Registry:
 
     def close(self) -> None:
         """Close every pooled connection."""
+        if self._drivers is not None:
+            self._drivers.close()
         self.engine.dispose()
 
 
@@ -215,6 +229,12 @@ def _translated(engine: Engine) -> Iterator[None]:
         yield
     except DBAPIError as error:
         told = outage(engine, error)
+        if told is None:
+            raise
+        raise told from error
+    except sqlite3.Error as error:
+        # What was asked of the driver itself (`registry.prepared`).
+        told = _sqlite_outage(error, masked(engine.url.render_as_string(hide_password=True)), str(error))
         if told is None:
             raise
         raise told from error

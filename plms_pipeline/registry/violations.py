@@ -6,8 +6,8 @@ A CHECK constraint refuses most of these rows in the first place (`forbidden_by`
 while a constraint was off, was dropped by hand, or never existed.
 
 The predicates are written once, for both databases and NULL-safe: `x NOT IN (…)` is NULL for a NULL `x`, and a proof that
-asks only that would call the worst rows healthy. The indexes are declared in `tables/proofs.py` and made by migration
-0003; what an offence means and what to do about it is said in `plms_pipeline/invariants/rules.py`.
+asks only that would call the worst rows healthy. The indexes are declared in `tables/proofs.py` and made by migrations
+0003 and 0006; what an offence means and what to do about it is said in `plms_pipeline/invariants/rules.py`.
 """
 
 from __future__ import annotations
@@ -40,6 +40,9 @@ class Violation:
         """The predicate for `sqlite` or `postgresql`."""
         return self.sqlite if self.sqlite is not None and dialect == "sqlite" else self.predicate
 
+
+_CLAIM: Final = '"is_representative"'
+_COVERAGE: Final = '"strata_coverage"'
 
 _RUNS: Final = (
     Violation("every_run_has_an_id", "project_runs", "COALESCE(run_id, '') = ''"),
@@ -89,9 +92,17 @@ _RUNS: Final = (
         "AND trim(COALESCE(provider_matrix_json, '')) IN ('', '{}', '[]', 'null')",
     ),
     Violation(
-        "every_rehearsal_covers_its_strata", "project_runs",
-        "run_kind = 'rehearsal' AND (strata_coverage < 1 "
-        "OR (strata_coverage IS NULL AND source = 'plms' AND status = 'SUCCESS'))",
+        "every_ended_rehearsal_says_what_it_covers", "project_runs",
+        "run_kind = 'rehearsal' AND source = 'plms' AND status = 'SUCCESS' AND strata_coverage IS NULL",
+    ),
+    Violation(
+        # The answer is canonical JSON, so its text can be searched on both databases; the colon is spelled out, because in
+        # SQL text a colon before a word would be read as a parameter.
+        "every_rehearsal_covers_what_it_claims", "rehearsals",
+        f"strpos(answer_json, '{_CLAIM}' || chr(58) || 'true') > 0 "
+        f"AND strpos(answer_json, '{_COVERAGE}' || chr(58) || '1.0') = 0",
+        sqlite=f"instr(answer_json, '{_CLAIM}' || char(58) || 'true') > 0 "
+        f"AND instr(answer_json, '{_COVERAGE}' || char(58) || '1.0') = 0",
     ),
     Violation(
         "run_shares_lie_between_0_and_1", "project_runs",

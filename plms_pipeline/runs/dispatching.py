@@ -15,6 +15,7 @@ from plms_pipeline.runs.ids import path_safe
 
 FIRST_WAIT_S: Final = 1.0
 LONGEST_WAIT_S: Final = 30.0
+LONGEST_ASKED_S: Final = 300.0
 _DEAD: Final = frozenset({"FAIL", "SKIPPED"})
 
 
@@ -76,9 +77,15 @@ def _hopeless(waiting: Iterable[WaitingCard], states: Mapping[str, Mapping[str, 
     return found
 
 
-def wait_s(attempts: int) -> float:
-    """Seconds until the next attempt after `attempts` failed ones: 1, 2, 4 … 30."""
-    return float(min(LONGEST_WAIT_S, FIRST_WAIT_S * 2.0 ** min(16, max(0, attempts - 1))))
+def wait_s(attempts: int, asked_s: float | None = None) -> float:
+    """Seconds until the next attempt after `attempts` failed ones: 1, 2, 4 … 30; longer where the executor asks for it.
+
+    Args:
+        asked_s: what the executor asks for. Five minutes at most are believed: a number that is wrong by its unit, or meant
+            badly, would put work off for years.
+    """
+    ours = min(LONGEST_WAIT_S, FIRST_WAIT_S * 2.0 ** min(16, max(0, attempts - 1)))
+    return max(ours, min(LONGEST_ASKED_S, asked_s or 0.0))
 
 
 def staging_path(run_id: str, task_id: str, attempt: int) -> str:

@@ -9,10 +9,25 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
+from functools import cached_property
 from typing import Any
 
 from plms_pipeline.registry.types import to_usd
-from plms_pipeline.runs.passport import PlannedTask
+from plms_pipeline.runs.passport import Plan, PlannedTask
+
+
+class PricedPlan(Plan):
+    """A plan, and what it may cost."""
+
+    @cached_property
+    def caps(self) -> list[Decimal | None]:
+        """The hard cap of each card in USD."""
+        return [cap_of(task.forecast) for task in self]
+
+    @cached_property
+    def expected_usd(self) -> Decimal:
+        """What the tasks are expected to cost together."""
+        return sum((_amount(_spend(task.forecast), "median", "mean") or Decimal(0) for task in self), Decimal(0))
 
 
 def cap_of(forecast: Mapping[str, Any] | None) -> Decimal | None:
@@ -22,7 +37,7 @@ def cap_of(forecast: Mapping[str, Any] | None) -> Decimal | None:
 
 def expected_usd(plan: Iterable[PlannedTask]) -> Decimal:
     """What the tasks are expected to cost together, in USD."""
-    return sum((_amount(_spend(task.forecast), "median", "mean") or Decimal(0) for task in plan), Decimal(0))
+    return (plan if isinstance(plan, PricedPlan) else PricedPlan(plan)).expected_usd
 
 
 def shown(amount: Decimal) -> str:

@@ -14,6 +14,7 @@ import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cached_property
 from typing import Any
 
 from plms_pipeline.registry.types import canonical_json
@@ -49,6 +50,29 @@ class PlannedTask:
     command: tuple[str, ...] | None
     payload: Mapping[str, Any] | None
     forecast: Mapping[str, Any] | None = None
+
+
+class Plan(tuple[PlannedTask, ...]):
+    """The tasks of a plan, and what follows from them and costs time to work out: at most once for each object."""
+
+    @cached_property
+    def entries(self) -> list[dict[str, Any]]:
+        """Each task as the passport holds it; not to be changed."""
+        return [task_entry(task) for task in self]
+
+    @cached_property
+    def sha(self) -> str:
+        """Its digest: the same tasks give the same one, in whatever order they are listed."""
+        return sha256_of(sorted(self.entries, key=lambda entry: str(entry["task_id"])))
+
+
+class Gates(tuple[tuple[int, str, str, Any, bool], ...]):
+    """Gates in force: (lane, KPI, operator, threshold, blocks)."""
+
+    @cached_property
+    def sha(self) -> str:
+        """Their digest."""
+        return sha256_of(list(self))
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +114,7 @@ def task_entry(task: PlannedTask) -> dict[str, Any]:
 
 def prd_sha(plan: Iterable[PlannedTask]) -> str:
     """The digest of a plan: the same tasks give the same digest, in whatever order they are listed."""
-    return sha256_of([task_entry(task) for task in sorted(plan, key=lambda task: task.task_id)])
+    return (plan if isinstance(plan, Plan) else Plan(plan)).sha
 
 
 def matrix_of(plan: Iterable[PlannedTask], versions: Mapping[str, str] | None) -> dict[str, str | None]:
@@ -119,6 +143,7 @@ def issue(
         started_at: when the start was asked for, aware.
         parent_run_id: the run that this one repeats.
     """
+    known = plan if isinstance(plan, Plan) else Plan(plan)
     document: dict[str, Any] = {
         "project_id": project_id,
         "run_id": run_id,
@@ -127,9 +152,9 @@ def issue(
         "parent_run_id": parent_run_id,
         "provider_matrix": matrix_of(plan, world.providers),
         "capabilities": None if world.capabilities is None else {"capabilities": sorted(world.capabilities)},
-        "prd_sha": prd_sha(plan) if plan else None,
+        "prd_sha": known.sha if plan else None,
         "env": {"git_commit": world.git_commit, "python_version": world.python_version, "os": world.os},
-        "plan": [task_entry(task) for task in plan],
+        "plan": known.entries,
         "policies": dict(policies),
         "started_at": started_at.isoformat(),
     }

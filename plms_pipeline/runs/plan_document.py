@@ -79,7 +79,10 @@ class BadPlan(BadInput):
         lines = "; ".join(str(problem) for problem in self.problems[:SHOWN])
         more = f"; and {len(self.problems) - SHOWN} more" if len(self.problems) > SHOWN else ""
         plural = "problem" if len(self.problems) == 1 else "problems"
-        super().__init__(f"{name} has {len(self.problems)} {plural}, nothing was stored: {lines}{more}.")
+        told = f"{lines}{more}"
+        # A problem may be told in a sentence of its own, which ends as sentences do.
+        end = "" if told.endswith(".") else "."
+        super().__init__(f"{name} has {len(self.problems)} {plural}, nothing was stored: {told}{end}")
 
 
 def from_yaml(text: str, name: str) -> Item:

@@ -173,11 +173,14 @@ class Reader:
             return None
         try:
             amount = to_usd(number)
-        except ValueError as error:
-            self._findings.add(self.where(name), str(error))
+        except ValueError:
+            self._findings.add(self.where(name), f"{name} {number} is not an amount below 100 million dollars")
             return None
         if amount < 0:
             self._findings.add(self.where(name), f"{name} {number} is less than nothing")
+            return None
+        if number and not amount:
+            self._findings.add(self.where(name), f"{name} {number} is less than a millionth of a dollar")
             return None
         return amount
 

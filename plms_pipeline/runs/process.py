@@ -14,6 +14,7 @@ import uuid
 from functools import cache
 from pathlib import Path
 
+from plms_pipeline.kpis.files.scratch import lives
 from plms_pipeline.settings import project_root
 
 GIT_TIMEOUT_S = 10
@@ -51,3 +52,10 @@ def _git_commit(root: Path | None) -> str | None:
 def lease_holder() -> str:
     """A name for this process that no other one carries: host, pid and a random part."""
     return f"{socket.gethostname()}:{os.getpid()}:{_STARTED}"
+
+
+def is_dead(holder: str) -> bool:
+    """Whether a holder (`host:pid:…`) was a process of this machine that is gone. Of another machine's nothing is known."""
+    host, _, rest = holder.partition(":")
+    pid = rest.partition(":")[0]
+    return host == socket.gethostname() and pid.isdigit() and not lives(int(pid))

@@ -91,6 +91,9 @@ class ProjectOut(ProjectLine):
 
     evidence_sha256: Digest
     tasks: list[TaskOut]
+    forecast: dict[str, Any] | None = Field(
+        description="Of the whole, as it was last estimated; shaped like a task's. Null before the first estimate."
+    )
 
 
 class ProjectList(BaseModel):

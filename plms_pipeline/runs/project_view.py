@@ -42,7 +42,8 @@ class TaskView:
 
 @dataclass(frozen=True, slots=True)
 class ProjectView:
-    """One project as it stands; `paused` is the reason of an open hold."""
+    """One project as it stands; `paused` is the reason of an open hold, `forecast` what the whole was last estimated to take:
+    a simulation, with intervals that no sum of the tasks' would give."""
 
     id: int
     name: str
@@ -71,6 +72,7 @@ class ProjectView:
     started_at: datetime | None
     completed_at: datetime | None
     tasks: tuple[TaskView, ...] = ()
+    forecast: Mapping[str, Any] | None = None
 
     @property
     def is_estimated(self) -> bool:
@@ -130,7 +132,7 @@ def project_json(view: ProjectView, *, with_tasks: bool = True) -> dict[str, Any
     if with_tasks:
         fields["tasks"] = [task_json(task) for task in view.tasks]
     else:
-        del fields["tasks"]
+        del fields["tasks"], fields["forecast"]
     fields["project_id"] = fields.pop("id")
     fields["quality_slo"] = {"min_echo_cos": fields.pop("min_echo_cos"), "lane_gates": dict(fields.pop("lane_gates"))}
     fields["is_paused"] = view.paused is not None

@@ -101,7 +101,7 @@ def _taken(message: TaskCompleted, received_at: datetime) -> Taken:
     return Taken(
         completed_at=receipt.completed_at,
         started_at=receipt.started_at,
-        tokens=receipt.tokens_total if receipt.tokens_total is not None else metrics.tokens_total,
+        tokens=_tokens(message),
         tokens_input=receipt.tokens_in,
         tokens_output=receipt.tokens_out,
         tokens_cached=receipt.tokens_cached,
@@ -112,6 +112,18 @@ def _taken(message: TaskCompleted, received_at: datetime) -> Taken:
         echo_cos=receipt.echo_cos,
         provider=receipt.provider,
     )
+
+
+def _tokens(message: TaskCompleted) -> int | None:
+    """All tokens: the receipt's parts, cached ones included, because in the books the parts exclude each other; its sum when
+    it knows no parts, which is never less than what was cached."""
+    receipt, total = message.receipt, message.metrics.tokens_total
+    if receipt is None:
+        return total
+    cached = receipt.tokens_cached or 0
+    if receipt.tokens_total is not None:
+        return receipt.tokens_total + cached
+    return None if total is None else max(total, cached)
 
 
 def receipt_row(

@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from plms_pipeline.runs.lifecycle import TERMINAL
 from plms_pipeline.runs.session_fields import Result, SessionReport, Validations
+from plms_pipeline.runs.verdicts import asked
 
 MOST_REASONS: Final = 5
 
@@ -272,7 +273,10 @@ def recommendations(facts: SessionFacts, result: Result, *, within: bool | None)
     if facts.status == "FAIL":
         found.append(f"Start the project again when the cause is mended: plms run start {facts.project_id}")
     elif facts.validation == "failed" and facts.override is None:
-        found.append("Mend what the gates measured and start again, or ask for an override: plms decide kpi-override")
+        found.append(
+            "Mend what the gates measured and start again, or, as the owner, ask for an override: plms run override request "
+            f"{facts.run_id} --reason …"
+        )
     if result == "WARN":
         found.append("This work was not measured; it teaches after a decision accept_ungated for its lanes.")
     if within is False:
@@ -304,8 +308,9 @@ def _rationale(facts: SessionFacts) -> str | None:
 
 def _issue(kpi: KpiFacts) -> str:
     where = f"{kpi.task_id}: " if kpi.task_id else ""
-    return f"{where}{kpi.kpi} is {'not measured' if kpi.value is None else f'{kpi.value:g}'}, asked {kpi.threshold}" + (
-        f" ({kpi.reason})" if kpi.reason else ""
+    return (
+        f"{where}{kpi.kpi} is {'not measured' if kpi.value is None else f'{kpi.value:g}'}, asked {asked(kpi.threshold)}"
+        + (f" ({kpi.reason})" if kpi.reason else "")
     )
 
 

@@ -50,10 +50,16 @@ class Task:
         """Whether nothing will change any more."""
         return is_terminal("task", self.status)
 
+    @property
+    def never_went(self) -> bool:
+        """Whether the executor will never have it: it was skipped, or refused when handed over and so never judged."""
+        return self.status == "SKIPPED" or (self.status == "FAIL" and self.validation == "pending")
+
 
 @dataclass(slots=True)
 class Run:
-    """One run. `moves_project`: it is its project's work; `is_stopping`: somebody asked the executor to end it."""
+    """One run. `moves_project`: it is its project's work; `is_stopping`: somebody asked the executor to end it;
+    `is_sandbox`: its writes are suppressed."""
 
     run_id: str
     project_id: int
@@ -62,6 +68,7 @@ class Run:
     max_attempts: int = 1
     moves_project: bool = True
     is_stopping: bool = False
+    is_sandbox: bool = False
     started_at: datetime | None = None
     tasks: dict[str, Task] = field(default_factory=dict)
 
@@ -143,6 +150,14 @@ class Books:
     runs: dict[str, Run]
     projects: dict[int, Project]
     effects: Effects = field(default_factory=Effects)
+
+    @property
+    def left_open(self) -> tuple[str, ...]:
+        """Runs that ended here while the executor still waits for tasks of theirs that were skipped or refused."""
+        ended = (self.runs[run_id] for run_id in self.effects.ended_runs)
+        return tuple(
+            run.run_id for run in ended if not run.is_stopping and any(task.never_went for task in run.tasks.values())
+        )
 
     def complete(self, done: Completion, verdict: Verdict | None) -> Outcome:
         """Book one completion.

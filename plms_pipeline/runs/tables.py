@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 
 from plms_pipeline.runs.project_view import TaskView
-from plms_pipeline.runs.verdicts import KpiRow
+from plms_pipeline.runs.verdicts import KpiRow, asked
 
 
 def kpis_markdown(rows: Sequence[KpiRow]) -> str:
@@ -15,7 +14,7 @@ def kpis_markdown(rows: Sequence[KpiRow]) -> str:
     for row in rows:
         value = "not measured" if row.value is None else f"{row.value:g}"
         cells = (
-            row.task_id or "", row.kpi, value, json.dumps(row.threshold), "yes" if row.passed else "**NO**",
+            row.task_id or "", row.kpi, value, asked(row.threshold), "yes" if row.passed else "**NO**",
             row.reason or "", row.logs_path or "",
         )  # fmt: skip
         lines.append(f"| {' | '.join(cell_text(cell) for cell in cells)} |")

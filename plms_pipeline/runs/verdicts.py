@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any, Literal
@@ -112,3 +112,10 @@ def verdict_json(run: RunVerdict) -> dict[str, Any]:
         "overridden_at": None if run.overridden_at is None else run.overridden_at.isoformat(),
         "override_teaches": run.override_teaches,
     }  # fmt: skip
+
+
+def asked(threshold: object) -> str:
+    """A gate as people write it: `>= 0.9`; what is no operator with a threshold is shown as it stands."""
+    if not isinstance(threshold, Mapping) or not threshold:
+        return str(threshold)
+    return " and ".join(f"{operator} {value}" for operator, value in threshold.items())

@@ -6,8 +6,10 @@ import base64
 import hashlib
 import hmac
 import json
+import re
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import jwt
@@ -17,6 +19,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from hypothesis import given
 from hypothesis import strategies as st
 
+import plms_pipeline
 from plms_pipeline.access.roles import ROLES, SCOPES
 from plms_pipeline.access.tokens import LEEWAY, RESERVED_NAMES, RESERVED_PREFIXES, Key, issue, verify
 from plms_pipeline.errors import BadInput, Unauthenticated
@@ -223,3 +226,12 @@ def test_a_key_never_shows_its_material() -> None:
     """Objects end up in logs and tracebacks."""
     assert "kkkk" not in repr(SECRET)
     assert "rsa" not in repr(SIGNING).lower()
+
+
+def test_no_token_bears_a_name_under_which_the_pipeline_itself_acts() -> None:
+    """The audit log would say that the settlement did what a person did with a token."""
+    root = Path(plms_pipeline.__file__).parent
+    written = re.compile(r'Actor\(\s*"([^"]+)"|^(?:SETTLER|DISPATCHER)\b[^=\n]*= "([^"]+)"', re.MULTILINE)
+    names = {a or b for path in root.rglob("*.py") for a, b in written.findall(path.read_text())}
+    assert {"plms:reconcile", "pas:webhook", "dispatcher", "settlement"} <= names
+    assert {name for name in names if not (name in RESERVED_NAMES or name.startswith(RESERVED_PREFIXES))} == set()

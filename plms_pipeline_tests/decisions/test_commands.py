@@ -32,6 +32,19 @@ def test_decisions_are_listed_and_shown(sqlite_registry: Registry, capsys: pytes
     assert "project:42" in capsys.readouterr().out
 
 
+def test_a_listed_decision_can_be_looked_up(
+    sqlite_registry: Registry, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On eighty columns a table cut the id and the reason, and the id is what `plms decide show` wants."""
+    monkeypatch.setenv("COLUMNS", "80")
+    reason = "within plan, as agreed with the owner on Tuesday, and the forecast has been looked at twice"
+    decision_id = decided(sqlite_registry, reason=reason)
+    assert main(["decide", "list"]) == 0
+    printed = capsys.readouterr().out
+    assert decision_id in printed
+    assert reason in printed
+
+
 def test_an_unknown_decision_is_said_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     """Not a traceback, and not an empty answer that looks like a decision."""
     assert main(["decide", "show", "nowhere"]) == 2

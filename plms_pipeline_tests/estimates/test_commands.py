@@ -104,6 +104,7 @@ def test_priors_are_listed_for_people_and_machines(
     """What the night learnt, from a terminal."""
     write_priors(filled.registry, as_of=NOON, alpha=0.3, clock=clock)
     code, out, _ = plms(capsys, "priors", "--basis", "effort")
+    assert "\\" not in out
     assert code == 0
     assert "[red]m" in out
     rows = json.loads(plms(capsys, "priors", "--json")[1])["priors"]

@@ -91,7 +91,6 @@ RUNS = (
     _run("provider_matrix_json = '{}'", "every_real_run_has_a_provider_snapshot"),
     _run("provider_matrix_json = ''", "every_real_run_has_a_provider_snapshot"),
     _run("provider_matrix_json = NULL", "every_real_run_has_a_provider_snapshot"),
-    _run("strata_coverage = 0.5", "every_rehearsal_covers_its_strata", kind="rehearsal"),
     _run("rehearsal_pct = 5", "run_shares_lie_between_0_and_1", kind="rehearsal", forbidden=True),
     _run("run_kind = 'INVALID_KIND'", "every_run_kind_is_known", kind="rehearsal", forbidden=True),
     Corruption(

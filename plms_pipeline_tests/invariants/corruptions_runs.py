@@ -6,6 +6,10 @@ SNAPSHOTS = "real_runs_were_served_by_the_providers_of_their_passport"
 
 SPOILED: tuple[tuple[str, str, str, bool], ...] = (
     (
+        "UPDATE project_runs SET strata_coverage = NULL WHERE run_id = 'own-rehearsal'",
+        "every_ended_rehearsal_says_what_it_covers", "run_id=own-rehearsal", False,
+    ),
+    (
         "UPDATE provider_snapshots SET state_json = '{}' WHERE run_id = 'own-rehearsal'",
         "every_provider_snapshot_matches_its_hash", "run_id=own-rehearsal moment=submission", False,
     ),
@@ -20,6 +24,18 @@ SPOILED: tuple[tuple[str, str, str, bool], ...] = (
     ),
     (
         "UPDATE rehearsals SET answer_json = replace(answer_json, '\"strata_coverage\":1.0', '\"strata_coverage\":0.5')",
+        "no_partial_rehearsal_is_called_representative", "rehearsal_id=own-rehearsal", False,
+    ),
+    (
+        "UPDATE rehearsals SET answer_json = replace(answer_json, '\"strata_coverage\":1.0', '\"strata_coverage\":0.5')",
+        "every_rehearsal_covers_what_it_claims", "rehearsal_id=own-rehearsal", False,
+    ),
+    (
+        "UPDATE rehearsals SET answer_json = replace(answer_json, ',\"strata_coverage\":1.0', '')",
+        "every_rehearsal_covers_what_it_claims", "rehearsal_id=own-rehearsal", False,
+    ),
+    (
+        "UPDATE project_runs SET strata_coverage = 0.5 WHERE run_id = 'own-rehearsal'",
         "no_partial_rehearsal_is_called_representative", "rehearsal_id=own-rehearsal", False,
     ),
     (

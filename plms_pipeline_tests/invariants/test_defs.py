@@ -90,7 +90,7 @@ def test_a_broken_invariant_fails_its_check_and_not_the_night(home: Books) -> No
     assert broken.severity == dg.AssetCheckSeverity.ERROR
     assert "run_id=own-hotfix" in str(broken.metadata["offenders"].value)
     assert broken.metadata["violations"].value == 1
-    assert found["every_rehearsal_covers_its_strata"].severity == dg.AssetCheckSeverity.WARN
+    assert found["every_rehearsal_covers_what_it_claims"].severity == dg.AssetCheckSeverity.WARN
 
 
 def test_the_report_is_handed_on_as_a_document(home: Books) -> None:

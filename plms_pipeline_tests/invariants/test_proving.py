@@ -245,3 +245,15 @@ def test_an_empty_registry_proves_nothing(registry: Registry, settings: Settings
     report = prove(registry, settings, healthy.CLOCK)
     assert report.is_empty
     assert [result.errors for result in report.failed] == []
+
+
+def test_a_rehearsal_that_says_openly_that_it_is_partial_is_no_offence(books: Books) -> None:
+    """An honest canary of a large project would end every night with exit 1, and people would learn to overlook it."""
+    answer = '{"sampling_metrics":{"is_representative":false,"strata_coverage":0.5}}'
+    with books.registry.writing() as session:
+        session.execute(text("UPDATE project_runs SET strata_coverage = 0.5 WHERE run_id = 'own-rehearsal'"))
+        session.execute(
+            text("UPDATE rehearsals SET answer_json = :answer WHERE rehearsal_id = 'own-rehearsal'"), {"answer": answer}
+        )
+    assert prove(books.registry, books.settings, healthy.CLOCK).holds
+    assert prove(books.registry, books.settings, healthy.CLOCK, full=True).holds

@@ -12,7 +12,7 @@ from plms_pipeline.invariants.rules import INVARIANTS, Invariant, Severity
 
 AT = datetime(2026, 3, 1, 7, tzinfo=UTC)
 RULE = INVARIANTS["every_run_has_a_passport"]
-WEAK = INVARIANTS["every_rehearsal_covers_its_strata"]
+WEAK = INVARIANTS["every_rehearsal_covers_what_it_claims"]
 
 
 def report(*results: Result, is_empty: bool = False) -> Report:
@@ -23,7 +23,7 @@ def test_a_line_says_how_many_of_how_many_hold() -> None:
     """`1287/1287` is what the on-call engineer looks for."""
     assert line(Result(RULE, Found(10_184), 1.0)) == "✓ every_run_has_a_passport: 10184/10184"
     assert line(Result(RULE, Found(10, 3, ("a", "b", "c")), 1.0)) == "✗ every_run_has_a_passport: 7/10"
-    assert line(Result(WEAK, Found(2, 1, ("a",)), 1.0)) == "! every_rehearsal_covers_its_strata: 1/2"
+    assert line(Result(WEAK, Found(2, 1, ("a",)), 1.0)) == "! every_rehearsal_covers_what_it_claims: 1/2"
 
 
 def test_offenders_and_the_remedy_stand_below_what_does_not_hold() -> None:

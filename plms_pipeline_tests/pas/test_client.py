@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import httpx
 import pytest
 
 from plms_pipeline.pas.breaker import BreakerPolicy
@@ -227,3 +228,24 @@ def test_ids_cannot_reach_another_path() -> None:
     with talking(Reply(404, {"detail": "Run not found"})) as (client, seen):
         client.run_status("../x?y=1&run_id=z")
     assert seen[0].path == "/pas/v1/runs/status?run_id=..%2Fx%3Fy%3D1%26run_id%3Dz"
+
+
+def test_an_answer_that_drips_for_ever_is_given_up() -> None:
+    """A byte now and then keeps every read in time: the dispatcher's thread would hang on one call for days."""
+    machine = Machine(chance=0.0)
+
+    def dripping() -> Iterator[bytes]:
+        while machine.now < 10_000:
+            machine.now += 9.0
+            yield b" "
+
+    class Dripping(httpx.BaseTransport):
+        def handle_request(self, _request: httpx.Request) -> httpx.Response:
+            return httpx.Response(200, content=dripping())
+
+    with (
+        machine.client("http://executor", transport=Dripping(), attempts=2) as client,
+        pytest.raises(PasUnavailable, match="ReadTimeout, 2 attempts"),
+    ):
+        client.run_status("r1")
+    assert machine.now < 100

@@ -108,6 +108,13 @@ include-path = "/api/projects/{project_id}/simulate"
 
 [operations.checks.positive_data_acceptance]
 expected-statuses = ["2xx", "400", "401", "403", "404", "409", "429"]
+
+# The key of the document's example is used with one body and then with others: 422 idempotency_key_reused, as it must be.
+[[operations]]
+include-path = "/api/runs/{run_id}/replay"
+
+[operations.checks.positive_data_acceptance]
+expected-statuses = ["2xx", "401", "403", "404", "409", "422", "429"]
 """
 
 

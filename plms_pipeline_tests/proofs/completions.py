@@ -13,54 +13,41 @@ rest as the nightly check does.
 from __future__ import annotations
 
 import argparse
-import json
 import os
+import resource
 import shutil
 import signal
 import socket
-import sqlite3
 import subprocess
 import sys
 import tempfile
 import time
 import warnings
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
 from random import Random
-from typing import Any
 from uuid import UUID
 
 import httpx
-from sqlalchemy import func, select, text
+from sqlalchemy import func, select
 
-from plms_pipeline.estimates.beliefs import beliefs_of
-from plms_pipeline.estimates.daily import day_facts
-from plms_pipeline.estimates.method import METHOD
-from plms_pipeline.estimates.priors import priors_of
-from plms_pipeline.estimates.store.receipts import receipts_of_day
-from plms_pipeline.estimates.store.summaries import newest_priors
-from plms_pipeline.invariants.rebuild import differing_priors
 from plms_pipeline.registry.engine import Registry
 from plms_pipeline.registry.tables import (
-    EstimateVersion,
     InboxEvent,
     Project,
     ProjectPolicy,
     ProjectRun,
-    ReceiptDay,
-    RunTask,
     SessionReport,
-    StateTransition,
     TaskEstimate,
     TaskPlan,
     TaskReceipt,
 )
 from plms_pipeline_tests.clones import postgres_url
 from plms_pipeline_tests.proofs.api import environment, plms, say
+from plms_pipeline_tests.proofs.completions_books import judge
 
 BIN = Path(sys.executable).parent
 PROJECTS, TASKS = 10, 20
@@ -75,6 +62,7 @@ FAULTS = {
 }  # fmt: skip
 ENDED = ("SUCCESS", "FAIL", "SKIPPED")
 STALLED_S = 150.0
+SETTLED_S = 150.0
 KILL_EVERY_S = (0.5, 4.0)
 
 
@@ -166,6 +154,12 @@ def postgresql(folder: Path) -> Iterator[str]:
         yield postgres_url(server, "postgres")
     finally:
         server.cleanup()
+
+
+def processor_s() -> float:
+    """Seconds of processor time that the processes took which were started here and have ended (not PostgreSQL's own)."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def free_port() -> int:
@@ -281,7 +275,7 @@ def progress(registry: Registry) -> tuple[int, int]:
 
 def settle_down(registry: Registry) -> None:
     """Wait until late events are settled and reports are written."""
-    until = time.monotonic() + 60
+    until = time.monotonic() + SETTLED_S
     while time.monotonic() < until:
         with registry.reading() as session:
             pending = session.scalar(select(func.count()).select_from(InboxEvent).where(InboxEvent.state == "pending"))
@@ -292,145 +286,21 @@ def settle_down(registry: Registry) -> None:
         time.sleep(0.5)
 
 
-def judge(world: World, runs: int) -> Counter[str]:
-    """Compare the books with the executor's file, and the priors with a rebuild; what was counted."""
-    registry = world.open()
-    pas = sqlite3.connect(world.folder / "data" / "pas" / "pas.db")
-    try:
-        counted = judge_runs(world, registry, executor_cards(pas), runs)
-        judge_priors(world, registry)
-        judge_books(world, registry)
-    finally:
-        pas.close()
-        registry.close()
-    return counted
-
-
-def executor_cards(pas: sqlite3.Connection) -> dict[str, dict[tuple[str, int], tuple[str, Decimal | None]]]:
-    """Run → (task, attempt) → (state, cost) as the executor's own file has it."""
-    found: dict[str, dict[tuple[str, int], tuple[str, Decimal | None]]] = {}
-    for run_id, task_id, attempt, state, receipt in pas.execute(
-        "SELECT run_id, task_id, attempt, state, receipt_json FROM cards"
-    ):
-        cost = Decimal(str(json.loads(receipt)["cost_usd"])) if receipt else None
-        found.setdefault(run_id, {})[task_id, attempt] = (state, cost)
-    return found
-
-
-def judge_runs(world: World, registry: Registry, cards: dict[str, Any], runs: int) -> Counter[str]:
-    counted: Counter[str] = Counter()
-    with registry.reading() as session:
-        status = {row[0]: row[1] for row in session.execute(select(ProjectRun.run_id, ProjectRun.status))}
-        verdicts = Counter(session.scalars(select(ProjectRun.validation)))
-        tasks: dict[str, dict[str, tuple[str, str]]] = {}
-        for run_id, task_id, state, verdict in session.execute(
-            select(RunTask.run_id, RunTask.task_id, RunTask.status, RunTask.validation)
-        ):
-            tasks.setdefault(run_id, {})[task_id] = (state, verdict)
-        receipts: dict[str, dict[tuple[str, int], Decimal | None]] = {}
-        for run_id, task_id, attempt, cost in session.execute(
-            select(TaskReceipt.run_id, TaskReceipt.task_id, TaskReceipt.attempt, TaskReceipt.cost_usd)
-        ):
-            receipts.setdefault(run_id, {})[task_id, attempt] = cost
-    if len(status) != runs:
-        world.problems.append(f"{len(status)} runs in the books, {runs} were started")
-    for run_id, state in status.items():
-        counted[state] += 1
-        world.problems += run_problems(
-            run_id, state, tasks.get(run_id, {}), receipts.get(run_id, {}), cards.get(run_id, {})
-        )
-        counted["receipts"] += len(receipts.get(run_id, {}))
-    counted.update({f"validation {word}": n for word, n in verdicts.items()})
-    return counted
-
-
-def run_problems(
-    run_id: str, state: str, tasks: dict[str, tuple[str, str]], receipts: dict[Any, Any], cards: dict[Any, Any]
-) -> list[str]:
-    """How a run here differs from the run there."""
-    found = []
-    newest = {task: max((a for t, a in cards if t == task), default=None) for task in tasks}
-    for task, (mine, _) in tasks.items():
-        attempt = newest[task]
-        theirs = cards[task, attempt][0] if attempt is not None else "never submitted"
-        right = {"succeeded": ("SUCCESS",), "never submitted": ("SKIPPED",)}.get(theirs, ("FAIL",))
-        if mine not in right:
-            found.append(f"run {run_id} task {task}: {mine} here, {theirs} there")
-    should = "SUCCESS" if all(mine == "SUCCESS" for mine, _ in tasks.values()) else "FAIL"
-    if state != should:
-        found.append(f"run {run_id}: {state}, its tasks say {should}")
-    done = {key for key, (theirs, _) in cards.items() if theirs in ("succeeded", "failed")}
-    if done != set(receipts):
-        found.append(f"run {run_id}: receipts {sorted(set(receipts) ^ done)} are on one side only")
-    for key in done & set(receipts):
-        theirs_cost = cards[key][1]
-        if receipts[key] is not None and theirs_cost is not None and receipts[key] != theirs_cost:
-            found.append(f"run {run_id} {key}: cost {receipts[key]} here, {theirs_cost} there")
-    return found
-
-
-def judge_priors(world: World, registry: Registry) -> None:
-    with registry.reading() as session:
-        instant = session.scalar(select(func.max(EstimateVersion.as_of)))
-        if instant is None:
-            world.problems.append("no prior was ever written")
-            return
-        facts = []
-        for day in session.scalars(select(ReceiptDay.day)):
-            until = instant if day == instant.date() else None
-            facts += day_facts(receipts_of_day(session, day, until=until), alpha=0.3, forgetting=METHOD.forgetting)
-        beliefs = beliefs_of(facts, forgetting=METHOD.forgetting)
-        stored = {(row.lane_id, row.provider_name, row.basis): row.priors_json for row in newest_priors(session)}
-        world.problems += differing_priors(stored, priors_of(beliefs), beliefs)
-        counted = beliefs.bases["spend"].total().included
-        receipts = session.scalar(select(func.count()).select_from(TaskReceipt))
-    if counted != receipts:
-        world.problems.append(f"spend priors rest on {counted} receipts, the books hold {receipts}")
-
-
-def judge_books(world: World, registry: Registry) -> None:
-    """No second end of anything, nothing open, a report per run, projects where their runs put them."""
-    with registry.reading() as session:
-        twice = session.execute(
-            select(StateTransition.subject_id)
-            .where(StateTransition.is_terminal)
-            .group_by(StateTransition.subject_type, StateTransition.subject_id)
-            .having(func.count() > 1)
-        ).all()
-        missing = session.scalars(
-            select(ProjectRun.run_id)
-            .outerjoin(SessionReport, SessionReport.run_id == ProjectRun.run_id)
-            .where(SessionReport.run_id.is_(None))
-        ).all()
-        pending = session.execute(
-            select(InboxEvent.event_id, InboxEvent.outcome).where(InboxEvent.state == "pending")
-        ).all()
-        broken = session.execute(
-            text("SELECT event_id, outcome FROM inbox_events WHERE outcome LIKE 'cannot be settled%'")
-        ).all()
-        where = Counter(session.scalars(select(Project.status).where(Project.id.in_(select(ProjectRun.project_id)))))
-    world.problems += [f"{subject} ended twice" for (subject,) in twice]
-    world.problems += [f"run {run_id} has no session report" for run_id in missing]
-    world.problems += [f"event {event} was never settled ({said})" for event, said in pending]
-    world.problems += [f"event {event}: {said}" for event, said in broken]
-    left = set(where) - {"completed", "needs_review"}
-    if left:
-        world.problems.append(f"projects are left {dict(where)}")
-
-
 def prove(folder: Path, name: str, runs: int, kills: int, seed: int, database: str | None) -> list[str]:
     """One world; its problems."""
-    began = time.monotonic()
+    began, worked = time.monotonic(), processor_s()
     world = World(folder / name, seed, database)
     world.folder.mkdir(parents=True)
     world.prepare()
     live(world, runs, kills)
-    counted = judge(world, runs)
+    registry = world.open()
+    judged = judge(registry, world.folder / "data" / "pas" / "pas.db", runs)
+    registry.close()
     made = ", ".join(f"{server.name} {server.kills}" for server in world.servers)
-    took = time.monotonic() - began
-    told = ", ".join(f"{word} {n}" for word, n in sorted(counted.items()))
-    say(f"  {name}: {runs} runs ({told}); kills: {made}; {took:.0f} s")
-    return [f"{name}: {problem}" for problem in world.problems]
+    took, worked = time.monotonic() - began, processor_s() - worked
+    told = ", ".join(f"{word} {n}" for word, n in sorted(judged.counted.items()))
+    say(f"  {name}: {runs} runs ({told}); kills: {made}; {took:.0f} s, {worked:.0f} s of processors")
+    return [f"{name}: {problem}" for problem in (*world.problems, *judged.problems)]
 
 
 def main() -> int:
@@ -440,13 +310,16 @@ def main() -> int:
     parser.add_argument("--kills", type=int, default=100, help="kills in the second world (default 100)")
     parser.add_argument("--seed", type=int, default=None, help="repeats the fates of an earlier proof")
     parser.add_argument("--only", choices=("quiet", "killed"), default=None, help="only one of the two worlds")
-    parser.add_argument("--postgresql", action="store_true", help="keep the registry in a PostgreSQL of its own")
+    parser.add_argument(
+        "--database", choices=("sqlite", "postgresql"), default="sqlite", help="where the registry is (default sqlite)"
+    )
     parser.add_argument("--keep", action="store_true", help="keep the data directories and name them")
     given = parser.parse_args()
     seed = given.seed if given.seed is not None else time.time_ns() % 100_000
     began = time.monotonic()
     say(
-        f"completions proof: {given.runs} runs of {TASKS} tasks over {PROJECTS} projects, {given.kills} kills, seed {seed}"
+        f"completions proof: {given.runs} runs of {TASKS} tasks over {PROJECTS} projects, {given.kills} kills, "
+        f"{given.database}, seed {seed}"
     )
     folder = Path(tempfile.mkdtemp(prefix="plms-completions-"))
     worlds = [("quiet", 0), ("killed", given.kills)]
@@ -455,7 +328,11 @@ def main() -> int:
         with ExitStack() as stack:
             for name, kills in worlds:
                 if given.only in (None, name):
-                    database = stack.enter_context(postgresql(folder / f"pg-{name}")) if given.postgresql else None
+                    database = (
+                        stack.enter_context(postgresql(folder / f"pg-{name}"))
+                        if given.database == "postgresql"
+                        else None
+                    )
                     problems += prove(folder, name, given.runs, kills, seed, database)
     finally:
         if not given.keep:

@@ -19,7 +19,7 @@ from plms_pipeline.registry.tables import InboxEvent, ProjectRun
 from plms_pipeline.resources import Plms
 from plms_pipeline.runs.defs.completions import JOB, SETTLED, lost_completions, pas_completion, settle_completions
 from plms_pipeline.runs.defs.sessions import session_reports, sweep_run_folders
-from plms_pipeline.runs.service.settler import is_dead
+from plms_pipeline.runs.process import is_dead
 from plms_pipeline.settings import Settings
 from plms_pipeline_tests.pas.server import ReferencePas, reference_pas
 from plms_pipeline_tests.runs.worked import Planned, Worked, ended, rows

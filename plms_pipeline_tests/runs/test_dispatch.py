@@ -398,6 +398,19 @@ def test_rehearsals_leave_the_project_where_it_is(bench: Bench) -> None:
     assert bench.value(Project.status) == "approved"
 
 
+def test_a_run_that_waits_while_its_project_ends_is_skipped(bench: Bench) -> None:
+    """A rehearsal queued behind the work that completed its project waited for ever: nothing starts in a project that ended."""
+    run_id = bench.start(kind="rehearsal")
+    with bench.registry.writing() as session:
+        session.execute(update(Project).where(Project.id == 42).values(status="completed", completed_at=AT))
+    assert has_work(bench.registry, clock=FrozenClock(bench.now))
+    assert bench.tick().skipped == 1
+    assert bench.value(ProjectRun.status) == "SKIPPED"
+    assert set(bench.tasks().values()) == {"SKIPPED"}
+    assert bench.pas.run_status(run_id) is None
+    assert not has_work(bench.registry, clock=FrozenClock(bench.now))
+
+
 def test_an_executor_that_takes_whole_runs_gets_one_and_its_name_is_kept(bench: Bench, executor: ReferencePas) -> None:
     """The guide's /pas/architect/submit mints its own run id: every later call must use it, and events come under it."""
     run_id = bench.start()

@@ -179,7 +179,7 @@ def test_a_task_without_lane_and_telling_words_is_a_question() -> None:
         ("name: x\nmax_attempts: 0\nprovider: m\ntasks: [{key: a, lane: 4200}]\n", "no whole number from 1 to 20"),
         ("name: x\nmin_echo_cos: 2\nprovider: m\ntasks: [{key: a, lane: 4200}]\n", "not between 0 and 1"),
         ("name: x\nbudget: {usd: lots}\nprovider: m\ntasks: [{key: a, lane: 4200}]\n", "'lots' is no number"),
-        ("name: x\nbudget: {usd: 1e9}\nprovider: m\ntasks: [{key: a, lane: 4200}]\n", "below 100 million"),
+        ("name: x\nbudget: {usd: 1e9}\nprovider: m\ntasks: [{key: a, lane: 4200}]\n", "not an amount below 100 million"),
         ("name: x\nprovider: m\ntasks: [{key: a, lane: 4200, command: []}]\n", "command must be a list"),
         ("name: x\nprovider: m\ntasks: [{key: a, lane: 4200, command: [{}]}]\n", "must be a list of texts"),
         ("name: x\nprovider: m\ntasks: [{key: a, lane: 4200, command: [' ']}]\n", "names no program"),

@@ -121,6 +121,8 @@ def test_samples_are_made_once(plms: Any, capsys: pytest.CaptureFixture[str]) ->
     assert "project 42: Calculator API (was there)" in capsys.readouterr().out
     assert main(["project", "estimate", "1"]) == 0
     assert "a budget of $" in capsys.readouterr().out
+    assert main(["project", "show", "1"]) == 0
+    assert " (90 %: $" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -134,6 +136,8 @@ def test_samples_are_made_once(plms: Any, capsys: pytest.CaptureFixture[str]) ->
         (("project", "approve", "1", "--reason", "x", "--breach-policy", "shrug"), 2, "bad_use"),
         (("project", "budget", "1", "--reason", "x"), 2, "missing_budget"),
         (("project", "list", "--status", "happy"), 2, "unknown_status"),
+        (("run", "start", str(2**63)), 2, "bad_usage"),
+        (("run", "rehearse", str(2**63)), 2, "bad_usage"),
         (("run", "override", "show", "nowhere"), 2, "unknown_run"),
         (("run", "override", "decide", "nowhere", "--reason", "x"), 2, "bad_use"),
     ],
@@ -176,3 +180,14 @@ def test_an_override_is_asked_for_and_decided(
     printed = capsys.readouterr().out
     assert "measured failed, effective passed" in printed
     assert "test_pass_rate" in printed
+
+
+def test_an_empty_budget_is_refused_and_not_taken_for_none(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """`--budget-usd "$BUDGET"` with a variable that is not set made a project without any limit."""
+    plan = tmp_path / "plan.csv"
+    plan.write_text("key,name,lane\na,A,4200\n")
+    given = ("project", "create", "--from", str(plan), "--provider", "m", "--dry-run")
+    assert main([*given, "--budget-usd", ""]) == 2
+    assert "usd is empty" in capsys.readouterr().err
+    assert main([*given, "--budget-usd", "0.0000001"]) == 2
+    assert "less than a millionth" in capsys.readouterr().err

@@ -75,6 +75,9 @@ def test_a_project_from_its_tasks_to_its_approval(ann: Person, ben: Person) -> N
     assert ann("POST", f"{path}/submit")["status"] == "pending_approval"
     shown = ben("GET", path)
     assert shown["tasks"][1]["kpi_formula"] == {"readability": {"<=": 8}}
+    assert [shown["forecast"]["effort"]["tokens"][end] for end in ("low", "high")] == estimated["totals"]["ci_90"][
+        "tokens"
+    ]
     terms = {
         "budget_tokens_max": 25_000, "budget_cost_usd_max": 2.0, "breach_policy": "ask",
         "quality_slo": {"min_echo_cos": 0.82, "lane_gates": {"4201": {"min_echo_cos": 0.85}, "4202": {"min_echo_cos": 0.80}}},

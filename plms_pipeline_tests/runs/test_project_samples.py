@@ -118,3 +118,9 @@ def test_a_file_that_cannot_be_read_is_told(tmp_path: Path) -> None:
     bom = tmp_path / "plan.CSV"
     bom.write_bytes(b"\xef\xbb\xbfkey\n")
     assert (read_task_file(bom).text, read_task_file(bom).is_csv) == ("key\n", True)
+
+
+def test_a_file_without_an_end_is_read_no_further_than_the_limit() -> None:
+    """A device or a pipe tells no size beforehand: the command would fill the memory of the machine."""
+    with pytest.raises(BadInput, match="is larger than"):
+        read_task_file(Path("/dev/zero"))

@@ -121,6 +121,21 @@ def test_an_estimate_covers_every_task_and_the_whole(desk: Desk) -> None:
     assert set(totals["rests_on_receipts"].values()) == {0}
 
 
+def test_the_forecast_of_the_whole_is_kept_and_shown_with_its_intervals(desk: Desk) -> None:
+    """Adding up the tasks' intervals would say that everything goes wrong at once; only the simulation knows the whole."""
+    view = desk.planned()
+    assert view.forecast is None
+    found = desk.estimated(view.id)
+    shown = project(desk.registry, view.id)
+    assert shown.forecast == found.view.forecast == found.total.forecast
+    cost = project_json(shown)["forecast"]["effort"]["cost_usd"]
+    assert [cost["low"], cost["high"]] == found.totals["ci_90"]["cost_usd"]
+    assert "forecast" not in project_json(shown, with_tasks=False)
+    desk.later()
+    again = desk.estimated(view.id)
+    assert project(desk.registry, view.id).forecast == again.total.forecast != found.total.forecast
+
+
 def test_estimating_again_is_the_same_estimate(desk: Desk) -> None:
     """The forecast is seeded: two people who look see one number."""
     project_id = desk.planned().id

@@ -30,7 +30,7 @@ def test_a_receipt_is_booked_as_it_stands_under_our_names() -> None:
     found = message(receipt={**ended("theirs", "t")["receipt"], "echo_cos": 0.9, "tokens_cached": 7})
     booked = row(found)
     assert (booked["run_id"], booked["lane_id"], booked["provider"]) == ("ours", 4202, "maker/one")
-    assert (booked["tokens"], booked["tokens_input"], booked["tokens_output"]) == (1500, 1000, 400)
+    assert (booked["tokens"], booked["tokens_input"], booked["tokens_output"]) == (1507, 1000, 400)
     assert (booked["tokens_reasoning"], booked["tokens_cached"], booked["duration_ms"]) == (100, 7, 60_000)
     assert (booked["cost_usd"], booked["echo_cos"], booked["status"]) == (Decimal("0.25"), 0.9, "SUCCESS")
     assert booked["completed_on"] == AT.date()

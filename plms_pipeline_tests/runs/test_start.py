@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -18,6 +20,7 @@ from plms_pipeline.access.answers import Answer
 from plms_pipeline.clock import Clock, FrozenClock
 from plms_pipeline.errors import BadInput, Conflict, NotFound, PlmsError, Unprocessable
 from plms_pipeline.registry.engine import Registry
+from plms_pipeline.registry.prepared import AskingDriver, Inserts
 from plms_pipeline.registry.tables import (
     AuditEntry,
     Hold,
@@ -425,7 +428,9 @@ def test_many_at_once_start_one_run_per_key(registry: Registry, clock: Clock) ->
     assert count(registry, ProjectRun) == 5
 
 
-def test_a_crash_at_any_statement_leaves_nothing_and_the_key_free(sqlite_registry: Registry, clock: Clock) -> None:
+def test_a_crash_at_any_statement_leaves_nothing_and_the_key_free(
+    sqlite_registry: Registry, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Half a start is the worst of all: a key that is answered for a run that does not exist, or a run without a key."""
     from sqlalchemy import event
 
@@ -435,15 +440,28 @@ def test_a_crash_at_any_statement_leaves_nothing_and_the_key_free(sqlite_registr
         pass
 
     tables = (ProjectRun, RunTask, RunPassport, JobCard, IdempotencyKey, OutboxEvent, StateTransition, AuditEntry)
+    seen = crash_at = 0
+
+    def crash(*_: object) -> None:
+        nonlocal seen
+        seen += 1
+        if seen == crash_at:
+            raise Crash
+
+    # What is asked of the driver itself passes no event of SQLAlchemy.
+    rows, into = AskingDriver.rows, Inserts.into
+
+    def crashing(step: Callable[..., Any]) -> Callable[..., Any]:
+        def stepped(*given: Any, **values: Any) -> Any:
+            crash()
+            return step(*given, **values)
+
+        return stepped
+
+    monkeypatch.setattr(AskingDriver, "rows", crashing(rows))
+    monkeypatch.setattr(Inserts, "into", crashing(into))
     for crash_at in range(1, 100):
         seen = 0
-
-        def crash(*_: object) -> None:
-            nonlocal seen
-            seen += 1
-            if seen == crash_at:  # noqa: B023 - called within this round only
-                raise Crash
-
         event.listen(sqlite_registry.engine, "before_cursor_execute", crash)
         try:
             started(sqlite_registry, clock)

@@ -17,6 +17,7 @@ from plms_pipeline.clock import SystemClock
 from plms_pipeline.registry.engine import Registry
 from plms_pipeline.registry.tables import AuditEntry, JobCard, ProjectRun, RunPassport
 from plms_pipeline.resources import Plms
+from plms_pipeline.runs.defs.cancel import cancel_run_job
 from plms_pipeline.runs.defs.replay import replay_job
 from plms_pipeline.runs.defs.start import derived_key, dispatch_cards, dispatch_queued_tasks, start_project_run
 from plms_pipeline.settings import Settings
@@ -266,6 +267,32 @@ def test_the_job_starts_shows_and_repeats_nothing_when_it_is_retried(sqlite_regi
             "ana@example.com"
         ]
         assert session.scalars(select(JobCard.state).where(JobCard.task_id == "a")).all() == ["SUBMITTED"]
+
+
+def test_a_job_shows_what_it_started_and_stores_no_value(sqlite_registry: Registry) -> None:
+    """The metadata is all that a person gets; a pickled copy of it per start would be swept by nobody."""
+    planned_project(sqlite_registry, tasks={"write": ()})
+    started = launched(start_project_run, "start_run_of_project", {"project_id": 42, "wait_s": 60})
+    run_id = metadata_of(started)["run_id"]
+    replayed = launched(replay_job, "repeat_run", {"run_id": run_id, "wait_s": 60})
+    assert metadata_of(replayed)["run_id"] != run_id
+    assert metadata_of(replayed)["comparison"]["is_identical"]
+    for result in (started, replayed):
+        assert "HANDLED_OUTPUT" not in {event.event_type_value for event in result.all_events}
+
+
+def test_a_run_is_called_off_from_the_ui(sqlite_registry: Registry) -> None:
+    """Ending what spends is a job like starting it; a second try says that it has ended."""
+    planned_project(sqlite_registry)
+    run_id = metadata_of(launched(start_project_run, "start_run_of_project", {"project_id": 42}))["run_id"]
+    config = {"run_id": run_id, "reason": "wrong branch"}
+    shown = metadata_of(launched(cancel_run_job, "call_run_off", config))
+    assert (shown["run_id"], shown["has_ended"], shown["executor_away"]) == (run_id, False, "no")
+    shown = metadata_of(launched(start_project_run, "start_run_of_project", {"project_id": 42}))
+    shown = metadata_of(launched(cancel_run_job, "call_run_off", {**config, "run_id": shown["run_id"]}))
+    assert shown["has_ended"]
+    with pytest.raises(dg.Failure, match="run_ended"):
+        launched(cancel_run_job, "call_run_off", {**config, "run_id": shown["run_id"]})
 
 
 def test_a_refused_start_fails_the_job_at_once_with_the_code(sqlite_registry: Registry) -> None:

@@ -1,6 +1,6 @@
 """Which receipts are there, and what does the calibration policy ask of their runs?
 
-Every receipt is joined with its own run by run_id; a lane accepts ungated runs when a person decided so.
+Every receipt is joined with its own run by run_id, and with its own task; a lane accepts ungated work when a person decided so.
 """
 
 from __future__ import annotations
@@ -11,13 +11,22 @@ from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import ColumnElement, Select, func, select
+from sqlalchemy import ColumnElement, Select, and_, func, select
 from sqlalchemy.orm import Session
 
 from plms_pipeline.estimates.policy import ACCEPT_UNGATED
 from plms_pipeline.estimates.receipts import Receipts
 from plms_pipeline.measures import Measure
-from plms_pipeline.registry.tables import Decision, Lane, LaneAlias, ProjectRun, ReceiptDay, RunPassport, TaskReceipt
+from plms_pipeline.registry.tables import (
+    Decision,
+    Lane,
+    LaneAlias,
+    ProjectRun,
+    ReceiptDay,
+    RunPassport,
+    RunTask,
+    TaskReceipt,
+)
 
 FETCH_ROWS: Final = 20_000
 _PLACES: Final[dict[Measure, int]] = {"tokens": 8, "duration_ms": 9, "cost_usd": 10}
@@ -30,15 +39,17 @@ def _query() -> Select[*tuple[Any, ...]]:
             TaskReceipt.started_at, TaskReceipt.completed_at, TaskReceipt.natural_key, TaskReceipt.tokens,
             TaskReceipt.duration_ms, TaskReceipt.cost_usd, TaskReceipt.source_file_sha256, ProjectRun.run_kind,
             ProjectRun.write_sandbox, ProjectRun.validation, ProjectRun.verdict_by, ProjectRun.validation_pass_override,
-            ProjectRun.override_teaches, func.coalesce(RunPassport.is_complete, False),
+            ProjectRun.override_teaches, func.coalesce(RunPassport.is_complete, False), TaskReceipt.status,
+            RunTask.status, RunTask.validation,
         )
         .join(ProjectRun, ProjectRun.run_id == TaskReceipt.run_id)
         .outerjoin(RunPassport, RunPassport.run_id == TaskReceipt.run_id)
+        .outerjoin(RunTask, and_(RunTask.run_id == TaskReceipt.run_id, RunTask.task_id == TaskReceipt.task_id))
     )  # fmt: skip
 
 
 def accepting_lanes(session: Session) -> set[int]:
-    """Lanes whose ungated runs teach: the newest decision `accept_ungated` about them is an approval."""
+    """Lanes whose ungated work teaches: the newest decision `accept_ungated` about them is an approval."""
     rows = session.execute(
         select(Decision.subject_id, Decision.decision)
         .where(Decision.kind == ACCEPT_UNGATED, Decision.subject_type == "lane")
@@ -80,7 +91,7 @@ def _text(value: Any) -> str:
 def _receipts(rows: list[Any], accepting: set[int]) -> Receipts:
     # Sorted here: the collation of a database server is not the canonical order of text.
     rows.sort(key=lambda row: (row.completed_at, row.natural_key.encode(), row.attempt))
-    columns: list[Any] = list(zip(*rows, strict=True)) if rows else [()] * 19
+    columns: list[Any] = list(zip(*rows, strict=True)) if rows else [()] * 22
     override = ["" if value is None else "pass" if value else "fail" for value in columns[16]]
     lane_id = np.asarray(columns[3], dtype=np.int64)
     return Receipts(
@@ -105,6 +116,9 @@ def _receipts(rows: list[Any], accepting: set[int]) -> Receipts:
             "lane_accepts_ungated": np.isin(lane_id, sorted(accepting)),
             "override": np.asarray(override, dtype=object),
             "override_teaches": np.asarray([bool(value) for value in columns[17]], dtype=bool),
+            "receipt_status": np.asarray(columns[19], dtype=object),
+            "task_status": np.asarray([_text(value) for value in columns[20]], dtype=object),
+            "task_validation": np.asarray([_text(value) for value in columns[21]], dtype=object),
         },
     )
 

@@ -7,6 +7,8 @@ afterwards: a crash in between loses it, and the executor, which saw no answer, 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
 
 from plms_pipeline.access import store as audit
 from plms_pipeline.access.actors import Actor
@@ -61,11 +63,7 @@ def accept_envelope(
     """`accept_event` for a body that was read already."""
     event_id = event_id or event.derived_id(endpoint)
     now = clock.now()
-    row = {
-        "event_id": event_id, "endpoint": endpoint, "body_sha256": event.body_sha256, "body_json": event.document,
-        "run_id": event.run_id, "task_id": event.task_id, "attempt": event.attempt, "actor": actor.name[:255],
-        "received_at": now, "state": inbox.PENDING, "attempts": 0,
-    }  # fmt: skip
+    row = inbox_row(event, endpoint=endpoint, event_id=event_id, actor=actor, at=now)
     with registry.writing() as session:
         if inbox.add(session, row):
             return Accepted(event_id, duplicate=False)
@@ -81,3 +79,12 @@ def accept_envelope(
         "under a new id.",
         code="event_id_conflict",
     )
+
+
+def inbox_row(event: Envelope, *, endpoint: str, event_id: str, actor: Actor, at: datetime) -> dict[str, Any]:
+    """The row of an event that waits to be settled."""
+    return {
+        "event_id": event_id, "endpoint": endpoint, "body_sha256": event.body_sha256, "body_json": event.document,
+        "run_id": event.run_id, "task_id": event.task_id, "attempt": event.attempt, "actor": actor.name[:255],
+        "received_at": at, "state": inbox.PENDING, "attempts": 0,
+    }  # fmt: skip

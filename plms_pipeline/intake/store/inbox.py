@@ -167,14 +167,30 @@ def _first_of(session: Session, event_id: str) -> str | None:
     return letter.subject_id if letter is not None and letter.kind == "event" else None
 
 
-def put_back(session: Session, ids: Iterable[int], *, due_at: datetime | None, said: str | None) -> None:
-    """Give claimed events back: due at once, or at a moment; `said` remembers why."""
+def put_back(
+    session: Session,
+    ids: Iterable[int],
+    *,
+    holder: str,
+    due_at: datetime | None,
+    said: str | None,
+    was_tried: bool = True,
+) -> None:
+    """Give claimed events back: due at once, or at a moment. What somebody else has claimed since stays with them.
+
+    Args:
+        said: why, for whoever looks at the event meanwhile.
+        was_tried: False when nobody tried to settle them, which then does not count as an attempt.
+    """
     session.execute(
         update(InboxEvent)
-        .where(InboxEvent.id.in_(list(ids)), InboxEvent.state == PENDING)
-        .values(lease_holder=None, lease_expires_at=due_at, outcome=said[:2000] if said else None)
+        .where(InboxEvent.id.in_(list(ids)), InboxEvent.state == PENDING, InboxEvent.lease_holder == holder)
+        .values(
+            lease_holder=None, lease_expires_at=due_at, outcome=said[:2000] if said else None,
+            attempts=InboxEvent.attempts - (0 if was_tried else 1),
+        )
         .execution_options(synchronize_session=False)
-    )
+    )  # fmt: skip
 
 
 def extend(session: Session, ids: Iterable[int], *, holder: str, lease_until: datetime) -> None:

@@ -73,6 +73,7 @@ class Judge:
     world: World
     _seen: dict[tuple[str, str], Judgement] = field(default_factory=dict)
     _lanes: dict[int, tuple[str, tuple[Gate, ...]]] = field(default_factory=dict)
+    _formulas: dict[str, dict[str, str]] = field(default_factory=dict)
 
     def ask(self, work: Work) -> Asked:
         """Which gates apply: the lane's, made stricter by the task's own formula. A formula that cannot be judged is said by
@@ -81,20 +82,22 @@ class Judge:
         Raises:
             BadInput: a gate or formula cannot be judged, or the lane is not registered.
         """
-        with self.world.registry.reading() as session:
-            formula = receipts.formula_in_run(session, work.run_id, work.task_id)
-            name, lane_gates = self._lane(session, work.lane_id)
+        if work.run_id not in self._formulas or work.lane_id not in self._lanes:
+            with self.world.registry.reading() as session:
+                self._formulas[work.run_id] = receipts.formulas_in_run(session, work.run_id)
+                self._lane(session, work.lane_id)
+        formula = self._formulas[work.run_id].get(work.task_id)
+        name, lane_gates = self._lanes[work.lane_id]
         gates = combine(lane_gates, parse_formula(formula) if formula else ())
         echo = echo_gate(enforced=self.world.settings.echo_gate == "enforce")
         asked = Asked(work.lane_id, name, work.task_id, work.run_id, gates, echo, "")
         return replace(asked, gates_sha256=self._digest(asked, None))
 
-    def _lane(self, session: Session, lane_id: int) -> tuple[str, tuple[Gate, ...]]:
-        """Name and gates of a lane, read once per settlement."""
+    def _lane(self, session: Session, lane_id: int) -> None:
+        """Read name and gates of a lane, once per settlement."""
         if lane_id not in self._lanes:
             # A lane that was closed since still judges the work that was begun in it.
             self._lanes[lane_id] = receipts.lane_name(session, lane_id), receipts.lane_gates(session, lane_id)
-        return self._lanes[lane_id]
 
     def known(self, work: Work) -> Judgement | None:
         """The judgement, when it costs no measuring: nothing is asked, nothing is there, or it was judged before."""

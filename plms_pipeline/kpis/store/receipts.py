@@ -133,14 +133,15 @@ def task_facts(session: Session, task_id: str | None, run_id: str | None) -> Tas
     return TaskFacts(lane_id, planned.kpi_formula if planned else None)
 
 
-def formula_in_run(session: Session, run_id: str, task_id: str) -> str | None:
-    """The `kpi_formula` of a task of one of our runs, where it goes by the name that its project's plan gives it."""
-    return session.scalar(
-        select(TaskEstimate.kpi_formula)
-        .join(TaskPlan, TaskPlan.task_estimate_id == TaskEstimate.id)
+def formulas_in_run(session: Session, run_id: str) -> dict[str, str]:
+    """Task → `kpi_formula`, for the tasks of one of our runs that have one, by the names that the project's plan gives them."""
+    rows = session.execute(
+        select(TaskPlan.task_key, TaskEstimate.kpi_formula)
+        .join(TaskEstimate, TaskEstimate.id == TaskPlan.task_estimate_id)
         .join(ProjectRun, ProjectRun.project_id == TaskPlan.project_id)
-        .where(ProjectRun.run_id == run_id, TaskPlan.task_key == task_id)
+        .where(ProjectRun.run_id == run_id, TaskEstimate.kpi_formula.is_not(None))
     )
+    return {task_id: str(formula) for task_id, formula in rows}
 
 
 def insert(session: Session, rows: Iterable[KpiReceipt]) -> None:

@@ -52,6 +52,9 @@ def examine(settings: Settings, clock: Clock, dagster_problem: Callable[[Path], 
             state_path=str(state.path),
             state_problem=state.problem if data.problem == "" else "",
         ),
+        checks.token_keys(
+            files.token_keys(settings.data_dir, settings.jwt_public_keys, now), is_asked=settings.auth == "jwt"
+        ),
         checks.clock(now, data.file_time, books),
         checks.last_night(_last_night(settings), now),
     ]

@@ -45,6 +45,20 @@ class Night:
 
 
 @dataclass(frozen=True, slots=True)
+class Keys:
+    """The keys that verify tokens, as found: how many, or why they cannot be used. `is_own`: made here, so with their private
+    half. `open_to` names what has wider rights than it should, empty when nothing has."""
+
+    path: str
+    is_own: bool = True
+    is_missing: bool = False
+    problem: str = ""
+    open_to: str = ""
+    is_folder_open: bool = False
+    n: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Books:
     """What the registry answered: its schema and the newest moments in it; `problem` when it did not answer."""
 
@@ -203,6 +217,43 @@ def rights(name: str, path: str, problem: str) -> Line:
         name, Level.FAIL, f"{path} cannot be written ({problem})",
         f"chown or chmod it for the account that runs plms, or set {name} to a folder that may be written",
     )  # fmt: skip
+
+
+def token_keys(found: Keys, *, is_asked: bool) -> Line:
+    """The keys that verify tokens are there, can be read, and by whom they must not be they cannot.
+
+    Args:
+        found: what lies where the keys are looked for.
+        is_asked: whether anybody's token is verified at all (PLMS_AUTH=jwt).
+    """
+    name = "token keys"
+    if not is_asked:
+        return Line(name, Level.OK, "not used: PLMS_AUTH=disabled")
+    if found.is_missing and found.is_own:
+        return Line(
+            name, Level.WARN, f"none at {found.path} yet: the API refuses everybody",
+            "plms token keys; or PLMS_JWT_PUBLIC_KEYS, when somebody else issues the tokens",
+        )  # fmt: skip
+    if found.is_missing:
+        return Line(
+            name, Level.FAIL, f"{found.path} does not exist: the API refuses everybody",
+            "put the issuer's JWK set there, or set PLMS_JWT_PUBLIC_KEYS to where it is",
+        )  # fmt: skip
+    if found.open_to:
+        right, mode = ("700" if found.is_folder_open else "600", "read") if found.is_own else ("go-w", "changed")
+        rotate = " && plms token keys --rotate" if found.is_own else ""
+        return Line(
+            name, Level.FAIL, f"{found.open_to} may be {mode} by others", f"chmod {right} {found.open_to}{rotate}"
+        )
+    if found.problem:
+        remedy = (
+            "chown it to the account that runs plms; if it is damaged, move it away and run plms token keys"
+            if found.is_own
+            else "ask the issuer for its JWK set with RSA keys, or set PLMS_JWT_PUBLIC_KEYS to it"
+        )
+        return Line(name, Level.FAIL, found.problem, remedy)
+    keys = "1 key" if found.n == 1 else f"{found.n} keys"
+    return Line(name, Level.OK, f"{keys} at {found.path}")
 
 
 def is_healthy(lines: Sequence[Line]) -> bool:

@@ -8,15 +8,19 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import stat
 import sys
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 
 from packaging.markers import default_environment
 
+from plms_pipeline.access.files import FOLDER, PRIVATE_FILE, KeyRing
+from plms_pipeline.errors import PlmsError
+from plms_pipeline.monitoring.doctor.checks import Keys
 from plms_pipeline.monitoring.doctor.lock import canonical, differences, wanted
 
 MEBIBYTE = 2**20
@@ -62,6 +66,36 @@ def is_file(path: Path) -> bool:
         return path.is_file()
     except OSError:
         return False
+
+
+def token_keys(data_dir: Path, public_keys: Path | None, now: datetime) -> Keys:
+    """The keys that verify tokens, as whoever verifies would find them, and who else could read or change them.
+
+    Args:
+        data_dir: PLMS_DATA_DIR.
+        public_keys: PLMS_JWT_PUBLIC_KEYS, when another issuer's keys verify.
+        now: retired keys are forgotten in time.
+    """
+    file = public_keys or data_dir / FOLDER / PRIVATE_FILE
+    found = Keys(str(file), is_own=public_keys is None)
+    try:
+        folder_mode, file_mode = (stat.S_IMODE(path.stat().st_mode) for path in (file.parent, file))
+    except FileNotFoundError:
+        return replace(found, is_missing=True)
+    except OSError as error:
+        return replace(found, problem=f"{file} cannot be read ({error.strerror})")
+    # Ours hold secrets: nobody else may look. Those of another issuer are public, and decide who is believed.
+    unwanted = 0o077 if found.is_own else 0o022
+    if found.is_own and folder_mode & unwanted:
+        return replace(found, open_to=str(file.parent), is_folder_open=True)
+    if file_mode & unwanted:
+        return replace(found, open_to=str(file))
+    try:
+        return replace(found, n=len(KeyRing(data_dir, public_keys).keys(now)))
+    except PlmsError as error:
+        return replace(found, problem=error.message)
+    except OSError as error:
+        return replace(found, problem=f"{file} cannot be read ({error.strerror})")
 
 
 def nearest_existing(path: Path) -> Path:

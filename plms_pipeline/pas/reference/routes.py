@@ -34,8 +34,9 @@ from plms_pipeline.pas.protocol import (
     RunStatus,
     StartRun,
 )
-from plms_pipeline.pas.reference.actions import cards, runs, showing
+from plms_pipeline.pas.reference.actions import cards, runs, showing, workers
 from plms_pipeline.pas.reference.actions.world import World
+from plms_pipeline.pas.workers import Heartbeat, KpiResult, Simulated, SimulateRun, Told, WorkerReceipt
 
 Key = Annotated[str | None, Header(alias="Idempotency-Key", max_length=255)]
 
@@ -89,6 +90,7 @@ def build_app(faces: Faces) -> FastAPI:
     app.include_router(_submitting(faces), prefix=BASE_PATH)
     app.include_router(_controlling(faces), prefix=BASE_PATH)
     app.include_router(_showing(faces), prefix=BASE_PATH)
+    app.include_router(_working(faces), prefix=BASE_PATH)
     app.include_router(_architect(faces))
 
     @app.get("/health", response_model=Health)
@@ -171,6 +173,36 @@ def _controlling(faces: Faces) -> APIRouter:
     async def resume_task(body: CardReference) -> CardAccepted:
         """Go on with a card."""
         return told(cards.resume_task(faces.world, body))
+
+    return router
+
+
+def _working(faces: Faces) -> APIRouter:
+    router = APIRouter()
+
+    def told(answer: M) -> M:
+        faces.changed()
+        return answer
+
+    @router.post("/heartbeats", response_model=Told)
+    async def heartbeat(body: Heartbeat) -> Told:
+        """A task still works."""
+        return workers.heartbeat(faces.world, body)
+
+    @router.post("/receipts", response_model=Told)
+    async def receipt(body: WorkerReceipt) -> Told:
+        """A task has ended, and took this."""
+        return told(workers.receipt(faces.world, body))
+
+    @router.post("/kpis", response_model=Told)
+    async def kpi(body: KpiResult) -> Told:
+        """A worker measured its own work."""
+        return workers.kpi(faces.world, body)
+
+    @router.post("/runs/simulate", response_model=Simulated)
+    async def simulate(body: SimulateRun) -> Simulated:
+        """What a run would take, from a sample of its cards."""
+        return workers.simulate(faces.world, body)
 
     return router
 

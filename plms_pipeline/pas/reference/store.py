@@ -21,6 +21,10 @@ from plms_pipeline.pas.reference.machine import CardState, RunState
 Connection = sqlite3.Connection
 StoreError = sqlite3.Error
 VERSION: Final = 1
+# What workers tell of a card.
+BEAT: Final = "beat"
+KPI: Final = "kpi"
+RECEIPT: Final = "receipt"
 _MICRO: Final = Decimal(1_000_000)
 _SCHEMA: Final = """
 CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
@@ -46,6 +50,13 @@ CREATE TABLE events (
   INTEGER NOT NULL, state TEXT NOT NULL DEFAULT 'pending', attempts INTEGER NOT NULL DEFAULT 0, last_error TEXT
 ) STRICT;
 CREATE INDEX events_due ON events (due_at) WHERE state = 'pending';
+"""
+# Beside the first version, so that a file from before serves on.
+_ADDED: Final = """
+CREATE TABLE IF NOT EXISTS told (
+  card_id INTEGER NOT NULL REFERENCES cards(id), kind TEXT NOT NULL, name TEXT NOT NULL, at REAL NOT NULL, body TEXT NOT NULL,
+  PRIMARY KEY (card_id, kind, name)
+) STRICT
 """
 
 
@@ -129,6 +140,8 @@ def open_store(path: str) -> sqlite3.Connection:
                 connection.execute("INSERT INTO meta VALUES ('store_id', ?)", (uuid4().hex,))
                 connection.execute(f"PRAGMA user_version = {VERSION}")
                 found = VERSION
+            if found == VERSION:
+                connection.execute(_ADDED)
     except sqlite3.Error as error:
         raise BadInput(f"{path} cannot be opened as the executor's database ({error}).", code="bad_pas_db") from None
     if found != VERSION:
@@ -320,6 +333,39 @@ def next_event_due(connection: sqlite3.Connection) -> float | None:
 def change_event(connection: sqlite3.Connection, event_id: int, **values: Any) -> None:
     """Write columns of an event."""
     _update(connection, "events", "id = ?", (event_id,), values)
+
+
+def tell(connection: sqlite3.Connection, card_id: int, kind: str, name: str, *, at: float, body: str) -> None:
+    """Keep what a worker told of a card; the newest word of a kind and name stands."""
+    connection.execute("INSERT OR REPLACE INTO told VALUES (?, ?, ?, ?, ?)", (card_id, kind, name, at, body))
+
+
+def told(connection: sqlite3.Connection, card_id: int, kind: str) -> dict[str, tuple[float, str]]:
+    """What workers told of a card: name → (when, body), in order of name."""
+    rows = connection.execute(
+        "SELECT name, at, body FROM told WHERE card_id = ? AND kind = ? ORDER BY name", (card_id, kind)
+    )
+    return {name: (at, body) for name, at, body in rows}
+
+
+def told_of_run(connection: sqlite3.Connection, run_id: str, kind: str) -> list[tuple[str, str]]:
+    """What workers told of the newest attempts at the tasks of a run: (task id, body)."""
+    rows = connection.execute(
+        "SELECT cards.task_id, told.body FROM told JOIN cards ON cards.id = told.card_id WHERE cards.run_id = ?"
+        " AND cards.is_newest = 1 AND told.kind = ? ORDER BY cards.id, told.name",
+        (run_id, kind),
+    )
+    return [(task_id, body) for task_id, body in rows]
+
+
+def energy_of(connection: sqlite3.Connection, run_id: str) -> float | None:
+    """kWh of all receipts of a run; None while there is none."""
+    return cast(
+        "float | None",
+        connection.execute(
+            "SELECT sum(json_extract(receipt_json, '$.energy_kwh')) FROM cards WHERE run_id = ?", (run_id,)
+        ).fetchone()[0],
+    )
 
 
 def events_by_state(connection: sqlite3.Connection) -> dict[str, int]:

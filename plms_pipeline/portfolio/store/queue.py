@@ -15,11 +15,12 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any, Final
 
-from sqlalchemy import case, cast, delete, false, func, select, true, update
+from sqlalchemy import case, cast, delete, false, func, or_, select, true, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 from sqlalchemy.sql.elements import ColumnElement
 
+from plms_pipeline.portfolio.queueing import LONGEST_LEASE
 from plms_pipeline.registry.tables import Hold, Lane, QueuedCard
 
 # SQLite's oldest builds take 999 parameters in a statement; a row has eleven.
@@ -77,6 +78,18 @@ def again(session: Session, card_key: str, *, not_before: datetime, holds_slot: 
     )
 
 
+def at_once(session: Session, card_keys: Iterable[str], *, now: datetime) -> None:
+    """The cards wait no longer for a lease or a pause to end; what they hold they keep."""
+    keys = sorted(card_keys)
+    for start in range(0, len(keys), _KEYS):
+        session.execute(
+            update(QueuedCard)
+            .where(QueuedCard.card_key.in_(keys[start : start + _KEYS]))
+            .values(not_before=now)
+            .execution_options(synchronize_session=False)
+        )
+
+
 def who_waits(session: Session, now: datetime, *, lane_ids: Collection[int] | None = None) -> list[Waiting]:
     """Lane by lane, whose tasks wait for a slot now. What is on hold does not wait."""
     is_rehearsal = case((QueuedCard.run_kind == REHEARSAL, 1), else_=0)
@@ -84,7 +97,7 @@ def who_waits(session: Session, now: datetime, *, lane_ids: Collection[int] | No
         select(
             QueuedCard.lane_id, QueuedCard.project_id, func.count(), func.sum(is_rehearsal), func.max(QueuedCard.rank)
         )
-        .where(QueuedCard.holds_slot == false(), QueuedCard.not_before <= now, *_not_held(session))
+        .where(QueuedCard.holds_slot == false(), _is_due(now), *_not_held(session))
         .group_by(QueuedCard.lane_id, QueuedCard.project_id)
         .order_by(QueuedCard.lane_id, QueuedCard.project_id)
     )  # fmt: skip
@@ -102,7 +115,7 @@ def next_cards(
     """The first cards of a project in a lane, the highest rank first."""
     query = select(QueuedCard.card_key, QueuedCard.project_id, QueuedCard.run_id, QueuedCard.reserve_usd).where(
         QueuedCard.lane_id == lane_id, QueuedCard.holds_slot == false(), QueuedCard.project_id == project_id,
-        QueuedCard.not_before <= now, *_not_held(session),
+        _is_due(now), *_not_held(session),
     )  # fmt: skip
     if only_rehearsals:
         query = query.where(QueuedCard.run_kind == REHEARSAL)
@@ -117,7 +130,7 @@ def to_resume(session: Session, lane_id: int, *, now: datetime, limit: int) -> l
         .where(
             QueuedCard.lane_id == lane_id,
             QueuedCard.holds_slot == true(),
-            QueuedCard.not_before <= now,
+            _is_due(now),
             *_not_held(session),
         )
         .order_by(QueuedCard.not_before, QueuedCard.card_key)
@@ -130,7 +143,7 @@ def lanes_with_work(session: Session, now: datetime) -> dict[int, bool]:
     """Lanes in which a card waits or is to be resumed → whether one is to be resumed."""
     query = (
         select(QueuedCard.lane_id, func.max(case((QueuedCard.holds_slot, 1), else_=0)))
-        .where(QueuedCard.not_before <= now)
+        .where(_is_due(now))
         .group_by(QueuedCard.lane_id)
         .order_by(QueuedCard.lane_id)
     )
@@ -146,6 +159,11 @@ def caps(session: Session) -> dict[int, int]:
 def length(session: Session) -> int:
     """How many cards are queued."""
     return session.scalar(select(func.count()).select_from(QueuedCard)) or 0
+
+
+def _is_due(now: datetime) -> ColumnElement[bool]:
+    """Whether the moment has come; one that is too far off for any lease or pause was written before the clock went back."""
+    return or_(QueuedCard.not_before <= now, QueuedCard.not_before > now + LONGEST_LEASE)
 
 
 def _not_held(session: Session) -> tuple[ColumnElement[bool], ...]:

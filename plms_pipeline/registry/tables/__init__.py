@@ -10,7 +10,7 @@ from plms_pipeline.registry.tables.letters import DeadLetter
 from plms_pipeline.registry.tables.money import LedgerAccount, LedgerEntry
 from plms_pipeline.registry.tables.operations import Lease
 from plms_pipeline.registry.tables.people import ActionLog, AuditEntry, Decision, ProjectApproval
-from plms_pipeline.registry.tables.plans import ProjectPolicy, Rehearsal, SessionReport, TaskPlan
+from plms_pipeline.registry.tables.plans import ProjectForecast, ProjectPolicy, Rehearsal, SessionReport, TaskPlan
 from plms_pipeline.registry.tables.portfolio import (
     KillSwitch,
     LaneFairness,
@@ -64,6 +64,7 @@ __all__ = [
     "Project",
     "ProjectApproval",
     "ProjectArtifact",
+    "ProjectForecast",
     "ProjectPolicy",
     "ProjectQuestion",
     "ProjectRun",

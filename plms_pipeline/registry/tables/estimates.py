@@ -75,6 +75,16 @@ class EstimateVersion(Base):
     write_sandbox: Mapped[bool] = mapped_column(Boolean)
 
 
+# Settlement asks for the newest version of every prior each time; without this it would read every version ever written.
+Index(
+    "ix_estimate_versions_newest",
+    EstimateVersion.project_id,
+    EstimateVersion.lane_id,
+    EstimateVersion.provider_name,
+    EstimateVersion.basis,
+    EstimateVersion.id,
+)
+
 # NULL lanes would slip through a plain unique constraint: to a unique index every NULL is another value.
 Index(
     "ux_estimate_versions_key",

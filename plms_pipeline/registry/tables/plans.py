@@ -57,6 +57,19 @@ class TaskPlan(Base):
     forecast_json: Mapped[Any] = mapped_column(Json, nullable=True)
 
 
+class ProjectForecast(Base):
+    """What a whole project was last estimated to take, with its intervals: simulated, so no sum of its tasks' says it.
+
+    `forecast_json` has the shape of a task's: per basis and measure median, mean, low, high, budget and receipts behind it.
+    """
+
+    __tablename__ = "project_forecasts"
+
+    project_id: Mapped[int] = mapped_column(ForeignKey("projects.id"), primary_key=True, autoincrement=False)
+    forecast_json: Mapped[Any] = mapped_column(Json, nullable=False)
+    estimated_at: Mapped[datetime] = mapped_column(UtcDateTime)
+
+
 class Rehearsal(Base):
     """One rehearsal of a project: priced from the priors, or really run on a sample with writes suppressed."""
 

@@ -10,6 +10,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 from plms_pipeline.registry.base import Base
 from plms_pipeline.registry.tables.estimates import EstimateVersion
 from plms_pipeline.registry.tables.kpis import KpiReceipt
+from plms_pipeline.registry.tables.plans import Rehearsal
 from plms_pipeline.registry.tables.projects import LaneOverride, Project, TaskEstimate
 from plms_pipeline.registry.tables.receipts import DaySummary, ReceiptDay, TaskReceipt
 from plms_pipeline.registry.tables.runs import ProjectRun, RunTask
@@ -33,7 +34,8 @@ class ProofMark(Base):
 
 
 _PROVEN = (
-    DaySummary, EstimateVersion, KpiReceipt, LaneOverride, Project, ProjectRun, ReceiptDay, RunTask, TaskEstimate, TaskReceipt,
+    DaySummary, EstimateVersion, KpiReceipt, LaneOverride, Project, ProjectRun, ReceiptDay, Rehearsal, RunTask,
+    TaskEstimate, TaskReceipt,
 )  # fmt: skip
 
 

@@ -58,6 +58,8 @@ class ProjectRun(Base):
             name="an_ended_run_has_an_end",
         ),
         Index("ix_project_runs_project_id_run_kind_started_at", "project_id", "run_kind", "started_at"),
+        # Whoever settles, reconciles, reports or lists asks for our own runs, among an imported history of any length.
+        Index("ix_project_runs_source_status", "source", "status"),
     )
 
     id: Mapped[int] = mapped_column(Integer, primary_key=True)

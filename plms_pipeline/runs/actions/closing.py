@@ -7,6 +7,7 @@ remembered between the transaction that ended the run and this.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import logging
 from collections.abc import Collection
@@ -14,7 +15,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from plms_pipeline.clock import Clock
-from plms_pipeline.errors import NotFound
+from plms_pipeline.errors import Conflict, NotFound, Unavailable
 from plms_pipeline.registry.engine import Registry
 from plms_pipeline.registry.types import canonical_json
 from plms_pipeline.runs.actions.evidence import write_heat
@@ -23,30 +24,51 @@ from plms_pipeline.runs.files.reports import ReportText
 from plms_pipeline.runs.render.session import session_markdown
 from plms_pipeline.runs.runlog import Line, log_text
 from plms_pipeline.runs.session import report_of, same_content
+from plms_pipeline.runs.session_fields import SessionReport
 from plms_pipeline.runs.store import sessions as store
 from plms_pipeline.settings import Settings
 
 log = logging.getLogger(__name__)
 MOST_RUNS: Final = 500
+MOST_TRIES: Final = 3
+# A full disk, a quota, a disk that may only be read: the next run fares no better.
+NO_PLACE: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS})
 
 
 def close_due(registry: Registry, *, settings: Settings, clock: Clock, limit: int = MOST_RUNS) -> list[str]:
-    """Close every run that ended and has no report, or whose verdict was overridden since; returns them."""
+    """Close every run that ended and has no report, or whose verdict was overridden since; returns those that were closed."""
     with registry.reading() as session:
         due = store.due_reports(session, limit=limit)
-    close_runs(registry, settings=settings, clock=clock, run_ids=due)
-    return due
+    return list(_closed(registry, settings=settings, clock=clock, run_ids=due))
 
 
 def close_runs(registry: Registry, *, settings: Settings, clock: Clock, run_ids: Collection[str]) -> int:
     """Close runs that ended; how many reports are new or changed.
 
+    A run that cannot be closed is told in the log, holds up no other, and is due again; where nothing can be written at all,
+    the first says so for all.
+
     Raises:
-        OSError: the disk is full or may not be written; what is not written yet is due again.
+        Unavailable: the registry is away.
     """
-    changed = sum(close_run(registry, settings=settings, clock=clock, run_id=run_id) for run_id in run_ids)
-    write_heat(registry, settings=settings, clock=clock, run_ids=run_ids)
-    return changed
+    closed = _closed(registry, settings=settings, clock=clock, run_ids=run_ids)
+    return sum(closed.values())
+
+
+def _closed(registry: Registry, *, settings: Settings, clock: Clock, run_ids: Collection[str]) -> dict[str, bool]:
+    """The runs that were closed, and whether the report of each is new or changed; their heat is written too."""
+    closed: dict[str, bool] = {}
+    for run_id in run_ids:
+        try:
+            closed[run_id] = close_run(registry, settings=settings, clock=clock, run_id=run_id)
+        except Unavailable:
+            raise
+        except Exception as error:
+            log.exception("session_not_closed run_id=%s", run_id)
+            if isinstance(error, OSError) and error.errno in NO_PLACE:
+                break
+    write_heat(registry, settings=settings, clock=clock, run_ids=list(closed))
+    return closed
 
 
 def close_run(registry: Registry, *, settings: Settings, clock: Clock, run_id: str) -> bool:
@@ -67,8 +89,29 @@ def close_run(registry: Registry, *, settings: Settings, clock: Clock, run_id: s
 def write_session_report(registry: Registry, *, settings: Settings, run_id: str, now: datetime) -> bool:
     """Write the report of a run; False when it says what the last one said, which then stays.
 
+    Two processes may do so at once. The row decides whose report it is, by its revision; who finds that another was faster
+    reads again and leaves the files as the row has them.
+
     Raises:
         NotFound: no such run.
+        Conflict: others changed it each time we tried; it is due again.
+    """
+    is_overtaken = False
+    for _ in range(MOST_TRIES):
+        written = _write_revision(registry, settings=settings, run_id=run_id, now=now, repair=is_overtaken)
+        if written is not None:
+            return written
+        is_overtaken = True
+    raise Conflict(
+        f"The report of run {run_id} is being written by others; it is tried again.", code="report_contended"
+    )
+
+
+def _write_revision(registry: Registry, *, settings: Settings, run_id: str, now: datetime, repair: bool) -> bool | None:
+    """One try: whether the report is new or changed; None when another process was faster.
+
+    Args:
+        repair: the files may hold what we wrote and another overtook: write them also when the report is the same.
     """
     with registry.reading() as session:
         facts = store.facts_of(session, run_id)
@@ -79,29 +122,29 @@ def write_session_report(registry: Registry, *, settings: Settings, run_id: str,
         )
     report = report_of(facts, now=now)
     document: dict[str, Any] = report.model_dump(mode="json")
-    is_same = same_content(document, before.report if before else None)
-    revision = before.revision + (0 if is_same else 1) if before else 1
+    is_same = before is not None and same_content(document, before.report)
+    if is_same and before is not None:
+        document, report = dict(before.report), SessionReport.model_validate(before.report)
+        revision, digest, path = before.revision, before.sha256, before.path
+    else:
+        revision, digest, path = before.revision + 1 if before else 1, "", ""
     text = canonical_json(document) + "\n"
-    if not is_same:
+    if repair or not is_same:
+        # The moment is the run's own: who repeats this after a crash, or beside another, makes no second entry of it.
+        at = facts.completed_at or facts.created_at
         markdown = session_markdown(report, facts, revision=revision)
-        path = reports.write_report(settings.reports_dir, run_id, ReportText(markdown, text), revision=revision, at=now)
+        path = str(
+            reports.write_report(settings.reports_dir, run_id, ReportText(markdown, text), revision=revision, at=at)
+        )
+        digest = hashlib.sha256(text.encode()).hexdigest()
     with registry.writing() as session:
-        if is_same and before is not None:
-            # Noted all the same: an override that changes nothing in the report must not be found due for ever.
-            store.put_report(
-                session,
-                run_id,
-                document=before.report,
-                sha256=before.sha256,
-                path=before.path,
-                revision=revision,
-                at=now,
-            )
-        else:
-            digest = hashlib.sha256(text.encode()).hexdigest()
-            store.put_report(
-                session, run_id, document=document, sha256=digest, path=str(path), revision=revision, at=now
-            )
+        # Noted also when nothing changed: an override that changes nothing in it must not be found due for ever.
+        is_ours = store.put_report(
+            session, run_id, document=document, sha256=digest, path=path, revision=revision, at=now,
+            after=before.revision if before else None,
+        )  # fmt: skip
+    if not is_ours:
+        return None
     log.info("session_report run_id=%s result=%s revision=%d", run_id, report.RESULT, revision)
     return not is_same
 

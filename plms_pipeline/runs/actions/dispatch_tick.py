@@ -91,7 +91,7 @@ def give_up(tick: Tick, effect: Effect, error: str, *, is_owed: bool = True) -> 
 
 def try_later(tick: Tick, effect: Effect, error: PlmsError) -> None:
     """The executor is away: the effect is due again, and this tick asks no more of it."""
-    wait = max(wait_s(effect.attempts), float(error.retry_after_s or 0))
+    wait = wait_s(effect.attempts, error.retry_after_s)
     with tick.registry.writing() as session:
         outbox.later(session, effect.id, due_at=tick.clock.now() + timedelta(seconds=wait), error=error.message)
     tick.result = replace(tick.result, away=error.message)

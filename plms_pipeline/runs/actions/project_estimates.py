@@ -78,8 +78,9 @@ def estimate_project(
         ]  # fmt: skip
         total = priced.prices.total
         store.store_estimates(
-            session, project_id, rows, tokens=total.tokens, minutes=total.minutes, cost_usd=total.cost_usd
-        )
+            session, project_id, rows, tokens=total.tokens, minutes=total.minutes, cost_usd=total.cost_usd,
+            forecast=total.forecast, at=now,
+        )  # fmt: skip
         audit.record(
             session, at=now, actor=actor, action="project.estimate", subject=f"project:{project_id}", outcome="done",
             details={"estimated_cost_usd": str(total.cost_usd), "tasks": len(rows)},

@@ -14,8 +14,9 @@ import hashlib
 import json
 import logging
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from operator import itemgetter
 from typing import Any, Final, Protocol
 
 from sqlalchemy.orm import Session
@@ -24,16 +25,19 @@ from plms_pipeline.access.actors import Actor
 from plms_pipeline.access.webhooks import event_id_for
 from plms_pipeline.clock import Clock
 from plms_pipeline.errors import PlmsError
-from plms_pipeline.intake.actions.inbox import accept_event
-from plms_pipeline.intake.events import RECONCILED, RUN_LOST, Limits, Refused, message_of
+from plms_pipeline.intake.actions.inbox import inbox_row
+from plms_pipeline.intake.events import RECONCILED, RUN_LOST, Limits, Refused, envelope, message_of
+from plms_pipeline.intake.store import inbox
 from plms_pipeline.pas.protocol import RunStatus, TaskStatus, is_ended
 from plms_pipeline.portfolio.actions.scheduling import SLOT_LEASE
 from plms_pipeline.portfolio.store import slots
 from plms_pipeline.portfolio.store.slots import lane_resource
 from plms_pipeline.registry.engine import Registry
 from plms_pipeline.registry.types import canonical_json
-from plms_pipeline.runs.actions.queueing import let_go, queue_ready
+from plms_pipeline.runs.actions.queueing import let_go, lock_money, queue_ready
+from plms_pipeline.runs.actions.understanding import AHEAD
 from plms_pipeline.runs.store import reconcile as store
+from plms_pipeline.runs.store.dispatch import lock_runs
 from plms_pipeline.runs.store.reconcile import OpenCard, OpenRun
 from plms_pipeline.settings import Settings
 
@@ -43,6 +47,9 @@ GRACE: Final = timedelta(seconds=60)
 MOST_RUNS: Final = 500
 MOST_SUSPECTS: Final = 200
 BUDGET_S: Final = 15.0
+# What is found is written many findings at a time: whoever writes holds up every event that comes in.
+TOGETHER: Final = 100
+HEARTBEAT_STEP: Final = timedelta(seconds=10)
 LOST: Final = "the executor does not know this run (any more)"
 
 
@@ -72,12 +79,37 @@ class ReconcileResult:
 
 
 @dataclass(slots=True)
+class _Found:
+    """What a comparison found and has not written yet; counts of what was written.
+
+    `changing`: runs whose cards change; `alive`: cards that the executor works on.
+    """
+
+    events: list[tuple[str, str, str]] = field(default_factory=list)
+    heard: dict[str, datetime] = field(default_factory=dict)
+    alive: list[str] = field(default_factory=list)
+    missing: list[str] = field(default_factory=list)
+    changing: set[str] = field(default_factory=set)
+    compared: int = 0
+    told: int = 0
+    lost: int = 0
+    again: int = 0
+
+    @property
+    def is_much(self) -> bool:
+        return len(self.events) + len(self.heard) + len(self.missing) >= TOGETHER
+
+    def result(self, away: str | None = None) -> ReconcileResult:
+        return ReconcileResult(self.compared, self.told, self.lost, self.again, away)
+
+
+@dataclass(slots=True)
 class _Comparison:
     registry: Registry
     settings: Settings
     clock: Clock
-    pas: Statuses
     before: datetime
+    found: _Found = field(default_factory=_Found)
 
 
 def reconcile_runs(
@@ -107,13 +139,13 @@ def reconcile_runs(
         Unavailable: the registry is away. An executor that is away is told in the result.
     """
     now, began = clock.now(), elapsed()
-    comparison = _Comparison(registry, settings, clock, pas, now - grace)
+    comparison = _Comparison(registry, settings, clock, now - grace)
+    found, away = comparison.found, None
     pivot = hashlib.sha256(now.strftime("%Y-%m-%dT%H:%M").encode()).hexdigest()[:8]
     with registry.reading() as session:
         runs = store.open_runs(
             session, begun_before=now if only is not None else now - age, only=only, pivot=pivot, limit=MOST_RUNS
         )
-    counts = {"compared": 0, "told": 0, "lost": 0, "again": 0}
     for run in runs:
         if elapsed() - began > budget_s:
             break
@@ -121,56 +153,82 @@ def reconcile_runs(
             status = pas.run_status(run.executor_id)
         except PlmsError as error:
             log.warning("reconcile_away run_id=%s code=%s", run.run_id, error.code)
-            return _result(counts, error.message)
-        counts["compared"] += 1
-        for name, n in _compare(comparison, run, status).items():
-            counts[name] += n
-    if any(counts[name] for name in ("told", "lost", "again")):
-        log.info("reconciled %s", " ".join(f"{name}={n}" for name, n in counts.items()))
-    return _result(counts)
+            away = error.message
+            break
+        if status is not None and status.run_id not in (run.run_id, run.executor_id):
+            # A cache or a proxy in between mixes up answers; the tasks of one run must never end another's.
+            log.warning("reconcile_wrong_run run_id=%s answered=%s", run.run_id, status.run_id[:80])
+            continue
+        found.compared += 1
+        _compare(comparison, run, status)
+        if found.is_much:
+            _write(comparison)
+    _write(comparison)
+    result = found.result(away)
+    if result.did_something:
+        log.info("reconciled compared=%d told=%d lost=%d again=%d", found.compared, found.told, found.lost, found.again)
+    return result
 
 
-def _result(counts: dict[str, int], away: str | None = None) -> ReconcileResult:
-    return ReconcileResult(counts["compared"], counts["told"], counts["lost"], counts["again"], away)
-
-
-def _compare(comparison: _Comparison, run: OpenRun, status: RunStatus | None) -> dict[str, int]:
+def _compare(comparison: _Comparison, run: OpenRun, status: RunStatus | None) -> None:
+    found = comparison.found
     if status is None:
-        return {"lost": _lose(comparison, run)}
+        if run.started_at <= comparison.before:
+            body = canonical_json({"run_id": run.run_id, "reason": LOST})
+            found.events.append((RUN_LOST, event_id_for(RUN_LOST, run.run_id, None, None, "lost"), body))
+        return
     seen = {(task.task_id, task.attempt): task for task in status.tasks}
-    heard: dict[str, datetime] = {}
-    missing: list[str] = []
-    alive: list[str] = []
-    told = 0
     for card in run.cards:
         task = seen.get((card.task_id, card.attempt))
         if task is None:
             if card.state == "SUBMITTED":
-                missing.append(card.card_key)
+                found.missing.append(card.card_key)
+                found.changing.add(run.run_id)
         elif is_ended(task.status):
-            told += 0 if card.is_told else _tell(comparison, run, card, task)
+            if not card.is_told:
+                found.events.append(_told(comparison, run, card, task))
         else:
-            alive.append(card.card_key)
-            if task.last_heartbeat_at is not None:
-                heard[card.card_key] = task.last_heartbeat_at
-    again = 0
+            found.alive.append(card.card_key)
+            if task.last_heartbeat_at is not None and _is_news(task.last_heartbeat_at, card.last_heartbeat_at):
+                found.heard[card.card_key] = task.last_heartbeat_at
+                found.changing.add(run.run_id)
+
+
+def _is_news(heard_at: datetime, noted_at: datetime | None) -> bool:
+    """Whether a heartbeat says more than the one before: whoever looks for silence looks in minutes."""
+    return noted_at is None or abs(heard_at - noted_at) >= HEARTBEAT_STEP
+
+
+def _write(comparison: _Comparison) -> None:
+    """Write what was found so far, in one transaction."""
+    found = comparison.found
+    now = comparison.clock.now()
     with comparison.registry.reading() as session:
-        now = comparison.clock.now()
-        renewed = store.slots_to_renew(session, alive, expiring_before=now + SLOT_LEASE / 2)
-    if heard or missing or renewed:
-        with comparison.registry.writing() as session:
-            for resource, subject in renewed:
-                slots.renew(session, resource, subject, now=now, expires_at=now + SLOT_LEASE)
-            if heard:
-                store.note_heartbeats(session, heard)
-            if missing:
-                again = _hand_over_again(session, missing, before=comparison.before, now=now)
-    return {"told": told, "again": again}
+        renewed = store.slots_to_renew(session, found.alive, expiring_before=now + SLOT_LEASE / 2)
+    found.alive = []
+    if not (found.events or found.heard or found.missing or renewed):
+        return
+    with comparison.registry.writing() as session:
+        lock_runs(session, found.changing)
+        for resource, subject in renewed:
+            slots.renew(session, resource, subject, now=now, expires_at=now + SLOT_LEASE)
+        # In one order for everybody: two who write the same events at once would each wait for the other.
+        for endpoint, event_id, body in sorted(found.events, key=itemgetter(1)):
+            row = inbox_row(envelope(body.encode()), endpoint=endpoint, event_id=event_id, actor=RECONCILER, at=now)
+            if inbox.add(session, row):
+                found.told += endpoint == RECONCILED
+                found.lost += endpoint == RUN_LOST
+        if found.heard:
+            store.note_heartbeats(session, found.heard)
+        if found.missing:
+            found.again += _hand_over_again(session, found.missing, before=comparison.before, now=now)
+    found.events, found.heard, found.missing, found.changing = [], {}, [], set()
 
 
 def _hand_over_again(session: Session, card_keys: Collection[str], *, before: datetime, now: datetime) -> int:
     """Cards that the executor does not have wait for a slot again: the one that they held is free."""
     reason = "the executor does not know the card"
+    lock_money(session, (), card_keys, now=now)
     again = store.hand_over_again(session, card_keys, before=before, reason=reason)
     for key, (_, lane_id) in again.items():
         let_go(session, key, lane_id, now=now, reason=reason)
@@ -220,16 +278,8 @@ def resolve_suspects(registry: Registry, *, clock: Clock, pas: Statuses, limit: 
     return given
 
 
-def _lose(comparison: _Comparison, run: OpenRun) -> int:
-    if run.started_at > comparison.before:
-        return 0
-    body = canonical_json({"run_id": run.run_id, "reason": LOST})
-    event_id = event_id_for(RUN_LOST, run.run_id, None, None, "lost")
-    return _accept(comparison, RUN_LOST, event_id, body)
-
-
-def _tell(comparison: _Comparison, run: OpenRun, card: OpenCard, task: TaskStatus) -> int:
-    """Put what the status says about an ended attempt into the inbox.
+def _told(comparison: _Comparison, run: OpenRun, card: OpenCard, task: TaskStatus) -> tuple[str, str, str]:
+    """What the status says about an ended attempt, as an event: endpoint, id, body.
 
     A receipt that cannot be believed is left out: that the attempt ended is true all the same, and what it took is unknown.
     """
@@ -238,9 +288,12 @@ def _tell(comparison: _Comparison, run: OpenRun, card: OpenCard, task: TaskStatu
     }  # fmt: skip
     if task.receipt is not None:
         receipt = json.loads(task.receipt.model_dump_json())
-        whole = document | {"receipt": receipt | {"run_id": run.run_id}}
-        if isinstance(message_of(whole, _limits(comparison)), Refused):
-            document["receipt_problem"] = "it claims what no attempt may claim"
+        if receipt["run_id"] == run.executor_id:
+            receipt["run_id"] = run.run_id
+        whole = document | {"receipt": receipt}
+        problem = message_of(whole, _limits(comparison))
+        if isinstance(problem, Refused):
+            document["receipt_problem"] = problem.reason
         else:
             document = whole
     elif task.receipt_problem is not None:
@@ -248,24 +301,12 @@ def _tell(comparison: _Comparison, run: OpenRun, card: OpenCard, task: TaskStatu
     body = canonical_json(document)
     # The digest too: a status that changed its mind about a receipt is another event, not a contradiction.
     said = f"{task.status}:{hashlib.sha256(body.encode()).hexdigest()[:16]}"
-    return _accept(comparison, RECONCILED, event_id_for(RECONCILED, run.run_id, card.task_id, card.attempt, said), body)
+    return RECONCILED, event_id_for(RECONCILED, run.run_id, card.task_id, card.attempt, said), body
 
 
 def _limits(comparison: _Comparison) -> Limits:
     settings, first = comparison.settings, comparison.settings.first_day
     return Limits(
         settings.max_cost_usd, settings.max_duration_ms, settings.max_tokens,
-        datetime(first.year, first.month, first.day, tzinfo=UTC), comparison.clock.now(),
+        datetime(first.year, first.month, first.day, tzinfo=UTC), comparison.clock.now() + AHEAD,
     )  # fmt: skip
-
-
-def _accept(comparison: _Comparison, endpoint: str, event_id: str, body: str) -> int:
-    accepted = accept_event(
-        comparison.registry,
-        comparison.clock,
-        endpoint=endpoint,
-        body=body.encode(),
-        actor=RECONCILER,
-        event_id=event_id,
-    )
-    return 0 if accepted.duplicate else 1

@@ -279,7 +279,7 @@ def _head(
 def _plan(session: Session, project_id: int) -> list[PlannedTask]:
     if not store.project_exists(session, project_id):
         raise _no_project(project_id)
-    return plan_of(session, project_id)
+    return list(plan_of(session, project_id))
 
 
 def _no_project(project_id: int) -> NotFound:

@@ -28,8 +28,8 @@ from plms_pipeline.runs.ids import NewId
 from plms_pipeline.runs.lifecycle import is_terminal
 from plms_pipeline.runs.passport import PassportWorld, PlannedTask, is_intact, prd_sha, sha256_of
 from plms_pipeline.runs.replaying import Comparison, Difference, compare, differences
-from plms_pipeline.runs.starting import StartAnswer, StartRequest
-from plms_pipeline.runs.store import outbox
+from plms_pipeline.runs.starting import METHOD, StartAnswer, StartRequest, checked_key
+from plms_pipeline.runs.store import idempotency, outbox
 from plms_pipeline.runs.store import replay as store
 from plms_pipeline.runs.store import start as plans
 
@@ -120,7 +120,8 @@ def replay_run(
     """
     checked = check_replay(registry, run_id, world=world)
     refusing = checked.refusing
-    if refusing and not accept_drift:
+    path = f"/api/runs/{run_id}/replay"
+    if refusing and not accept_drift and not _was_answered(registry, clock, actor, path, key, policy):
         named = "; ".join(str(difference) for difference in refusing[:5])
         more = f" and {len(refusing) - 5} more" if len(refusing) > 5 else ""
         raise Conflict(
@@ -140,12 +141,22 @@ def replay_run(
         registry, clock=clock, ids=ids, actor=actor, world=world, stopped=stopped, policy=policy, cache=cache, beside=beside,
         request=StartRequest(
             original.project_id, key, run_kind="replay", write_sandbox=original.write_sandbox,
-            body={"replay_of": run_id, "accept_drift": accept_drift}, path=f"/api/runs/{run_id}/replay",
+            body={"replay_of": run_id, "accept_drift": accept_drift}, path=path,
             tasks=frozenset(task.task_id for task in checked.plan) if original.is_sample else None,
             parent_run_id=run_id, expected_prd_sha=prd_sha(checked.plan),
         ),
     )  # fmt: skip
     return answer, checked
+
+
+def _was_answered(
+    registry: Registry, clock: Clock, actor: Actor, path: str, key: str | None, policy: StartPolicy
+) -> bool:
+    """Whether this key was answered before: its answer stays the same, whatever has changed since."""
+    unique = idempotency.Unique(actor.name[:255], METHOD, path, checked_key(key, policy.keys))
+    with registry.reading() as session:
+        known = idempotency.recall(session, unique)
+    return known is not None and known.expires_at > clock.now()
 
 
 def comparison_of(registry: Registry, run_id: str) -> Comparison:

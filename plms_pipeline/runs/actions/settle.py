@@ -31,9 +31,11 @@ from plms_pipeline.runs.actions.leaving import give_back, leaving_of
 from plms_pipeline.runs.actions.queueing import lock_money, queue_ready
 from plms_pipeline.runs.actions.understanding import Read, understood
 from plms_pipeline.runs.dispatching import staging_path
+from plms_pipeline.runs.files.artifacts import has_staged
 from plms_pipeline.runs.receiving import Delivered, receipt_row
 from plms_pipeline.runs.settling import Books, Completion, Outcome
 from plms_pipeline.runs.store import completions as store
+from plms_pipeline.runs.store import outbox
 
 log = logging.getLogger(__name__)
 SETTLER: Final = "settlement"
@@ -43,6 +45,7 @@ MOST_EVENTS: Final = 200
 MOST_ATTEMPTS: Final = 5
 AWAY_PAUSE: Final = timedelta(seconds=30)
 EARLY_PAUSE: Final = timedelta(seconds=5)
+_NEVER_COMES: Final = "PLMS ended the run: some of its tasks will never be handed over"
 _FIELDS: Final = ("settled", "ignored", "refused", "deferred", "receipts", "priors")
 
 
@@ -131,11 +134,12 @@ def settle_due(
     early = [read.event.id for read in reads if read.is_early]
     if early:
         with world.registry.writing() as session:
-            inbox.put_back(session, early, due_at=now + EARLY_PAUSE, said="its run is not known here yet")
+            said = "its run is not known here yet"
+            inbox.put_back(session, early, holder=holder, due_at=now + EARLY_PAUSE, said=said, was_tried=False)
         result = replace(result, deferred=len(early))
         reads = [read for read in reads if not read.is_early]
     judge = Judge(world)
-    ready, waiting, told = _sorted(world, judge, reads)
+    ready, waiting, told = _sorted(world, holder, judge, reads)
     result = result.plus(told).plus(_settled(world, holder, ready))
     if waiting:
         result = result.plus(_told_by_measuring(world, holder, judge, waiting, may_measure=may_measure))
@@ -149,22 +153,15 @@ def settle_due(
 def _told_by_measuring(
     world: World, holder: str, judge: Judge, waiting: Sequence[tuple[Read, Work]], *, may_measure: bool
 ) -> SettleResult:
-    """Measure one task after the other, each settled at once; what is measured is owed from now on, for all of them."""
+    """Measure what must be measured, unless that is for others; what is measured is owed from now on, for all of it."""
     with world.registry.writing() as session:
         tasks = [(work.run_id, work.task_id) for _, work in waiting]
         owe_kpi_receipts(session, owed_by(world.settings), tasks, clock=world.clock)
         if not may_measure:
-            inbox.put_back(session, (read.event.id for read, _ in waiting), due_at=None, said=None)
+            left = [read.event.id for read, _ in waiting]
+            inbox.put_back(session, left, holder=holder, due_at=None, said=None, was_tried=False)
             return SettleResult(deferred=len(waiting))
-    result = SettleResult()
-    for place, (read, work) in enumerate(waiting):
-        with world.registry.writing() as session:
-            left = [other.event.id for other, _ in waiting[place:]]
-            # Two children at most measure one task: its tests and its linter.
-            longest = LEASE + 2 * timedelta(seconds=world.settings.kpi_timeout_s)
-            inbox.extend(session, left, holder=holder, lease_until=world.clock.now() + longest)
-        result = result.plus(_measured(world, holder, judge, read, work))
-    return result
+    return _measured(world, holder, judge, waiting)
 
 
 def count_due(world: World) -> int:
@@ -183,6 +180,7 @@ def _closed(world: World) -> SettleResult:
     with world.registry.writing() as session:
         hold_books(session)
         store.lock(session, over)
+        store.lock_days(session, over, ())
         books = store.books_of(session, over)
         for run_id in over:
             books.finish_if_over(run_id)
@@ -194,7 +192,9 @@ def _closed(world: World) -> SettleResult:
     return SettleResult(priors=priors, ended_runs=ended, touched_runs=frozenset(ended))
 
 
-def _sorted(world: World, judge: Judge, reads: Sequence[Read]) -> tuple[_Batch, list[tuple[Read, Work]], SettleResult]:
+def _sorted(
+    world: World, holder: str, judge: Judge, reads: Sequence[Read]
+) -> tuple[_Batch, list[tuple[Read, Work]], SettleResult]:
     """What can be settled at once, what must be measured first, and what became of events about which nobody can say that."""
     batch, waiting, told = _Batch(), [], SettleResult()
     run_ids = {read.run_id for read in reads if read.found is not None and read.run_id is not None}
@@ -207,11 +207,11 @@ def _sorted(world: World, judge: Judge, reads: Sequence[Read]) -> tuple[_Batch, 
             continue
         try:
             work = _work_of(world, books, done)
-            judgement = judge.known(work)
+            judgement = _suppressed(world, books, done) or judge.known(work)
         except Unavailable:
             raise
         except Exception as error:  # noqa: BLE001 - as in `_settled`: the others go on
-            told = told.plus(_given_up(world, read, error))
+            told = told.plus(_given_up(world, holder, read, error))
             continue
         if judgement is None:
             waiting.append((read, work))
@@ -227,19 +227,48 @@ def _work_of(world: World, books: Books, done: Completion) -> Work:
     return Work(done.run_id, done.task_id, done.attempt, task.lane_id, directory)
 
 
-def _measured(world: World, holder: str, judge: Judge, read: Read, work: Work) -> SettleResult:
-    try:
-        judgement = judge.judge(work)
-    except Unavailable:
-        raise
-    except Exception as error:  # noqa: BLE001 - as in `_settled`: the others go on
-        return _given_up(world, read, error)
-    if judgement.is_away and read.event.attempts < MOST_ATTEMPTS:
-        with world.registry.writing() as session:
-            due_at = world.clock.now() + AWAY_PAUSE
-            inbox.put_back(session, [read.event.id], due_at=due_at, said="a system that is measured is away")
-        return SettleResult(deferred=1)
-    return _settled(world, holder, _Batch([read], {read.event.id: judgement}))
+def _suppressed(world: World, books: Books, done: Completion) -> Judgement | None:
+    """In the sandbox writes are suppressed: no artifact is no fault there, and nothing can be measured."""
+    if not books.runs[done.run_id].is_sandbox:
+        return None
+    if has_staged(world.settings.data_dir, done.run_id, done.task_id, done.attempt):
+        return None
+    return Judgement("ungated")
+
+
+def _measured(world: World, holder: str, judge: Judge, waiting: Sequence[tuple[Read, Work]]) -> SettleResult:
+    """Measure and settle. What turns out to be judged by then (the same bytes) is settled together; what had to be measured
+    waits for no other measurement. Works that were tried least come first: one that kills its judge holds up nobody."""
+    result, batch = SettleResult(), _Batch()
+    # Two children at most measure one task: its tests and its linter.
+    longest = LEASE + 2 * timedelta(seconds=world.settings.kpi_timeout_s)
+    ordered = sorted(waiting, key=lambda item: item[0].event.attempts)
+    for place, (read, work) in enumerate(ordered):
+        try:
+            judgement = judge.known(work)
+            if judgement is None:
+                result, batch = result.plus(_settled(world, holder, batch)), _Batch()
+                with world.registry.writing() as session:
+                    left = [other.event.id for other, _ in ordered[place:]]
+                    inbox.extend(session, left, holder=holder, lease_until=world.clock.now() + longest)
+                judgement = judge.judge(work)
+        except Unavailable:
+            raise
+        except Exception as error:  # noqa: BLE001 - as in `_settled`: the others go on
+            result = result.plus(_given_up(world, holder, read, error))
+            continue
+        if judgement.is_away and read.event.attempts < MOST_ATTEMPTS:
+            result = result.plus(_put_off(world, holder, read, "a system that is measured is away"))
+            continue
+        batch.reads.append(read)
+        batch.judgements[read.event.id] = judgement
+    return result.plus(_settled(world, holder, batch))
+
+
+def _put_off(world: World, holder: str, read: Read, said: str) -> SettleResult:
+    with world.registry.writing() as session:
+        inbox.put_back(session, [read.event.id], holder=holder, due_at=world.clock.now() + AWAY_PAUSE, said=said)
+    return SettleResult(deferred=1)
 
 
 def _settled(world: World, holder: str, batch: _Batch) -> SettleResult:
@@ -252,7 +281,7 @@ def _settled(world: World, holder: str, batch: _Batch) -> SettleResult:
         raise
     except Exception as error:
         if len(batch.reads) == 1:
-            return _given_up(world, batch.reads[0], error)
+            return _given_up(world, holder, batch.reads[0], error)
         log.warning("batch_split events=%d reason=%s", len(batch.reads), type(error).__name__, exc_info=error)
         half = len(batch.reads) // 2
         halves = (_Batch(part, batch.judgements) for part in (batch.reads[:half], batch.reads[half:]))
@@ -260,22 +289,23 @@ def _settled(world: World, holder: str, batch: _Batch) -> SettleResult:
         return first.plus(second)
 
 
-def _given_up(world: World, read: Read, error: Exception) -> SettleResult:
+def _given_up(world: World, holder: str, read: Read, error: Exception) -> SettleResult:
     said = f"cannot be settled: {type(error).__name__}: {' '.join(str(error).split())}"[:500]
     log.error("event_not_settled event_id=%s attempts=%d", read.event.event_id, read.event.attempts, exc_info=error)
-    now = world.clock.now()
+    if read.event.attempts < MOST_ATTEMPTS:
+        return _put_off(world, holder, read, said)
     with world.registry.writing() as session:
-        if read.event.attempts < MOST_ATTEMPTS:
-            inbox.put_back(session, [read.event.id], due_at=now + AWAY_PAUSE, said=said)
-            return SettleResult(deferred=1)
-        inbox.finish(session, [(read.event.id, "refused", said)], at=now)
-    return SettleResult(refused=1)
+        mine = inbox.held(session, [read.event.id], holder=holder)
+        inbox.finish(session, [(event, "refused", said) for event in sorted(mine)], at=world.clock.now())
+    return SettleResult(refused=len(mine))
 
 
 def _settle_once(world: World, holder: str, batch: _Batch) -> SettleResult:
     with world.registry.writing() as session:
         hold_books(session)
         store.lock(session, batch.run_ids)
+        ended = (read.found.taken.completed_at.date() for read in batch.reads if read.found is not None)
+        store.lock_days(session, batch.run_ids, ended)
         mine = inbox.held(session, (read.event.id for read in batch.reads), holder=holder)
         reads = [read for read in batch.reads if read.event.id in mine]
         books = store.books_of(session, batch.run_ids)
@@ -363,3 +393,5 @@ def _write(session: Session, books: Books, now: datetime) -> None:
     starts = {run_id: run.started_at for run_id, run in books.runs.items()}
     if not store.write(session, books.effects, at=now, starts=starts, actor=SETTLER):
         raise _Overtaken
+    for run_id in books.left_open:
+        outbox.ask(session, "terminate_run", run_id, now=now, payload={"reason": _NEVER_COMES})

@@ -33,7 +33,7 @@ from plms_pipeline.registry.types import canonical_json
 from plms_pipeline.runs import passport as passports
 from plms_pipeline.runs.ids import NewId, card_key
 from plms_pipeline.runs.lifecycle import STARTABLE
-from plms_pipeline.runs.money import cap_of, expected_usd, shown
+from plms_pipeline.runs.money import PricedPlan, shown
 from plms_pipeline.runs.passport import Passport, PassportWorld, PlannedTask
 from plms_pipeline.runs.starting import (
     METHOD,
@@ -183,7 +183,7 @@ def _start_in(
     world = _with_last_state(session, world)
     passport = passports.issue(
         project_id=request.project_id, run_id=run_id, run_kind=request.run_kind, write_sandbox=request.write_sandbox,
-        plan=plan, world=world, policies={"gates_sha256": passports.sha256_of(store.gates_in_force(session))},
+        plan=plan, world=world, policies={"gates_sha256": store.gates_in_force(session).sha},
         started_at=now, parent_run_id=request.parent_run_id,
     )  # fmt: skip
     if not passport.is_complete:
@@ -209,7 +209,7 @@ def _start_in(
 def _pass_launcher(
     session: Session,
     facts: store.ProjectFacts,
-    plan: list[PlannedTask],
+    plan: PricedPlan,
     run_id: str,
     *,
     now: datetime,
@@ -222,7 +222,7 @@ def _pass_launcher(
         return
     refusal = pass_launcher(
         session, now=now, ids=ids, policy=policy.launcher, actor=actor, run_id=run_id, project_id=facts.project_id,
-        amount_usd=sum((cap_of(task.forecast) or Decimal(0) for task in plan), Decimal(0)),
+        amount_usd=sum((cap or Decimal(0) for cap in plan.caps), Decimal(0)),
     )  # fmt: skip
     if refusal is not None:
         raise refusal.error()
@@ -247,7 +247,7 @@ def _in_progress() -> Conflict:
     )  # fmt: skip
 
 
-def _admitted(session: Session, facts: store.ProjectFacts | None, request: StartRequest) -> list[PlannedTask]:
+def _admitted(session: Session, facts: store.ProjectFacts | None, request: StartRequest) -> PricedPlan:
     """The tasks that the run will hold, if the project admits one."""
     if facts is None:
         raise NotFound(f"Project {request.project_id} not found.", code="project_not_found")
@@ -269,7 +269,7 @@ def _admitted(session: Session, facts: store.ProjectFacts | None, request: Start
             f"Project {facts.project_id} has no task to run; give it a plan (`plms project create --from FILE`).",
             code="no_tasks",
         )
-    expected = expected_usd(plan)
+    expected = plan.expected_usd
     if facts.budget_usd is not None and facts.spent_usd + expected > facts.budget_usd:
         raise Conflict(
             f"budget_exceeded: project {facts.project_id} spent {shown(facts.spent_usd)} USD and this run is expected to take "
@@ -277,7 +277,7 @@ def _admitted(session: Session, facts: store.ProjectFacts | None, request: Start
             f"{facts.project_id}` raises it.",
             code="budget_exceeded",
         )
-    if request.expected_prd_sha is not None and passports.prd_sha(plan) != request.expected_prd_sha:
+    if request.expected_prd_sha is not None and plan.sha != request.expected_prd_sha:
         raise Conflict(
             f"The plan of project {facts.project_id} changed while its replay was checked; check it again.",
             code="plan_changed",
@@ -285,7 +285,7 @@ def _admitted(session: Session, facts: store.ProjectFacts | None, request: Start
     return plan
 
 
-def _sampled(plan: list[PlannedTask], request: StartRequest) -> list[PlannedTask]:
+def _sampled(plan: PricedPlan, request: StartRequest) -> PricedPlan:
     """The plan, or the asked-for part of it; a dependency outside that part counts as fulfilled."""
     wanted = request.tasks
     if wanted is None:
@@ -340,7 +340,7 @@ def _task_row(run_id: str, task: PlannedTask, now: datetime) -> dict[str, Any]:
 
 def _rows(
     passport: Passport,
-    plan: list[PlannedTask],
+    plan: PricedPlan,
     request: StartRequest,
     *,
     run_id: str,
@@ -372,13 +372,13 @@ def _rows(
         cards=[
             {
                 "card_key": card_key(run_id, task.task_id, 1), "run_id": run_id, "task_id": task.task_id, "attempt": 1,
-                "lane_id": task.lane_id, "provider": task.provider, "budget_usd": cap_of(task.forecast),
+                "lane_id": task.lane_id, "provider": task.provider, "budget_usd": cap,
                 "depends_on_json": list(task.depends_on),
                 "payload_json": {"command": None if task.command is None else list(task.command),
                                  "task_kind": task.task_kind, "complexity": task.complexity},
                 "state": "WAITING", "created_at": now,
             }
-            for task in plan
+            for task, cap in zip(plan, plan.caps, strict=True)
         ],
         birth=store.birth(run_id, at=now, actor=actor.name),
         effects=[

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from decimal import Decimal
-from typing import Any, Final
+from functools import lru_cache
+from typing import Any, Final, TypeVar
 
 from sqlalchemy.orm import Session
 
@@ -19,9 +20,14 @@ from plms_pipeline.clock import Clock
 from plms_pipeline.errors import NoData, NotFound
 from plms_pipeline.measures import MEASURES, Measure
 from plms_pipeline.registry.engine import Registry
+from plms_pipeline.registry.prepared import Rows
 from plms_pipeline.runs import views
+from plms_pipeline.runs.store import view_rows
 from plms_pipeline.runs.store import views as store
 
+R = TypeVar("R")
+# What follows from equal rows is not worked out again; so many rows are remembered.
+REMEMBERED: Final = 512
 MAX_HISTORY: Final = 10
 MAX_LISTED: Final = 500
 # Grams of CO2 per kWh, the sources' figure.
@@ -36,14 +42,16 @@ def metrics(
     Raises:
         NotFound: no such project.
     """
-    with registry.reading() as session:
-        facts = _facts(session, project_id)
-        *sums, echo = store.actuals(session, project_id)
-        cells = store.cells(session, project_id) if with_ci else []
-        lanes = store.lane_errors(session, [project_id]).get(project_id, []) if with_ci else []
-        run = store.newest_work(session, project_id) if with_ci else None
-        failed = store.failed_gates(session, run.run_id) if run is not None else []
-        parts = store.breakdown(session, project_id) if with_breakdown else None
+    with registry.asking() as ask:
+        rows = view_rows.metrics_rows(ask, project_id, with_ci=with_ci, with_breakdown=with_breakdown)
+    return metrics_of(found_rows(rows, project_id), with_ci=with_ci)
+
+
+def metrics_of(rows: view_rows.MetricsRows, *, with_ci: bool) -> dict[str, Any]:
+    """The metrics that rows tell."""
+    facts, _, _ = view_rows.head_of(rows)
+    *sums, echo = view_rows.actuals_of(rows)
+    parts = view_rows.breakdown_of(rows)
     actual = views.as_measured(sums)
     estimated_ms = None if facts.estimated_minutes is None else facts.estimated_minutes * 60_000
     estimated: dict[Measure, float | None] = {
@@ -53,11 +61,12 @@ def metrics(
         f"{name}_error_pct": views.error_pct(estimated[measure], actual[measure])
         for name, measure in zip(("token", "time", "cost"), MEASURES, strict=True)
     }
-    answer: dict[str, Any] = {"project_id": project_id}
+    answer: dict[str, Any] = {"project_id": facts.id}
     if with_ci:
-        intervals = _intervals(cells)
+        intervals = _intervals(rows.cells)
         answer["estimated"] = {m: {"mean": estimated[m], "ci_90": intervals[m]} for m in MEASURES}
         accuracy |= {f"{m}_in_ci": views.is_inside(intervals[m], actual[m]) for m in MEASURES}
+        lanes = view_rows.errors_of(rows)
         calibration: dict[str, Any] = {"lane_specific_errors": [_lane_error(lane) for lane in lanes]}
     else:
         answer["estimated"] = {
@@ -68,14 +77,39 @@ def metrics(
     answer |= {"actual": actual, "accuracy": accuracy, "calibration": calibration}
     if with_ci:
         answer["quality_slo"] = {
-            "target_echo_cos": facts.min_echo_cos, "actual_mean_cos": _rounded(echo), "violations": failed,
+            "target_echo_cos": facts.min_echo_cos, "actual_mean_cos": _rounded(echo), "violations": _gates(rows.gates),
         }  # fmt: skip
     if parts is not None:
         answer["breakdown"] = _breakdown(parts)
     return answer
 
 
-def _intervals(cells: list[tuple[int, str, int, str | None]]) -> dict[Measure, list[float] | None]:
+def found_rows(rows: R | None, project_id: int) -> R:
+    """The rows of the project that was asked about.
+
+    Raises:
+        NotFound: no such project.
+    """
+    if rows is None:
+        raise NotFound(f"Project {project_id} not found.", code="project_not_found")
+    return rows
+
+
+def _gates(rows: Iterable[Any]) -> list[dict[str, Any]]:
+    """Blocking gates that failed."""
+    return [
+        {
+            "task_id": task,
+            "lane_id": lane,
+            "kpi_name": name,
+            "kpi_value": value,
+            "kpi_threshold": json.loads(threshold or "null"),
+        }
+        for task, lane, name, value, threshold in rows
+    ]  # fmt: skip
+
+
+def _intervals(cells: Iterable[Any]) -> dict[Measure, list[float] | None]:
     known = [(tasks, json.loads(text).get("effort", {}) if text else {}) for _, _, tasks, text in cells]
     return {measure: views.interval_of(known, measure) for measure in MEASURES}
 
@@ -134,32 +168,34 @@ def status(registry: Registry, project_id: int) -> dict[str, Any]:
     Raises:
         NotFound: no such project.
     """
-    with registry.reading() as session:
-        facts = _facts(session, project_id)
-        is_held = store.is_held(session, project_id)
-        run = store.newest_work(session, project_id)
-        tokens, _, cost, echo = store.actuals(session, project_id)
-        counts = store.tasks_by_status(session, run.run_id) if run is not None else {}
-        total = sum(counts.values()) if run else sum(tasks for _, _, tasks, _ in store.cells(session, project_id))
-        current = store.running_task(session, run.run_id) if run is not None and counts.get("RUNNING") else None
-        failed = store.failed_gates(session, run.run_id) if run is not None else []
+    with registry.asking() as ask:
+        rows = view_rows.status_rows(ask, project_id)
+    return status_of(found_rows(rows, project_id))
+
+
+def status_of(rows: view_rows.StatusRows) -> dict[str, Any]:
+    """The status that rows tell."""
+    facts, is_held, run = view_rows.head_of(rows)
+    tokens, _, cost, echo = view_rows.actuals_of(rows)
+    counts: dict[str, int] = dict(rows.by_status)
     left = [
         views.remaining_pct(_usd(facts.budget_usd), float(cost or 0)),
         views.remaining_pct(facts.budget_tokens, float(tokens or 0)),
     ]
     known = [each for each in left if each is not None]
     return {
-        "project_id": project_id,
+        "project_id": facts.id,
         "status": "paused" if is_held else facts.status,
         "run": None if run is None else {"run_id": run.run_id, "status": run.status, "validation": run.validation},
         "progress": {
-            "completed_tasks": counts.get("SUCCESS", 0), "failed_tasks": counts.get("FAIL", 0), "total_tasks": total,
-            "current_task": current, "tokens_used": _whole(tokens), "tokens_budget": facts.budget_tokens,
-            "cost_usd": _usd(cost), "cost_usd_budget": _usd(facts.budget_usd),
+            "completed_tasks": counts.get("SUCCESS", 0), "failed_tasks": counts.get("FAIL", 0),
+            "total_tasks": sum(counts.values()) if run else sum(tasks for _, _, tasks, _ in rows.planned),
+            "current_task": rows.running[0][0] if rows.running else None, "tokens_used": _whole(tokens),
+            "tokens_budget": facts.budget_tokens, "cost_usd": _usd(cost), "cost_usd_budget": _usd(facts.budget_usd),
             "budget_remaining_pct": min(known) if known else None,
         },
         "quality_slo_status": {
-            "min_echo_cos": facts.min_echo_cos, "current_mean_cos": _rounded(echo), "violations": failed,
+            "min_echo_cos": facts.min_echo_cos, "current_mean_cos": _rounded(echo), "violations": _gates(rows.gates),
         },
     }  # fmt: skip
 
@@ -224,17 +260,13 @@ def budget_runway(registry: Registry, project_id: int, *, clock: Clock) -> dict[
         NotFound: no such project.
     """
     now: datetime = clock.now()
-    with registry.reading() as session:
-        facts = _facts(session, project_id)
-        spent = store.spent_usd(session, project_id)
-        since, window_usd, run_usd = store.activity(session, project_id, now=now, window=views.BURN_WINDOW)
-        run = store.newest_work(session, project_id)
-        left = None if run is None else store.open_tasks(session, run.run_id)
-        forecasts = store.forecasts(session, project_id, left) if left is None or left else []
-    expected = sum(_expected_usd(forecast) for forecast in forecasts)
+    with registry.asking() as ask:
+        rows = found_rows(view_rows.runway_rows(ask, project_id, now=now, window=views.BURN_WINDOW), project_id)
+    facts = view_rows.head_of(rows).project
+    spent, since, window_usd, run_usd = view_rows.activity_of(rows)
     found = views.burn(
-        spent=float(spent), budget=_usd(facts.budget_usd), left_usd=expected, active_since=since,
-        window_usd=float(window_usd), run_usd=float(run_usd), now=now,
+        spent=float(spent), budget=_usd(facts.budget_usd), left_usd=_left_usd(rows.open_tasks, rows.forecasts),
+        active_since=since, window_usd=float(window_usd), run_usd=float(run_usd), now=now,
     )  # fmt: skip
     return {
         "project_id": project_id,
@@ -245,6 +277,15 @@ def budget_runway(registry: Registry, project_id: int, *, clock: Clock) -> dict[
         },
         "status": found.status,
     }  # fmt: skip
+
+
+@lru_cache(maxsize=REMEMBERED)
+def _left_usd(open_tasks: Rows | None, forecasts: Rows) -> float:
+    """What tasks that have not ended are expected to take; all planned ones while there is no run."""
+    wanted = None if open_tasks is None else frozenset(row[0] for row in open_tasks)
+    return math.fsum(
+        _expected_usd(json.loads(text or "null")) for key, text in forecasts if wanted is None or key in wanted
+    )
 
 
 def _expected_usd(forecast: Mapping[str, Any] | None) -> float:

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from plms_pipeline.clock import SystemClock
 from plms_pipeline.errors import BadInput
 from plms_pipeline.runs.commands.projects import AsJson, ReasonOption, opened
+from plms_pipeline.runs.verdicts import asked
 from plms_pipeline.settings import load_settings
 
 if TYPE_CHECKING:
@@ -110,14 +111,17 @@ def _print_case(case: OverrideCase) -> None:
         f"run {run.run_id} of project {run.project_id} ({case.project_status}): {run.status}, measured {run.validation}, "
         f"effective {run.effective}, owner {case.owner}"
     )
-    table = Table("task", "KPI", "value", "gate", "pass", "why", "log")
+    names = ("task", "KPI", "value", "gate", "pass", "why")
+    table = Table(*(Column(name, overflow="fold") for name in names), box=None, pad_edge=False)
     for row in case.kpis:
         table.add_row(
             row.task_id or "", row.kpi, "not measured" if row.value is None else f"{row.value:g}",
-            json.dumps(row.threshold), "yes" if row.passed else "NO", row.reason or "",
-            row.logs_path or "",
+            asked(row.threshold), "yes" if row.passed else "NO", row.reason or "",
         )  # fmt: skip
     Console(markup=False, emoji=False).print(table)
+    for row in case.kpis:
+        if row.logs_path:
+            typer.echo(f"log of {row.task_id or 'the run'}, {row.kpi}: {row.logs_path}")
     for name, text in case.logs.items():
         typer.echo(f"--- {name}\n{text.rstrip()}")
     if case.request is not None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from plms_pipeline.clock import SystemClock
 from plms_pipeline.errors import BadInput
@@ -72,7 +72,8 @@ def create(
     settings = load_settings()
     file = read_task_file(plan)
     fields = {"name": name, "owner": owner, "provider": provider, "budget_usd": budget_usd}
-    given = {field: value for field, value in fields.items() if value}
+    # An option that is given but empty, such as a variable that is not set, is told as that: not as if it were left out.
+    given = {field: value for field, value in fields.items() if value is not None}
     root, learnt = tree_of(file, given), learnt_lanes(settings.data_dir)
     with opened(settings) as registry:
         if dry_run:
@@ -129,7 +130,7 @@ def list_(
     if as_json:
         typer.echo(json.dumps({"projects": [project_json(one, with_tasks=False) for one in found]}, ensure_ascii=False))
         return
-    table = Table("id", "name", "status", "owner", "estimate", "budget", "tags")
+    table = Table("id", Column("name", overflow="fold"), "status", "owner", "estimate", "budget", "tags", box=None)
     for one in found:
         state = f"{one.status}, paused" if one.paused is not None else one.status
         table.add_row(
@@ -203,6 +204,12 @@ def print_project(view: ProjectView, *, as_json: bool) -> None:
     )
     if view.tasks:
         print_tasks(view)
+    if view.forecast is not None:
+        cost = view.forecast["effort"]["cost_usd"]
+        typer.echo(
+            f"forecast of {view.forecast['as_of'][:16]} UTC: {money(cost['median'])} (90 %: {money(cost['low'])} to "
+            f"{money(cost['high'])})"
+        )
 
 
 def print_decided(view: ProjectView, decision_id: str | None, *, as_json: bool, **more: Any) -> None:
@@ -222,12 +229,16 @@ def print_decided(view: ProjectView, decision_id: str | None, *, as_json: bool, 
 
 def print_tasks(view: ProjectView) -> None:
     """The tasks of a project as a table."""
-    table = Table("id", "key", "name", "lane", "found by", "complexity", "after", "tokens", "min", "cost")
+    wraps = [Column(name, overflow="fold") for name in ("key", "name")]
+    stays = [Column(name, no_wrap=True) for name in ("lane", "complexity")]
+    figures = [Column(name, no_wrap=True, justify="right") for name in ("tokens", "min", "cost")]
+    columns = (Column("id", no_wrap=True), *wraps, *stays, Column("after", overflow="fold"), *figures)
+    table = Table(*columns, box=None, padding=(0, 1, 0, 0))
     for task in view.tasks:
         sure = "" if task.lane_confidence is None else f" {task.lane_confidence:.0%}"
         table.add_row(
-            str(task.id), task.key, task.name, f"{task.lane_id} {task.lane_name}",
-            f"{task.lane_source}{sure}", task.complexity, ", ".join(task.depends_on),
+            str(task.id), task.key, task.name, f"{task.lane_id} {task.lane_name}\n{task.lane_source}{sure}",
+            task.complexity, ", ".join(task.depends_on),
             number(task.estimated_tokens), number(task.estimated_duration_minutes), money(task.estimated_cost_usd),
         )  # fmt: skip
     Console(markup=False, emoji=False).print(table)

@@ -26,7 +26,7 @@ def register(app: typer.Typer) -> None:
 
 
 def rehearse(
-    project_id: Annotated[int, typer.Argument(help="The project.", min=1, show_default=False)],
+    project_id: Annotated[int, typer.Argument(help="The project.", min=1, max=2**31 - 1, show_default=False)],
     mode: Annotated[
         str, typer.Option(help="forecast: priced from the priors. canary: the sample really runs, writes suppressed.")
     ] = "forecast",

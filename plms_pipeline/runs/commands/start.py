@@ -9,7 +9,7 @@ from uuid import uuid4
 
 import typer
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from plms_pipeline.errors import VerdictNo
@@ -17,6 +17,7 @@ from plms_pipeline.settings import load_settings
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 RunIdArgument = Annotated[str, typer.Argument(help="The run's id.")]
+WIDE = 110
 _COLORS = {"SUCCESS": "green", "FAIL": "red", "RUNNING": "cyan", "QUEUED": "yellow", "SKIPPED": "dim"}
 
 
@@ -33,7 +34,7 @@ def register(app: typer.Typer) -> None:
 
 
 def start(
-    project_id: Annotated[int, typer.Argument(help="The project.", min=1, show_default=False)],
+    project_id: Annotated[int, typer.Argument(help="The project.", min=1, max=2**31 - 1, show_default=False)],
     key: Annotated[
         str | None,
         typer.Option(help="Idempotency-Key: repeat a start with the same one. Default: a new UUID, printed."),
@@ -96,6 +97,8 @@ def _print_started(told: dict[str, Any]) -> None:
         typer.echo(f"provider {provider} {version}")
     typer.echo(f"passport {told['replay_passport_path']}")
     typer.echo(f"cards    {len(told['pas_job_cards'])}")
+    if "ended" not in told:
+        typer.echo(f"follow   plms run follow {told['run_id']}")
     if ended := told.get("ended"):
         word = "" if ended["has_ended"] else " (still going: the time is over)"
         typer.echo(f"status   {ended['status']} {ended['validation']}{word}")
@@ -116,14 +119,23 @@ def list_(
     if as_json:
         typer.echo(json.dumps({"runs": rows}))
         return
-    table = Table("run", "project", "kind", "status", "validation", "tasks", "started")
+    console = Console(markup=False, emoji=False)
+    # An id or a state that is cut cannot be used; eighty columns hold these, and a wider terminal the rest.
+    names = ("run", "project", "kind", "status", "verdict", "ended")
+    table = Table(*(Column(name, no_wrap=True) for name in names), box=None, padding=(0, 1, 0, 0))
+    if is_wide := console.width >= WIDE:
+        for name in ("tasks", "started"):
+            table.add_column(name)
     for row in rows:
-        tasks = " ".join(f"{number} {name}" for name, number in sorted(row["tasks_by_status"].items()))
-        table.add_row(
-            row["run_id"], str(row["project_id"]), row["run_kind"], _colored(row["status"]), row["validation"], tasks,
-            (row["started_at"] or "")[:19],
-        )  # fmt: skip
-    Console(markup=False, emoji=False).print(table)
+        counted = row["tasks_by_status"]
+        ended = sum(number for name, number in counted.items() if name not in ("QUEUED", "RUNNING"))
+        cells = [row["run_id"], str(row["project_id"]), row["run_kind"], _colored(row["status"]), row["validation"]]
+        cells.append(f"{ended}/{sum(counted.values())}")
+        if is_wide:
+            cells.append(" ".join(f"{number} {name}" for name, number in sorted(counted.items())))
+            cells.append((row["started_at"] or "")[:19].replace("T", " "))
+        table.add_row(*cells)
+    console.print(table)
 
 
 def show(run_id: RunIdArgument, as_json: AsJson = False) -> None:

@@ -41,10 +41,9 @@ class RehearseConfig(dg.Config):
 
 
 @dg.op(
-    out=dg.Out(dict, description="The answer: what the sample took, what the whole will take, how far to trust it."),
-    description="Rehearse a stratified sample of a project; the metadata shows totals with 90 % intervals and the risks.",
+    description="Rehearse a stratified sample of a project; the metadata shows totals with 90 % intervals and risks."
 )
-def rehearse_project_sample(context: dg.OpExecutionContext, config: RehearseConfig, plms: Plms) -> dict[str, Any]:
+def rehearse_project_sample(context: dg.OpExecutionContext, config: RehearseConfig, plms: Plms) -> None:
     """Call the actions that HTTP and the terminal call."""
     from uuid import uuid4
 
@@ -68,7 +67,6 @@ def rehearse_project_sample(context: dg.OpExecutionContext, config: RehearseConf
             found = _canary(world, config, key, seed, actor)
         world.close()
     context.add_output_metadata(metadata_of(found.answer))
-    return found.answer
 
 
 def _canary(world: Any, config: RehearseConfig, key: str, seed: int | None, actor: Any) -> Any:

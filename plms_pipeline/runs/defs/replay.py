@@ -24,11 +24,8 @@ class ReplayConfig(dg.Config):
     )  # fmt: skip
 
 
-@dg.op(
-    out=dg.Out(dict, description="The replay's id, and how its files compare."),
-    description="Repeat a run; the metadata names what differs before, and afterwards.",
-)
-def repeat_run(context: dg.OpExecutionContext, config: ReplayConfig, plms: Plms) -> dict[str, Any]:
+@dg.op(description="Repeat a run; the metadata names what differs before, and afterwards.")
+def repeat_run(context: dg.OpExecutionContext, config: ReplayConfig, plms: Plms) -> None:
     """Call the action that the terminal calls."""
     from datetime import timedelta
     from uuid import uuid4
@@ -72,7 +69,6 @@ def repeat_run(context: dg.OpExecutionContext, config: ReplayConfig, plms: Plms)
             for name, value in told.items()
         }
     )
-    return told
 
 
 @dg.job(

@@ -29,11 +29,8 @@ class StartConfig(dg.Config):
     )  # fmt: skip
 
 
-@dg.op(
-    out=dg.Out(dict, description="The run's id and how it stands."),
-    description="Start a run of a project, once per key; the metadata names run, passport and forecast.",
-)
-def start_run_of_project(context: dg.OpExecutionContext, config: StartConfig, plms: Plms) -> dict[str, Any]:
+@dg.op(description="Start a run of a project, once per key; the metadata names run, passport and forecast.")
+def start_run_of_project(context: dg.OpExecutionContext, config: StartConfig, plms: Plms) -> None:
     """Call the action that the HTTP endpoint and the terminal call."""
     from datetime import timedelta
     from uuid import uuid4
@@ -82,7 +79,6 @@ def start_run_of_project(context: dg.OpExecutionContext, config: StartConfig, pl
             **{name: value for name, value in told.items() if name in ("status", "validation")},
         }
     )
-    return told
 
 
 def derived_key(dagster_run_id: str) -> str:

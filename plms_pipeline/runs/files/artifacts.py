@@ -57,6 +57,20 @@ def promote(data_dir: Path, run_id: str) -> list[Output]:
     return sorted(_outputs(data_dir, outputs), key=lambda output: output.path)
 
 
+def has_staged(data_dir: Path, run_id: str, task_id: str, attempt: int) -> bool:
+    """Whether an attempt staged any file of its own. Links are followed nowhere on the way and are no files."""
+    folder = data_dir / RUNS
+    for part in (run_id, STAGING, task_id, str(attempt)):
+        folder /= part
+        if folder.is_symlink():
+            return False
+    return any(
+        stat.S_ISREG(os.lstat(os.path.join(place, name)).st_mode)  # noqa: PTH118 - as `os.walk` names them
+        for place, _, names in os.walk(folder)
+        for name in names
+    )
+
+
 def sweep(data_dir: Path, *, known: frozenset[str], ended: frozenset[str], now: datetime) -> list[str]:
     """Remove what nobody owns and nobody touched for a day: folders of runs that were never started here, and what was staged
     after its run had ended.

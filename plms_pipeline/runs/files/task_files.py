@@ -30,9 +30,12 @@ def read_task_file(path: Path) -> TaskFile:
         BadInput: it cannot be read, is too large, or is no text.
     """
     try:
-        if path.stat().st_size > MAX_BYTES:
+        # Read no further than the limit: a pipe or a device has no size to be asked for beforehand.
+        with path.open("rb") as stream:
+            content = stream.read(MAX_BYTES + 1)
+        if len(content) > MAX_BYTES:
             raise BadInput(f"{path} is larger than {MAX_BYTES >> 20} MiB; split the project.", code="bad_project_file")
-        text = path.read_text(encoding="utf-8-sig")
+        text = content.decode("utf-8-sig")
     except UnicodeDecodeError:
         raise BadInput(f"{path} is no UTF-8 text; a task file is YAML or CSV.", code="bad_project_file") from None
     except OSError as error:

@@ -5,31 +5,43 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Body, Query
-from fastapi.responses import JSONResponse
+from fastapi.responses import Response
 
 from plms_pipeline.access.principals import Principal
-from plms_pipeline.access.routes import MAX_ID, ProjectId, State, of_the_books, requires
+from plms_pipeline.access.routes import (
+    MAX_ID,
+    AppState,
+    ProjectId,
+    State,
+    of_the_books,
+    plain_id,
+    plain_query,
+    requires,
+    told_at_once,
+)
 from plms_pipeline.errors import Conflict
 from plms_pipeline.registry.tables.vocabulary import PROJECT_STATES
 from plms_pipeline.runs import project_answers as answers
 from plms_pipeline.runs import project_forms as forms
+from plms_pipeline.runs.actions import views_told as told
 from plms_pipeline.runs.actions.decide_project import submit_project
 from plms_pipeline.runs.actions.project_estimates import estimate_project
-from plms_pipeline.runs.actions.projects import MAX_LISTED, create_project, project, projects
+from plms_pipeline.runs.actions.projects import MAX_LISTED, create_project, projects
 from plms_pipeline.runs.files.lane_classifier import learnt_lanes
 from plms_pipeline.runs.plan_document import BadPlan, from_json
 from plms_pipeline.runs.project_view import evidence_of, project_json, task_json
 from plms_pipeline.runs.store.projects import SOURCE
 
 router = APIRouter(tags=["projects"])
+_FILTERS = frozenset((b"tags", b"status", b"imported"))
 Viewer = Annotated[Principal, requires("projects.view")]
 Operator = Annotated[Principal, requires("projects.start")]
 Why = Annotated[forms.WhyIn | None, Body(examples=[{"reason": "ready for approval"}])]
 
 
-def _told(content: Any) -> JSONResponse:
+def _bytes(content: bytes) -> Response:
     # The models document the answer; checking it against them on every read would cost more than making it.
-    return JSONResponse(content)
+    return Response(content, media_type="application/json")
 
 
 @router.post(
@@ -55,7 +67,25 @@ def create(body: forms.CreateIn, state: State, principal: Operator) -> dict[str,
     return {"project_id": view.id, "status": view.status, "task_tree": [task_json(task) for task in view.tasks]}
 
 
+def _page_at_once(state: AppState, _path: tuple[str, ...], query: bytes) -> bytes | None:
+    given = plain_query(query)
+    if given is None or not _FILTERS.isdisjoint(given):
+        return None
+    after, limit = given.get(b"after", b"0"), given.get(b"limit", b"100")
+    first = 0 if after == b"0" else plain_id(after.decode())
+    most = plain_id(limit.decode())
+    if first is None or most is None or most > MAX_LISTED:
+        return None
+    return told.projects(state.registry, after=first, limit=most)
+
+
+def _project_at_once(state: AppState, path: tuple[str, ...], _query: bytes) -> bytes | None:
+    number = plain_id(path[0])
+    return None if number is None else told.project(state.registry, number)
+
+
 @router.get("/api/projects", response_model=answers.ProjectList, summary="List projects")
+@told_at_once(_page_at_once)
 @of_the_books
 def list_projects(
     state: State,
@@ -76,24 +106,29 @@ def list_projects(
     imported: Annotated[bool, Query(description="Imported history as well.")] = False,
     after: Annotated[int, Query(ge=0, le=MAX_ID, description="Only ids above this one.")] = 0,
     limit: Annotated[int, Query(ge=1, le=MAX_LISTED)] = 100,
-) -> JSONResponse:
+) -> Response:
     """Projects in order of id, without their tasks."""
+    if status is None and not tags and not imported:
+        return _bytes(told.projects(state.registry, after=after, limit=limit))
     found = projects(
         state.registry, status=status, tags=tags, after=after, limit=limit, source=None if imported else SOURCE
     )
-    return _told(
-        {
-            "projects": [project_json(view, with_tasks=False) for view in found],
-            "next_after": found[-1].id if len(found) == limit else None,
-        }
+    return _bytes(
+        told.as_json(
+            {
+                "projects": [project_json(view, with_tasks=False) for view in found],
+                "next_after": found[-1].id if len(found) == limit else None,
+            }
+        )
     )
 
 
 @router.get("/api/projects/{project_id}", response_model=answers.ProjectOut, summary="Show a project")
+@told_at_once(_project_at_once)
 @of_the_books
-def get(project_id: ProjectId, state: State, _principal: Viewer) -> JSONResponse:
+def get(project_id: ProjectId, state: State, _principal: Viewer) -> Response:
     """One project with its tasks, their lanes and what they are estimated to take."""
-    return _told(project_json(project(state.registry, project_id)))
+    return _bytes(told.project(state.registry, project_id))
 
 
 @router.post("/api/projects/{project_id}/estimate", response_model=answers.Estimated, summary="Estimate a project")

@@ -5,16 +5,29 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, Response
 
 from plms_pipeline.access.principals import Principal
-from plms_pipeline.access.routes import MAX_ID, ProjectId, State, of_the_books, quick_read, requires
+from plms_pipeline.access.routes import (
+    MAX_ID,
+    AppState,
+    ProjectId,
+    State,
+    of_the_books,
+    plain_id,
+    plain_query,
+    quick_read,
+    requires,
+    told_at_once,
+)
 from plms_pipeline.runs import views_api as api
 from plms_pipeline.runs.actions import views
+from plms_pipeline.runs.actions import views_told as told
 
 router = APIRouter(tags=["projects"])
 Viewer = Annotated[Principal, requires("projects.view")]
 After = Annotated[int, Query(ge=0, le=MAX_ID, description="Only ids above this one.")]
+_FLAGS = {b"0": False, b"1": True, b"false": False, b"true": True}
 Limit = Annotated[int, Query(ge=1, le=views.MAX_LISTED, description="At most so many.")]
 
 
@@ -23,7 +36,32 @@ def _told(content: Any) -> JSONResponse:
     return JSONResponse(content)
 
 
+def _bytes(content: bytes) -> Response:
+    return Response(content, media_type="application/json")
+
+
+def _metrics_at_once(state: AppState, path: tuple[str, ...], query: bytes) -> bytes | None:
+    number, given = plain_id(path[0]), plain_query(query)
+    if number is None or given is None:
+        return None
+    with_ci, breakdown = _FLAGS.get(given.get(b"with_ci", b"0")), given.get(b"breakdown", b"basic")
+    if with_ci is None or breakdown not in (b"basic", b"all"):
+        return None
+    return told.metrics(state.registry, number, with_ci=with_ci, with_breakdown=breakdown == b"all")
+
+
+def _status_at_once(state: AppState, path: tuple[str, ...], _query: bytes) -> bytes | None:
+    number = plain_id(path[0])
+    return None if number is None else told.status(state.registry, number)
+
+
+def _runway_at_once(state: AppState, path: tuple[str, ...], _query: bytes) -> bytes | None:
+    number = plain_id(path[0])
+    return None if number is None else told.budget_runway(state.registry, number, clock=state.clock)
+
+
 @router.get("/api/projects/{project_id}/metrics", response_model=api.Metrics, summary="Estimated against actual")
+@told_at_once(_metrics_at_once)
 @of_the_books
 def metrics(
     project_id: ProjectId,
@@ -33,9 +71,9 @@ def metrics(
     breakdown: Annotated[
         Literal["basic", "all"], Query(description="`all`: where the tokens went, and energy.")
     ] = "basic",
-) -> JSONResponse:
+) -> Response:
     """What a project was estimated to take, what it took, and how far apart that is."""
-    return _told(views.metrics(state.registry, project_id, with_ci=with_ci, with_breakdown=breakdown == "all"))
+    return _bytes(told.metrics(state.registry, project_id, with_ci=with_ci, with_breakdown=breakdown == "all"))
 
 
 @router.get("/api/projects/{project_id}/estimation-drift", response_model=api.Drift, summary="Where estimates drift")
@@ -53,10 +91,11 @@ def estimation_drift(
 
 
 @router.get("/api/projects/{project_id}/status", response_model=api.StatusOut, summary="How a project stands")
+@told_at_once(_status_at_once)
 @of_the_books
-def status(project_id: ProjectId, state: State, _principal: Viewer) -> JSONResponse:
+def status(project_id: ProjectId, state: State, _principal: Viewer) -> Response:
     """State, progress of the newest run, budget, and the gates that failed."""
-    return _told(views.status(state.registry, project_id))
+    return _bytes(told.status(state.registry, project_id))
 
 
 @router.get("/api/projects/{project_id}/receipts", response_model=list[api.ReceiptOut], summary="Receipts of a project")
@@ -78,10 +117,11 @@ def artifacts(
 
 
 @router.get("/api/projects/{project_id}/budget-runway", response_model=api.Runway, summary="How long the budget lasts")
+@told_at_once(_runway_at_once)
 @quick_read
-def budget_runway(project_id: ProjectId, state: State, _principal: Viewer) -> JSONResponse:
+def budget_runway(project_id: ProjectId, state: State, _principal: Viewer) -> Response:
     """What was spent, how fast, and when the budget is gone."""
-    return _told(views.budget_runway(state.registry, project_id, clock=state.clock))
+    return _bytes(told.budget_runway(state.registry, project_id, clock=state.clock))
 
 
 @router.get("/api/projects/{project_id}/risk-heatmap", response_model=api.Heatmap, summary="Risk per lane")

@@ -24,6 +24,7 @@ from plms_pipeline.runs.actions.idempotency import forget_expired
 from plms_pipeline.runs.actions.passports import restore_copies, write_due
 from plms_pipeline.runs.actions.replay import compare_due
 from plms_pipeline.runs.files.passports import write_comparison, write_copy
+from plms_pipeline.runs.process import is_dead as is_dispatcher_dead
 from plms_pipeline.runs.process import lease_holder
 from plms_pipeline.runs.stopping.actions import known_stop
 from plms_pipeline.settings import Settings
@@ -73,6 +74,7 @@ class Dispatcher:
             holder=self._holder,
             data_dir=str(self._settings.data_dir),
             stopped=self.stopped,
+            is_dead=is_dispatcher_dead,
             evidence=owed_by(self._settings),
             policy=dispatch_policy(self._settings),
             sweeps=self._is_time_to_sweep(),

@@ -6,7 +6,6 @@ serve`, for a Dagster op, for a command that waits.
 
 from __future__ import annotations
 
-import socket
 import time
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
@@ -17,24 +16,16 @@ from plms_pipeline.clock import Clock
 from plms_pipeline.errors import PlmsError
 from plms_pipeline.estimates.actions.refreshing import warm_up
 from plms_pipeline.kpis.actions.world import World, world_of
-from plms_pipeline.kpis.files.scratch import lives
 from plms_pipeline.pas.client import PasClient
 from plms_pipeline.registry.engine import Registry
 from plms_pipeline.runs.actions.closing import close_due, close_runs
 from plms_pipeline.runs.actions.reconcile import ReconcileResult, reconcile_runs, resolve_suspects
 from plms_pipeline.runs.actions.settle import MOST_EVENTS, SettleResult, count_due, settle_due
-from plms_pipeline.runs.process import lease_holder
+from plms_pipeline.runs.process import is_dead, lease_holder
 from plms_pipeline.settings import Settings
 
 LOOK_EVERY_S = 2.0
 LONGEST_PAUSE_S = 0.3
-
-
-def is_dead(holder: str) -> bool:
-    """Whether a holder (`host:pid:…`) was a process of this machine that is gone. Of another machine's nothing is known."""
-    host, _, rest = holder.partition(":")
-    pid = rest.partition(":")[0]
-    return host == socket.gethostname() and pid.isdigit() and not lives(int(pid))
 
 
 @dataclass(frozen=True, slots=True)

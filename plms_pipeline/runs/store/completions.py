@@ -7,7 +7,7 @@ last two tasks of a run one sees the other's work. On SQLite there is one writer
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any, Final
 
 from sqlalchemy import ColumnElement, and_, bindparam, exists, func, insert, or_, select, update
@@ -22,6 +22,7 @@ from plms_pipeline.registry.tables import (
     Project,
     ProjectPolicy,
     ProjectRun,
+    ReceiptDay,
     RunAlias,
     RunTask,
     TaskReceipt,
@@ -69,6 +70,18 @@ def lock(session: Session, run_ids: Collection[str]) -> None:
         session.execute(
             select(ProjectRun.id).where(ProjectRun.run_id.in_(part)).order_by(ProjectRun.run_id).with_for_update()
         )
+
+
+def lock_days(session: Session, run_ids: Collection[str], days: Iterable[date]) -> None:
+    """Lock every known day that a settlement will mark, in order, as imports do: those of the new receipts, and those of the
+    runs' earlier ones, which a verdict marks again. On SQLite there is one writer anyway."""
+    if session.get_bind().dialect.name == "sqlite":
+        return
+    marked = set(days)
+    for part in _parts(run_ids):
+        marked |= set(session.scalars(select(TaskReceipt.completed_on).where(TaskReceipt.run_id.in_(part)).distinct()))
+    known = select(ReceiptDay.day).where(ReceiptDay.day.in_(sorted(marked))).order_by(ReceiptDay.day)
+    session.execute(known.with_for_update())
 
 
 def books_of(session: Session, run_ids: Collection[str]) -> Books:
@@ -123,10 +136,11 @@ def _runs(session: Session, run_ids: Sequence[str]) -> dict[str, Run]:
             project_id,
             status,
             validation,
-            attempts,
-            moves_project(kind, write_sandbox=sandbox),
-            stopping,
-            started,
+            max_attempts=attempts,
+            moves_project=moves_project(kind, write_sandbox=sandbox),
+            is_stopping=stopping,
+            is_sandbox=sandbox,
+            started_at=started,
         )
         for run_id, project_id, status, validation, attempts, kind, sandbox, stopping, started in rows
     }
@@ -269,12 +283,16 @@ def _cards(session: Session, effects: Effects, at: datetime) -> None:
 
 
 def put_actuals(session: Session, project_ids: Collection[int]) -> None:
-    """Sum up what projects took so far, from the receipts of their own work, and compare with what was estimated."""
+    """Sum up what projects took so far, from the receipts of their own work, and compare with what was estimated.
+
+    The project is asked of the run, not of the receipt, which says the same: a project has few runs and an index for them,
+    while an index of receipts by project would cost every import and serve nothing else.
+    """
     for project_id in sorted(project_ids):
         tokens, duration_ms, cost = session.execute(
             select(func.sum(TaskReceipt.tokens), func.sum(TaskReceipt.duration_ms), func.sum(TaskReceipt.cost_usd))
             .join(ProjectRun, ProjectRun.run_id == TaskReceipt.run_id)
-            .where(TaskReceipt.project_id == project_id, _is_work())
+            .where(ProjectRun.project_id == project_id, _is_work())
         ).one()
         estimated = session.execute(
             select(Project.estimated_tokens, Project.estimated_duration_minutes, Project.estimated_cost_usd).where(

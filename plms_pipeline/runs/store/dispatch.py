@@ -34,7 +34,7 @@ from plms_pipeline.registry.tables import (
 )
 from plms_pipeline.runs.passport import is_intact
 from plms_pipeline.runs.starting import startable_states
-from plms_pipeline.runs.store.outbox import Effect, is_due, take
+from plms_pipeline.runs.store.outbox import Effect, is_due, is_free, take
 
 START = "start_run"
 PAS = "pas"
@@ -100,7 +100,7 @@ def projects_with_due_starts(session: Session, now: datetime, *, limit: int) -> 
             OutboxEvent.kind == START,
             *is_due(now),
             ProjectRun.status == "QUEUED",
-            _may_go(Project.status),
+            may_go(Project.status),
             ~_held("project", cast(ProjectRun.project_id, Hold.subject_id.type)),
             ~_held("run", ProjectRun.run_id),
             or_(OutboxEvent.attempts > 0, _has_place(ProjectRun.project_id)),
@@ -125,7 +125,7 @@ def claim_start(
     mine = select(ProjectRun.run_id).where(
         ProjectRun.project_id == project_id,
         ProjectRun.status == "QUEUED",
-        _may_go(select(Project.status).where(Project.id == project_id).scalar_subquery()),
+        may_go(select(Project.status).where(Project.id == project_id).scalar_subquery()),
         ~_held("project", literal(str(project_id))),
         ~_held("run", ProjectRun.run_id),
     )
@@ -158,7 +158,7 @@ def active_runs(session: Session) -> int:
     return int(session.scalar(query) or 0)
 
 
-def _may_go(project_status: Any) -> ColumnElement[bool]:
+def may_go(project_status: Any) -> ColumnElement[bool]:
     """Whether the project's state still lets the run go out: `startable_states`, in SQL."""
     repeats = exists().where(RunLineage.run_id == ProjectRun.run_id)
     return or_(
@@ -231,17 +231,70 @@ def task_states(session: Session, run_ids: Collection[str]) -> dict[str, dict[st
     return states
 
 
-def claim_card(session: Session, card_key: str, *, holder: str, now: datetime, lease_until: datetime) -> Card | None:
-    """Take one card; None when somebody else has it, or its run is not RUNNING any more."""
+def claim_cards(
+    session: Session, card_keys: Sequence[str], *, holder: str, now: datetime, lease_until: datetime
+) -> list[Card]:
+    """Take those of the cards that nobody else has and whose run is RUNNING still; in the order in which they were named."""
     running = select(ProjectRun.run_id).where(ProjectRun.run_id == JobCard.run_id, ProjectRun.status == "RUNNING")
-    taken = session.execute(
+    free = (
+        select(JobCard.card_key)
+        .where(JobCard.card_key.in_(card_keys), *_free(now), running.exists())
+        .with_for_update(of=JobCard, skip_locked=True)
+        # A plain subquery may be run again for each row on PostgreSQL, and then skips what it locked itself.
+        .cte("free")
+    )
+    taken = session.scalars(
         update(JobCard)
-        .where(JobCard.card_key == card_key, *_free(now), running.exists())
+        .where(JobCard.card_key.in_(select(free.c.card_key)), *_free(now))
         .values(lease_holder=holder, lease_expires_at=lease_until, submissions=JobCard.submissions + 1)
         .returning(JobCard.card_key)
         .execution_options(synchronize_session=False)
-    ).scalar_one_or_none()
-    return None if taken is None else _cards(session, JobCard.card_key == taken)[0]
+    ).all()
+    found = {card.card_key: card for card in _cards(session, JobCard.card_key.in_(taken))} if taken else {}
+    return [found[key] for key in card_keys if key in found]
+
+
+def cards_untold(session: Session, card_keys: Collection[str], *, holder: str) -> None:
+    """Cards that were claimed, and nobody was told of them: they wait as before, and no submission counts."""
+    if card_keys:
+        session.execute(
+            update(JobCard)
+            .where(JobCard.card_key.in_(card_keys), JobCard.state == "WAITING", JobCard.lease_holder == holder)
+            .values(lease_holder=None, lease_expires_at=None, submissions=JobCard.submissions - 1)
+            .execution_options(synchronize_session=False)
+        )
+
+
+def lock_runs(session: Session, run_ids: Collection[str]) -> None:
+    """Lock runs in order of their names, as the settlement does: their cards and tasks change in any order afterwards."""
+    ordered = sorted(run_ids)
+    for start in range(0, len(ordered), _PARAMETERS):
+        session.execute(
+            select(ProjectRun.id)
+            .where(ProjectRun.run_id.in_(ordered[start : start + _PARAMETERS]))
+            .order_by(ProjectRun.run_id)
+            .with_for_update()
+        )
+
+
+def holders(session: Session, *, now: datetime) -> set[str]:
+    """Who holds cards that wait, under a lease that has not ended."""
+    query = select(JobCard.lease_holder).where(
+        JobCard.state == "WAITING", JobCard.lease_holder.is_not(None), JobCard.lease_expires_at > now
+    )
+    return {holder for holder in session.scalars(query.distinct()) if holder is not None}
+
+
+def free_from(session: Session, dead: Collection[str], *, now: datetime) -> None:
+    """Take cards from holders that are known to be dead; those that are queued have their turn at once."""
+    freed = session.scalars(
+        update(JobCard)
+        .where(JobCard.state == "WAITING", JobCard.lease_holder.in_(sorted(dead)))
+        .values(lease_holder=None, lease_expires_at=None)
+        .returning(JobCard.card_key)
+        .execution_options(synchronize_session=False)
+    ).all()
+    queue.at_once(session, freed, now=now)
 
 
 def cards_of(session: Session, run_id: str) -> list[Card]:
@@ -335,7 +388,7 @@ def keep_snapshot(session: Session, row: dict[str, Any]) -> None:
 def _free(now: datetime) -> tuple[ColumnElement[bool], ...]:
     return (
         JobCard.state == "WAITING",
-        or_(JobCard.lease_expires_at.is_(None), JobCard.lease_expires_at <= now),
+        is_free(JobCard.lease_expires_at, now),
     )
 
 

@@ -11,10 +11,10 @@ from datetime import datetime
 from typing import Any, Final
 
 from sqlalchemy import bindparam, delete, func, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
+from plms_pipeline.registry.prepared import Inserts, Prepared, asking_in
 from plms_pipeline.registry.tables import IdempotencyKey
 
 
@@ -49,29 +49,29 @@ PATIENCE_MS: Final = 2000
 _LOCK_NOT_AVAILABLE: Final = "55P03"
 _BE_PATIENT: Final = select(func.set_config("lock_timeout", f"{PATIENCE_MS}ms", True))
 # Built once: a start is on the path of a request.
-_RECALL: Final = select(
-    IdempotencyKey.id,
-    IdempotencyKey.body_sha256,
-    IdempotencyKey.state,
-    IdempotencyKey.status_code,
-    IdempotencyKey.answer_json,
-    IdempotencyKey.expires_at,
-).where(
-    IdempotencyKey.user_name == bindparam("user_name"),
-    IdempotencyKey.method == bindparam("method"),
-    IdempotencyKey.path == bindparam("path"),
-    IdempotencyKey.key == bindparam("key"),
+_RECALL: Final = Prepared(
+    select(
+        IdempotencyKey.id,
+        IdempotencyKey.body_sha256,
+        IdempotencyKey.state,
+        IdempotencyKey.status_code,
+        IdempotencyKey.answer_json,
+        IdempotencyKey.expires_at,
+    ).where(
+        IdempotencyKey.user_name == bindparam("user_name"),
+        IdempotencyKey.method == bindparam("method"),
+        IdempotencyKey.path == bindparam("path"),
+        IdempotencyKey.key == bindparam("key"),
+    )
 )
-_REMEMBER: Final = {
-    name: dialect.insert(IdempotencyKey).on_conflict_do_nothing().returning(IdempotencyKey.id)
-    for name, dialect in (("postgresql", postgresql), ("sqlite", sqlite))
-}
+_REMEMBER: Final = Inserts(IdempotencyKey, keeps_first=True)
 
 
 def recall(session: Session, unique: Unique) -> Remembered | None:
     """The row of a request, expired or not."""
-    row = session.connection().execute(_RECALL, _parts(unique)).one_or_none()
-    return None if row is None else Remembered(*row)
+    ask = asking_in(session)
+    rows = ask.rows(_RECALL, **_parts(unique))
+    return Remembered(*_RECALL.typed(rows, ask.dialect)[0]) if rows else None
 
 
 def remember(
@@ -106,7 +106,7 @@ def remember(
         "expires_at": expires_at,
     }
     try:
-        return connection.execute(_REMEMBER[connection.dialect.name], values).scalar_one_or_none() is not None
+        return _REMEMBER.into(session, [values]) == 1
     except OperationalError as error:
         if getattr(error.orig, "sqlstate", None) == _LOCK_NOT_AVAILABLE:
             raise StillBusy from None

@@ -15,6 +15,7 @@ from sqlalchemy import or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
+from plms_pipeline.portfolio.queueing import LONGEST_LEASE
 from plms_pipeline.registry.tables import OutboxEvent
 
 
@@ -86,11 +87,39 @@ def take(session: Session, ids: Any, *, holder: str, now: datetime, lease_until:
 
 
 def is_due(now: datetime) -> tuple[Any, ...]:
-    """The conditions under which an effect may be claimed."""
+    """The conditions under which an effect may be claimed.
+
+    What was asked for at once is due, whatever the clock says since: it may have gone back.
+    """
     return (
         OutboxEvent.state == "pending",
-        OutboxEvent.due_at <= now,
-        or_(OutboxEvent.lease_expires_at.is_(None), OutboxEvent.lease_expires_at <= now),
+        or_(OutboxEvent.due_at <= now, OutboxEvent.due_at <= OutboxEvent.created_at),
+        is_free(OutboxEvent.lease_expires_at, now),
+    )
+
+
+def is_free(expires_at: Any, now: datetime) -> Any:
+    """Whether a claim that ends at `expires_at` is over, or was never made; one that no claim could last was made before the
+    clock went back.
+    """
+    return or_(expires_at.is_(None), expires_at <= now, expires_at > now + LONGEST_LEASE)
+
+
+def holders(session: Session, *, now: datetime) -> set[str]:
+    """Who holds effects that are to be done, under a lease that has not ended."""
+    query = select(OutboxEvent.lease_holder).where(
+        OutboxEvent.state == "pending", OutboxEvent.lease_holder.is_not(None), OutboxEvent.lease_expires_at > now
+    )
+    return {holder for holder in session.scalars(query.distinct()) if holder is not None}
+
+
+def free_from(session: Session, dead: Collection[str]) -> None:
+    """Take effects from holders that are known to be dead."""
+    session.execute(
+        update(OutboxEvent)
+        .where(OutboxEvent.state == "pending", OutboxEvent.lease_holder.in_(sorted(dead)))
+        .values(lease_holder=None, lease_expires_at=None)
+        .execution_options(synchronize_session=False)
     )
 
 

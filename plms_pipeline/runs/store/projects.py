@@ -14,9 +14,20 @@ from typing import Any
 from sqlalchemy import Text, insert, select, text, type_coerce, update
 from sqlalchemy.orm import Session
 
-from plms_pipeline.registry.tables import Hold, Lane, LaneGate, Project, ProjectPolicy, TaskEstimate, TaskPlan
+from plms_pipeline.intake.store.importing import insert_into
+from plms_pipeline.registry.tables import (
+    Hold,
+    LaneGate,
+    Project,
+    ProjectForecast,
+    ProjectPolicy,
+    TaskEstimate,
+    TaskPlan,
+)
 from plms_pipeline.runs.plan import PlannedTask, ProjectPlan
 from plms_pipeline.runs.project_view import ProjectView, TaskView
+from plms_pipeline.runs.store.project_rows import FORECASTS, IN_ORDER, PROJECTS, TASKS, project_of
+from plms_pipeline.runs.store.project_rows import task_of as task_row
 
 SOURCE = "plms"
 
@@ -96,7 +107,9 @@ def view_of(session: Session, project_id: int, *, with_tasks: bool = True) -> Pr
     if not found or not with_tasks:
         return found[0] if found else None
     view = found[0]
-    return ProjectView(**{**_fields(view), "tasks": tuple(tasks_of(session, project_id))})
+    text_of = session.scalar(FORECASTS.where(ProjectForecast.project_id == project_id))
+    forecast = None if text_of is None else json.loads(text_of)
+    return ProjectView(**{**_fields(view), "tasks": tuple(tasks_of(session, project_id)), "forecast": forecast})
 
 
 def paused_views(
@@ -136,31 +149,7 @@ def _where(tags: Sequence[str], after: int, source: str | None) -> list[Any]:
 
 
 def _views(session: Session, where: Sequence[Any], *, limit: int) -> list[ProjectView]:
-    rows = session.execute(
-        select(Project, ProjectPolicy)
-        .outerjoin(ProjectPolicy, ProjectPolicy.project_id == Project.id)
-        .where(*where)
-        .order_by(Project.id)
-        .limit(limit)
-    ).all()
-    reasons = hold_reasons(session, [project.id for project, _ in rows])
-    return [_view(project, policy, reasons.get(project.id)) for project, policy in rows]
-
-
-def _view(project: Project, policy: ProjectPolicy | None, paused: str | None) -> ProjectView:
-    return ProjectView(
-        id=project.id, name=project.name, description=project.description, tags=tuple(project.tags or ()),
-        status=project.status, paused=paused, owner=policy.owner if policy else project.created_by,
-        created_by=project.created_by, source=project.source, budget_tokens_max=project.budget_tokens_max,
-        budget_cost_usd_max=project.budget_cost_usd_max, breach_policy=project.breach_policy,
-        min_echo_cos=project.min_echo_cos, lane_gates=project.quality_slo_gates or {},
-        max_active_runs=policy.max_active_runs if policy else 1, max_attempts=policy.max_attempts if policy else 1,
-        estimated_tokens=project.estimated_tokens, estimated_duration_minutes=project.estimated_duration_minutes,
-        estimated_cost_usd=project.estimated_cost_usd, actual_tokens=project.actual_tokens,
-        actual_duration_minutes=project.actual_duration_minutes, actual_cost_usd=project.actual_cost_usd,
-        created_at=project.created_at, approved_at=project.approved_at, started_at=project.started_at,
-        completed_at=project.completed_at,
-    )  # fmt: skip
+    return [project_of(row) for row in session.execute(PROJECTS.where(*where).limit(limit))]
 
 
 def _fields(view: ProjectView) -> dict[str, Any]:
@@ -169,38 +158,14 @@ def _fields(view: ProjectView) -> dict[str, Any]:
 
 def tasks_of(session: Session, project_id: int) -> list[TaskView]:
     """The planned tasks of a project, in an order in which they can be done."""
-    rows = session.execute(
-        select(TaskEstimate, TaskPlan, Lane.name)
-        .join(TaskPlan, TaskPlan.task_estimate_id == TaskEstimate.id)
-        .join(Lane, Lane.lane_id == TaskEstimate.tmd_lane)
-        .where(TaskEstimate.project_id == project_id)
-        .order_by(TaskEstimate.order_index, TaskEstimate.id)
-    )
-    return [_task(task, plan, lane) for task, plan, lane in rows]
+    rows = session.execute(TASKS.where(TaskEstimate.project_id == project_id).order_by(*IN_ORDER))
+    return [task_row(row) for row in rows]
 
 
 def task_of(session: Session, task_id: int) -> tuple[int, TaskView] | None:
     """(project id, task) of one planned task, or None."""
-    row = session.execute(
-        select(TaskEstimate, TaskPlan, Lane.name)
-        .join(TaskPlan, TaskPlan.task_estimate_id == TaskEstimate.id)
-        .join(Lane, Lane.lane_id == TaskEstimate.tmd_lane)
-        .where(TaskEstimate.id == task_id)
-    ).one_or_none()
-    return None if row is None else (row[0].project_id, _task(*row))
-
-
-def _task(task: TaskEstimate, plan: TaskPlan, lane_name: str) -> TaskView:
-    return TaskView(
-        id=task.id, key=plan.task_key, name=task.task_name, description=task.task_description, kind=task.task_kind,
-        parent_task_id=task.parent_task_id, lane_id=task.tmd_lane or 0, lane_name=lane_name,
-        lane_source=plan.lane_source, lane_confidence=plan.lane_confidence, store_hint=task.store_hint,
-        complexity=task.complexity, provider=plan.provider, depends_on=tuple(plan.depends_on_json or ()),
-        command=None if plan.command_json is None else tuple(plan.command_json), kpi_formula=task.kpi_formula,
-        own_formula=(plan.payload_json or {}).get("own_formula"), estimated_tokens=task.estimated_tokens,
-        estimated_duration_minutes=task.estimated_duration_minutes, estimated_cost_usd=task.estimated_cost_usd,
-        forecast=plan.forecast_json, status=task.status,
-    )  # fmt: skip
+    row = session.execute(TASKS.where(TaskEstimate.id == task_id)).one_or_none()
+    return None if row is None else (row[-1], task_row(row))
 
 
 def store_estimates(
@@ -211,12 +176,15 @@ def store_estimates(
     tokens: int | None,
     minutes: int | None,
     cost_usd: Decimal | None,
+    forecast: Mapping[str, Any],
+    at: datetime,
 ) -> None:
     """Keep what the tasks and the project were estimated to take.
 
     Args:
         tasks: per task `id`, `tokens`, `minutes`, `cost_usd` and `forecast`.
-        tokens, minutes, cost_usd: of the project.
+        tokens, minutes, cost_usd, forecast: of the project.
+        at: when it was estimated.
     """
     if tasks:
         session.execute(
@@ -234,6 +202,9 @@ def store_estimates(
         "estimated_tokens": tokens, "estimated_duration_minutes": minutes, "estimated_cost_usd": cost_usd,
     }  # fmt: skip
     session.execute(_update_project(project_id, values))
+    kept = {"forecast_json": dict(forecast), "estimated_at": at}
+    statement = insert_into(session, ProjectForecast).values(project_id=project_id, **kept)
+    session.execute(statement.on_conflict_do_update(index_elements=["project_id"], set_=kept))
 
 
 def store_task_estimate(
@@ -265,19 +236,6 @@ def change_formulas(session: Session, formulas: Mapping[int, str | None]) -> Non
         session.execute(
             update(TaskEstimate), [{"id": task_id, "kpi_formula": formula} for task_id, formula in formulas.items()]
         )
-
-
-def hold_reasons(session: Session, project_ids: Sequence[int]) -> dict[int, str]:
-    """The reason of the open hold of each project that has one."""
-    rows = session.execute(
-        select(Hold.subject_id, Hold.reason)
-        .where(
-            Hold.subject_type == "project", Hold.lifted_at.is_(None),
-            Hold.subject_id.in_([str(project_id) for project_id in project_ids]),
-        )
-        .order_by(Hold.id)
-    )  # fmt: skip
-    return {int(subject): reason for subject, reason in rows}
 
 
 def place_hold(session: Session, project_id: int, *, reason: str, actor: str, at: datetime) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
 
 from sqlalchemy import bindparam, func, select, update
 from sqlalchemy.orm import Session
@@ -12,6 +13,9 @@ from sqlalchemy.orm import Session
 from plms_pipeline.registry.tables import InboxEvent, JobCard, ProjectRun, RunAlias, Slot
 from plms_pipeline.runs.receiving import SOURCE
 from plms_pipeline.runs.store.dispatch import PAS
+
+# SQLite's oldest builds take 999 parameters in a statement.
+_TOGETHER: Final = 900
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +26,7 @@ class OpenCard:
     task_id: str
     attempt: int
     state: str
-    submitted_at: datetime | None
+    last_heartbeat_at: datetime | None
     is_told: bool
 
 
@@ -68,10 +72,11 @@ def open_runs(
     if only is not None:
         query = query.where(ProjectRun.run_id.in_(sorted(only)))
     rows = session.execute(query.order_by(ProjectRun.run_id < pivot, ProjectRun.run_id).limit(limit)).all()
-    return [OpenRun(run_id, name, started, tuple(_cards(session, run_id))) for run_id, name, started in rows]
+    cards = _cards(session, [row[0] for row in rows])
+    return [OpenRun(run_id, name, started, tuple(cards.get(run_id, ()))) for run_id, name, started in rows]
 
 
-def _cards(session: Session, run_id: str) -> Sequence[OpenCard]:
+def _cards(session: Session, run_ids: Sequence[str]) -> dict[str, list[OpenCard]]:
     told = (
         select(InboxEvent.id)
         .where(
@@ -82,12 +87,21 @@ def _cards(session: Session, run_id: str) -> Sequence[OpenCard]:
         )
         .exists()
     )
-    rows = session.execute(
-        select(JobCard.card_key, JobCard.task_id, JobCard.attempt, JobCard.state, JobCard.submitted_at, told)
-        .where(JobCard.run_id == run_id, JobCard.state.in_(("WAITING", "SUBMITTED")))
-        .order_by(JobCard.task_id, JobCard.attempt)
-    )
-    return [OpenCard(*row) for row in rows]
+    found: dict[str, list[OpenCard]] = {}
+    for start in range(0, len(run_ids), _TOGETHER):
+        rows = session.execute(
+            select(
+                JobCard.run_id, JobCard.card_key, JobCard.task_id, JobCard.attempt, JobCard.state,
+                JobCard.last_heartbeat_at, told,
+            )
+            .where(
+                JobCard.run_id.in_(run_ids[start : start + _TOGETHER]), JobCard.state.in_(("WAITING", "SUBMITTED"))
+            )
+            .order_by(JobCard.run_id, JobCard.task_id, JobCard.attempt)
+        )  # fmt: skip
+        for run_id, key, task_id, attempt, state, heard_at, is_told in rows:
+            found.setdefault(run_id, []).append(OpenCard(key, task_id, attempt, state, heard_at, is_told))
+    return found
 
 
 def note_heartbeats(session: Session, heard: Mapping[str, datetime]) -> None:
@@ -119,12 +133,17 @@ def hand_over_again(
 
 def slots_to_renew(session: Session, card_keys: Collection[str], *, expiring_before: datetime) -> list[tuple[str, str]]:
     """(resource, card) of slots whose lease ends soon, of cards that the executor works on."""
-    rows = session.execute(
-        select(Slot.resource, Slot.subject).where(
-            Slot.subject.in_(sorted(card_keys)), Slot.state != "RELEASED", Slot.expires_at < expiring_before
-        )
-    )
-    return [(resource, subject) for resource, subject in rows]
+    ordered = sorted(card_keys)
+    found: list[tuple[str, str]] = []
+    for start in range(0, len(ordered), _TOGETHER):
+        rows = session.execute(
+            select(Slot.resource, Slot.subject).where(
+                Slot.subject.in_(ordered[start : start + _TOGETHER]), Slot.state != "RELEASED",
+                Slot.expires_at < expiring_before,
+            )
+        )  # fmt: skip
+        found += [(resource, subject) for resource, subject in rows]
+    return sorted(found)
 
 
 def suspects(session: Session, *, limit: int) -> list[Suspect]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import exists, func, or_, select
+from sqlalchemy import exists, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from plms_pipeline.estimates.policy import included
@@ -197,12 +197,34 @@ def newest_reports(session: Session, *, limit: int) -> tuple[int, list[Written]]
 
 
 def put_report(
-    session: Session, run_id: str, *, document: Any, sha256: str, path: str, revision: int, at: datetime
-) -> None:
-    """Note the report of a run as it stands on disk."""
+    session: Session,
+    run_id: str,
+    *,
+    document: Any,
+    sha256: str,
+    path: str,
+    revision: int,
+    at: datetime,
+    after: int | None,
+) -> bool:
+    """Note the report of a run as it stands on disk; False when another was noted since.
+
+    Args:
+        after: the revision that was noted before; None: none was.
+    """
     values = {"sha256": sha256, "report_json": document, "path": path, "revision": revision, "written_at": at}
-    statement = insert_into(session, SessionReport).values(run_id=run_id, **values)
-    session.execute(statement.on_conflict_do_update(index_elements=["run_id"], set_=values))
+    if after is None:
+        statement = insert_into(session, SessionReport).values(run_id=run_id, **values)
+        added = session.execute(statement.on_conflict_do_nothing().returning(SessionReport.run_id))
+        return added.first() is not None
+    changed = session.execute(
+        update(SessionReport)
+        .where(SessionReport.run_id == run_id, SessionReport.revision == after)
+        .values(**values)
+        .returning(SessionReport.run_id)
+        .execution_options(synchronize_session=False)
+    )
+    return changed.first() is not None
 
 
 def add_artifacts(session: Session, run_id: str, outputs: Sequence[Mapping[str, Any]], *, at: datetime) -> None:

@@ -6,15 +6,18 @@ of many rows at once, because a start is on the path of a request.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+import json
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any, Final
 
-from sqlalchemy import bindparam, func, insert, select
+from sqlalchemy import Text, bindparam, func, select, type_coerce
 from sqlalchemy.orm import Session
 
+from plms_pipeline.registry.prepared import Inserts, Prepared, Rows, asking_in
 from plms_pipeline.registry.tables import (
     AuditEntry,
     Hold,
@@ -32,7 +35,8 @@ from plms_pipeline.registry.tables import (
     TaskPlan,
     TaskReceipt,
 )
-from plms_pipeline.runs.passport import PlannedTask
+from plms_pipeline.runs.money import PricedPlan
+from plms_pipeline.runs.passport import Gates, PlannedTask
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +74,7 @@ class NewRun:
 
 
 # Built once: putting these statements together takes longer than running them, and a start is on the path of a request.
-_PROJECT: Final = (
+_PROJECT: Final = Prepared(
     select(
         Project.id,
         Project.name,
@@ -91,7 +95,7 @@ _PROJECT: Final = (
     .with_for_update(read=True, of=Project)
 )
 _CHILD: Final = TaskEstimate.__table__.alias("child")
-_PLAN: Final = (
+_PLAN: Final = Prepared(
     select(
         TaskPlan.task_key,
         TaskEstimate.task_name,
@@ -100,10 +104,10 @@ _PLAN: Final = (
         TaskPlan.provider,
         TaskEstimate.task_kind,
         TaskEstimate.complexity,
-        TaskPlan.depends_on_json,
-        TaskPlan.command_json,
-        TaskPlan.payload_json,
-        TaskPlan.forecast_json,
+        type_coerce(TaskPlan.depends_on_json, Text),
+        type_coerce(TaskPlan.command_json, Text),
+        type_coerce(TaskPlan.payload_json, Text),
+        type_coerce(TaskPlan.forecast_json, Text),
     )
     .join(TaskEstimate, TaskEstimate.id == TaskPlan.task_estimate_id)
     .where(
@@ -118,55 +122,78 @@ _PLAN: Final = (
     )
     .order_by(TaskEstimate.order_index, TaskEstimate.id)
 )
-_GATES: Final = (
-    select(LaneGate.lane_id, LaneGate.kpi_name, LaneGate.operator, LaneGate.threshold, LaneGate.blocks)
+_GATES: Final = Prepared(
+    select(
+        LaneGate.lane_id, LaneGate.kpi_name, LaneGate.operator, type_coerce(LaneGate.threshold, Text), LaneGate.blocks
+    )
     .where(LaneGate.active)
     .order_by(LaneGate.lane_id, LaneGate.kpi_name)
 )
-_RUN: Final = insert(ProjectRun)
-_TASKS: Final = insert(RunTask)
-_PASSPORT: Final = insert(RunPassport)
-_CARDS: Final = insert(JobCard)
-_BIRTH: Final = insert(StateTransition)
-_EFFECTS: Final = insert(OutboxEvent)
-_AUDIT: Final = insert(AuditEntry)
-_PARENT: Final = insert(RunLineage)
+_RUN: Final = Inserts(ProjectRun)
+_TASKS: Final = Inserts(RunTask)
+_PASSPORT: Final = Inserts(RunPassport)
+_CARDS: Final = Inserts(JobCard)
+_BIRTH: Final = Inserts(StateTransition)
+_EFFECTS: Final = Inserts(OutboxEvent)
+_AUDIT: Final = Inserts(AuditEntry)
+_PARENT: Final = Inserts(RunLineage)
+# Plans of so many projects are not read again while they are what they were.
+_READ: Final = 512
 
 
 def project_facts(session: Session, project_id: int) -> ProjectFacts | None:
     """A project as a start sees it, locked against a change of its state until the transaction ends."""
-    asked = {"project_id": project_id, "project_text": str(project_id)}
-    row = session.connection().execute(_PROJECT, asked).one_or_none()
-    return None if row is None else ProjectFacts(*row)
+    ask = asking_in(session)
+    rows = ask.rows(_PROJECT, project_id=project_id, project_text=str(project_id))
+    return ProjectFacts(*_PROJECT.typed(rows, ask.dialect)[0]) if rows else None
 
 
-def plan_of(session: Session, project_id: int) -> list[PlannedTask]:
-    """The tasks of a project that are worked: those with a plan, in their order; a task with subtasks is not worked itself."""
-    rows = session.connection().execute(_PLAN, {"project_id": project_id})
-    return [
+def plan_of(session: Session, project_id: int) -> PricedPlan:
+    """The tasks of a project that are worked: those with a plan, in their order; a task with subtasks is not worked itself.
+
+    The same rows give the same object, so that what follows from a plan need not be worked out at every start.
+    """
+    ask = asking_in(session)
+    return _plan(ask.rows(_PLAN, project_id=project_id), ask.dialect)
+
+
+@lru_cache(maxsize=_READ)
+def _plan(rows: Rows, dialect: str) -> PricedPlan:
+    return PricedPlan(
         PlannedTask(
-            key, name, description, lane, provider, kind, complexity,
-            tuple(depends_on or ()), None if command is None else tuple(command), payload, forecast,
+            key, name, description, lane, provider, kind, complexity, tuple(_read(depends_on) or ()),
+            None if command is None else tuple(_read(command)), _read(payload), _read(forecast),
         )
-        for key, name, description, lane, provider, kind, complexity, depends_on, command, payload, forecast in rows
-    ]  # fmt: skip
+        for key, name, description, lane, provider, kind, complexity, depends_on, command, payload, forecast
+        in _PLAN.typed(rows, dialect)
+    )  # fmt: skip
 
 
-def restricted(plan: Iterable[PlannedTask], wanted: Collection[str]) -> list[PlannedTask]:
+def _read(text: str | None) -> Any:
+    return None if text is None else json.loads(text)
+
+
+def restricted(plan: PricedPlan, wanted: Collection[str]) -> PricedPlan:
     """The wanted part of a plan; a dependency outside that part counts as fulfilled."""
-    return [
+    return PricedPlan(
         replace(task, depends_on=tuple(name for name in task.depends_on if name in wanted))
         for task in plan
         if task.task_id in wanted
-    ]
+    )
 
 
-def gates_in_force(session: Session) -> list[tuple[int, str, str, Any, bool]]:
-    """(lane, KPI, operator, threshold, blocks) of every active gate, in a stable order."""
-    return [
-        (lane_id, kpi_name, operator, threshold, blocks)
-        for lane_id, kpi_name, operator, threshold, blocks in session.connection().execute(_GATES)
-    ]
+def gates_in_force(session: Session) -> Gates:
+    """(lane, KPI, operator, threshold, blocks) of every active gate, in a stable order; the same object for the same gates."""
+    ask = asking_in(session)
+    return _gates(ask.rows(_GATES), ask.dialect)
+
+
+@lru_cache(maxsize=4)
+def _gates(rows: Rows, dialect: str) -> Gates:
+    return Gates(
+        (lane_id, kpi_name, operator, _read(threshold), blocks)
+        for lane_id, kpi_name, operator, threshold, blocks in _GATES.typed(rows, dialect)
+    )
 
 
 def last_provider_state(session: Session) -> str | None:
@@ -180,20 +207,19 @@ def last_provider_state(session: Session) -> str | None:
 
 def insert_run(session: Session, run: dict[str, Any]) -> None:
     """The row of the run itself; everything else refers to it."""
-    session.connection().execute(_RUN, run)
+    _RUN.into(session, [run])
 
 
 def insert_rest(session: Session, new: NewRun) -> None:
     """Every other row of a run that starts."""
-    connection = session.connection()
-    connection.execute(_TASKS, new.tasks)
-    connection.execute(_PASSPORT, new.passport)
-    connection.execute(_CARDS, new.cards)
-    connection.execute(_BIRTH, new.birth)
-    connection.execute(_EFFECTS, new.effects)
-    connection.execute(_AUDIT, new.audit)
+    _TASKS.into(session, new.tasks)
+    _PASSPORT.into(session, [new.passport])
+    _CARDS.into(session, new.cards)
+    _BIRTH.into(session, [new.birth])
+    _EFFECTS.into(session, new.effects)
+    _AUDIT.into(session, [new.audit])
     if new.parent is not None:
-        connection.execute(_PARENT, new.parent)
+        _PARENT.into(session, [new.parent])
 
 
 def birth(run_id: str, *, at: datetime, actor: str) -> dict[str, Any]:

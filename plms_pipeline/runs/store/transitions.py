@@ -10,7 +10,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import func, insert, select, update
+from sqlalchemy import case, func, insert, select, update
 from sqlalchemy.orm import Session
 
 from plms_pipeline.registry.tables import Project, ProjectRun, RunTask, StateTransition
@@ -122,7 +122,9 @@ def _moments(subject: Subject, new: str, at: datetime, table: type[ProjectRun] |
     if new == "RUNNING":
         values["started_at"] = func.coalesce(table.started_at, at)
     if is_terminal(subject, new) and new != "SKIPPED":
-        values["completed_at"] = func.coalesce(table.completed_at, at)
+        # A clock that was set back ends nothing before it began.
+        end = case((table.started_at > at, table.started_at), else_=at)
+        values["completed_at"] = func.coalesce(table.completed_at, end)
     return values
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any, Final
 
@@ -31,13 +30,11 @@ from sqlalchemy.engine import CursorResult
 from sqlalchemy.orm import Session, aliased
 
 from plms_pipeline.registry.tables import (
-    Hold,
     KpiReceipt,
     Lane,
     Project,
     ProjectArtifact,
     ProjectRun,
-    RunTask,
     TaskEstimate,
     TaskPlan,
     TaskReceipt,
@@ -84,48 +81,45 @@ class RunFacts:
     validation: str
 
 
-def _is_work() -> ColumnElement[bool]:
-    return or_(*(and_(ProjectRun.run_kind == kind, ProjectRun.write_sandbox.is_(sandbox)) for kind, sandbox in _KINDS))
-
-
+IS_WORK: Final[ColumnElement[bool]] = or_(
+    *(and_(ProjectRun.run_kind == kind, ProjectRun.write_sandbox.is_(sandbox)) for kind, sandbox in _KINDS)
+)
 _ZERO: Final = Decimal(0)
-_THIS: Final[BindParameter[Any]] = bindparam("project_id")
-_WORK: Final = and_(ProjectRun.project_id == _THIS, _is_work())
-_RUN: Final[BindParameter[Any]] = bindparam("run_id")
+THIS: Final[BindParameter[Any]] = bindparam("project_id")
+WORK: Final = and_(ProjectRun.project_id == THIS, IS_WORK)
+RUN: Final[BindParameter[Any]] = bindparam("run_id")
 _LANE: Final[BindParameter[Any]] = bindparam("lane_id")
 
 _FACTS: Final = select(
     Project.id, Project.status, Project.budget_cost_usd_max, Project.budget_tokens_max, Project.min_echo_cos,
     Project.estimated_tokens, Project.estimated_duration_minutes, Project.estimated_cost_usd,
-).where(Project.id == _THIS)  # fmt: skip
-_IS_HELD: Final = select(
-    exists().where(
-        Hold.subject_type == "project", Hold.subject_id == bindparam("project_text"), Hold.lifted_at.is_(None)
-    )
-)
-_ACTUALS: Final = (
+).where(Project.id == THIS)  # fmt: skip
+ACTUALS: Final = (
     select(
         func.sum(TaskReceipt.tokens), func.sum(TaskReceipt.duration_ms), func.sum(TaskReceipt.cost_usd),
         func.avg(TaskReceipt.echo_cos),
     )
     .join(ProjectRun, ProjectRun.run_id == TaskReceipt.run_id)
-    .where(_WORK)
+    .where(WORK)
 )  # fmt: skip
-_BREAKDOWN: Final = (
+BREAKDOWN: Final = (
     select(
         func.sum(TaskReceipt.tokens), func.sum(TaskReceipt.tokens_input), func.sum(TaskReceipt.tokens_output),
         func.sum(TaskReceipt.tokens_cached), func.sum(TaskReceipt.tokens_reasoning), func.sum(TaskReceipt.energy_kwh),
     )
     .join(ProjectRun, ProjectRun.run_id == TaskReceipt.run_id)
-    .where(_WORK)
+    .where(WORK)
 )  # fmt: skip
 _CHILD: Final = aliased(TaskEstimate)
-_CELLS: Final = (
+CELLS: Final = (
     select(TaskEstimate.tmd_lane, TaskPlan.provider, func.count(), func.min(type_coerce(TaskPlan.forecast_json, Text)))
     .join(TaskEstimate, TaskEstimate.id == TaskPlan.task_estimate_id)
     .where(
-        TaskPlan.project_id == _THIS, TaskEstimate.tmd_lane.is_not(None),
-        ~exists().where(_CHILD.parent_task_id == TaskEstimate.id),
+        TaskPlan.project_id == THIS, TaskEstimate.tmd_lane.is_not(None),
+        # One look at the parents: asking for each task whether it has a child would look at all tasks for each of them.
+        TaskEstimate.id.not_in(
+            select(_CHILD.parent_task_id).where(_CHILD.project_id == THIS, _CHILD.parent_task_id.is_not(None))
+        ),
     )
     .group_by(TaskEstimate.tmd_lane, TaskPlan.provider)
     .order_by(TaskEstimate.tmd_lane, TaskPlan.provider)
@@ -140,7 +134,7 @@ _LANE_ERRORS: Final = (
     .join(TaskEstimate, TaskEstimate.id == TaskPlan.task_estimate_id)
     .join(Lane, Lane.lane_id == TaskReceipt.lane_id)
     .where(
-        ProjectRun.project_id.in_(bindparam("project_ids", expanding=True)), ProjectRun.source == "plms", _is_work(),
+        ProjectRun.project_id.in_(bindparam("project_ids", expanding=True)), ProjectRun.source == "plms", IS_WORK,
         TaskReceipt.status == "SUCCESS", TaskReceipt.tokens.is_not(None), TaskEstimate.estimated_tokens > 0,
     )
     .group_by(ProjectRun.project_id, TaskReceipt.lane_id, Lane.name)
@@ -150,7 +144,7 @@ _ERRORS_IN_LANE: Final = _LANE_ERRORS.where(TaskReceipt.lane_id == _LANE)
 _LANE_NAME: Final = select(Lane.name).where(Lane.lane_id == _LANE)
 _MAIN_LANE: Final = (
     select(TaskEstimate.tmd_lane)
-    .where(TaskEstimate.project_id == _THIS, TaskEstimate.tmd_lane.is_not(None))
+    .where(TaskEstimate.project_id == THIS, TaskEstimate.tmd_lane.is_not(None))
     .group_by(TaskEstimate.tmd_lane)
     .order_by(func.count().desc(), TaskEstimate.tmd_lane)
     .limit(1)
@@ -164,22 +158,6 @@ _NEWEST_PROJECTS: Final = (
     .order_by(Project.started_at.desc(), Project.id.desc())
     .limit(bindparam("most"))
 )  # fmt: skip
-_NEWEST_WORK: Final = (
-    select(ProjectRun.run_id, ProjectRun.status, ProjectRun.validation)
-    .where(_WORK)
-    .order_by(ProjectRun.id.desc())
-    .limit(1)
-)
-_BY_STATUS: Final = select(RunTask.status, func.count()).where(RunTask.run_id == _RUN).group_by(RunTask.status)
-_RUNNING_TASK: Final = (
-    select(RunTask.task_id).where(RunTask.run_id == _RUN, RunTask.status == "RUNNING").order_by(RunTask.id).limit(1)
-)
-_FAILED_GATES: Final = (
-    select(KpiReceipt.task_id, KpiReceipt.lane_id, KpiReceipt.kpi_name, KpiReceipt.kpi_value, KpiReceipt.kpi_threshold)
-    .where(KpiReceipt.run_id == _RUN, ~KpiReceipt.pass_, KpiReceipt.blocks)
-    .order_by(KpiReceipt.id)
-    .limit(bindparam("most"))
-)
 _RECEIPTS: Final = (
     select(
         TaskReceipt.id, TaskReceipt.run_id, TaskReceipt.task_id, TaskReceipt.attempt, TaskEstimate.task_name,
@@ -189,7 +167,7 @@ _RECEIPTS: Final = (
     .join(ProjectRun, ProjectRun.run_id == TaskReceipt.run_id)
     .outerjoin(TaskPlan, and_(TaskPlan.project_id == ProjectRun.project_id, TaskPlan.task_key == TaskReceipt.task_id))
     .outerjoin(TaskEstimate, TaskEstimate.id == TaskPlan.task_estimate_id)
-    .where(ProjectRun.project_id == _THIS, TaskReceipt.id > bindparam("after"))
+    .where(ProjectRun.project_id == THIS, TaskReceipt.id > bindparam("after"))
     .order_by(TaskReceipt.id)
     .limit(bindparam("most"))
 )  # fmt: skip
@@ -199,28 +177,10 @@ _ARTIFACTS: Final = (
         ProjectArtifact.size_bytes, ProjectArtifact.sha256,
     )
     .join(ProjectRun, ProjectRun.run_id == ProjectArtifact.run_id)
-    .where(ProjectRun.project_id == _THIS, ProjectArtifact.id > bindparam("after"))
+    .where(ProjectRun.project_id == THIS, ProjectArtifact.id > bindparam("after"))
     .order_by(ProjectArtifact.id)
     .limit(bindparam("most"))
 )  # fmt: skip
-_SPENT: Final = (
-    select(func.coalesce(func.sum(TaskReceipt.cost_usd), _ZERO))
-    .join(ProjectRun, ProjectRun.run_id == TaskReceipt.run_id)
-    .where(ProjectRun.project_id == _THIS)
-)
-_ACTIVITY: Final = (
-    select(
-        func.coalesce(func.sum(case((TaskReceipt.completed_at > bindparam("since"), TaskReceipt.cost_usd))), _ZERO),
-        func.coalesce(func.sum(TaskReceipt.cost_usd), _ZERO),
-    )
-    .join(ProjectRun, ProjectRun.run_id == TaskReceipt.run_id)
-    .where(ProjectRun.project_id == _THIS, ProjectRun.status == "RUNNING")
-)
-_SINCE: Final = select(func.min(ProjectRun.started_at)).where(
-    ProjectRun.project_id == _THIS, ProjectRun.status == "RUNNING"
-)
-_OPEN_TASKS: Final = select(RunTask.task_id).where(RunTask.run_id == _RUN, RunTask.status.in_(("QUEUED", "RUNNING")))
-_FORECASTS: Final = select(TaskPlan.task_key, TaskPlan.forecast_json).where(TaskPlan.project_id == _THIS)
 _OUTCOMES: Final = (
     select(
         TaskReceipt.lane_id, Lane.name, func.count(),
@@ -228,13 +188,13 @@ _OUTCOMES: Final = (
     )
     .join(ProjectRun, ProjectRun.run_id == TaskReceipt.run_id)
     .join(Lane, Lane.lane_id == TaskReceipt.lane_id)
-    .where(_WORK)
+    .where(WORK)
     .group_by(TaskReceipt.lane_id, Lane.name)
 )  # fmt: skip
 _GATES_FAILED: Final = (
     select(KpiReceipt.lane_id, func.count(), func.sum(case((KpiReceipt.pass_, 0), else_=1)))
     .join(ProjectRun, ProjectRun.run_id == KpiReceipt.run_id)
-    .where(_WORK, KpiReceipt.blocks)
+    .where(WORK, KpiReceipt.blocks)
     .group_by(KpiReceipt.lane_id)
 )
 
@@ -250,27 +210,12 @@ def facts(session: Session, project_id: int) -> ProjectFacts | None:
     return None if row is None else ProjectFacts(*row)
 
 
-def is_held(session: Session, project_id: int) -> bool:
-    """Whether a project is paused."""
-    return bool(_asked(session, _IS_HELD, project_text=str(project_id)).scalar())
-
-
-def actuals(session: Session, project_id: int) -> Sequence[Any]:
-    """(tokens, duration_ms, USD, mean echo) of everything that a project's own work took."""
-    return _asked(session, _ACTUALS, project_id=project_id).one()
-
-
-def breakdown(session: Session, project_id: int) -> Sequence[Any]:
-    """(tokens, input, output, cached, reasoning, kWh) of everything that a project's own work took."""
-    return _asked(session, _BREAKDOWN, project_id=project_id).one()
-
-
 def cells(session: Session, project_id: int) -> list[tuple[int, str, int, str | None]]:
     """(lane, provider, tasks, forecast of one task as JSON text) of each (lane, provider) of a plan.
 
     Tasks of one (lane, provider) are estimated alike; where their texts differ (a corrected lane) one of them stands for all.
     """
-    rows = _asked(session, _CELLS, project_id=project_id)
+    rows = _asked(session, CELLS, project_id=project_id)
     return [(row[0] or 0, row[1], row[2], row[3]) for row in rows]
 
 
@@ -304,31 +249,6 @@ def newest_projects(session: Session, lane_id: int, *, limit: int) -> list[int]:
     return list(reversed(list(ids)))
 
 
-def newest_work(session: Session, project_id: int) -> RunFacts | None:
-    """The newest run of a project's own work."""
-    row = _asked(session, _NEWEST_WORK, project_id=project_id).one_or_none()
-    return None if row is None else RunFacts(*row)
-
-
-def tasks_by_status(session: Session, run_id: str) -> dict[str, int]:
-    """How many tasks of a run are in each state."""
-    return {row[0]: row[1] for row in _asked(session, _BY_STATUS, run_id=run_id)}
-
-
-def running_task(session: Session, run_id: str) -> str | None:
-    """A task that runs, the first of the plan."""
-    task: str | None = _asked(session, _RUNNING_TASK, run_id=run_id).scalar()
-    return task
-
-
-def failed_gates(session: Session, run_id: str, *, limit: int = 50) -> list[dict[str, Any]]:
-    """Blocking gates of a run that failed."""
-    return [
-        {"task_id": task, "lane_id": lane, "kpi_name": name, "kpi_value": value, "kpi_threshold": threshold}
-        for task, lane, name, value, threshold in _asked(session, _FAILED_GATES, run_id=run_id, most=limit)
-    ]
-
-
 def receipts(session: Session, project_id: int, *, after: int, limit: int) -> Sequence[Any]:
     """(id, run, task, attempt, name, lane, provider, tokens, ms, USD, status, end, artifacts path) in order of id."""
     return _asked(session, _RECEIPTS, project_id=project_id, after=after, most=limit).all()
@@ -337,31 +257,6 @@ def receipts(session: Session, project_id: int, *, after: int, limit: int) -> Se
 def artifacts(session: Session, project_id: int, *, after: int, limit: int) -> Sequence[Any]:
     """(id, run, path, kind, bytes, SHA-256) of a project's files, in order of id."""
     return _asked(session, _ARTIFACTS, project_id=project_id, after=after, most=limit).all()
-
-
-def spent_usd(session: Session, project_id: int) -> Decimal:
-    """What all runs of a project cost, rehearsals included."""
-    return _asked(session, _SPENT, project_id=project_id).scalar() or _ZERO
-
-
-def activity(
-    session: Session, project_id: int, *, now: datetime, window: timedelta
-) -> tuple[datetime | None, Decimal, Decimal]:
-    """(begin of the oldest run under way, spent in the trailing window, spent by runs under way)."""
-    row = _asked(session, _ACTIVITY, project_id=project_id, since=now - window).one()
-    return _asked(session, _SINCE, project_id=project_id).scalar(), row[0] or _ZERO, row[1] or _ZERO
-
-
-def open_tasks(session: Session, run_id: str) -> list[str]:
-    """Tasks of a run that have not ended."""
-    return list(_asked(session, _OPEN_TASKS, run_id=run_id).scalars())
-
-
-def forecasts(session: Session, project_id: int, tasks: Sequence[str] | None) -> list[Any]:
-    """The forecasts of a project's tasks, or of some of them."""
-    wanted = None if tasks is None else frozenset(tasks)
-    rows = _asked(session, _FORECASTS, project_id=project_id)
-    return [forecast for key, forecast in rows if wanted is None or key in wanted]
 
 
 def lane_outcomes(session: Session, project_id: int) -> dict[int, tuple[str, int, int]]:

@@ -3,14 +3,19 @@
 The histogram's buckets have edges at the guide's targets (and at two and three times the P95, where its alerts sit), so
 that "how many were within the target" is read off, not interpolated. The label `endpoint` is the route's template and all
 label values exist from the start with zero: an id in a label, or a path that a stranger made up, would make a series each.
+
+Several processes serve one port, and a scrape reaches one of them by chance. Where prometheus_client shares its values through
+files (PROMETHEUS_MULTIPROC_DIR, which `plms serve --workers` sets before its workers begin), every one of them tells the sums
+of all: counters and histograms only, which can be added up.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
-from prometheus_client import CollectorRegistry, Counter, Histogram
+from prometheus_client import CollectorRegistry, Counter, Histogram, values
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client.multiprocess import MultiProcessCollector
 
 # ms: start 50/150/300, simulate 200/500/1000, metrics 20/50/100, portfolio status 10/30/50; 2× and 3× of each P95.
 TARGET_EDGES_MS = (5, 10, 20, 30, 50, 60, 90, 100, 150, 200, 300, 450, 500, 1000, 1500, 2500, 5000)
@@ -57,5 +62,16 @@ class ApiMetrics:
         self._answers[*key, f"{status // 100}xx" if 200 <= status < 600 else "none"].inc()
 
     def exposition(self) -> bytes:
-        """The series in Prometheus' text format."""
-        return generate_latest(self.registry)
+        """The series in Prometheus' text format: of this process, or of all that serve together."""
+        return generate_latest(_of_all() if is_shared() else self.registry)
+
+
+def is_shared() -> bool:
+    """Whether prometheus_client chose, when it was first imported, to keep values in files for several processes."""
+    return values.ValueClass is not values.MutexValue
+
+
+def _of_all() -> CollectorRegistry:
+    registry = CollectorRegistry()
+    MultiProcessCollector(registry)  # type: ignore[no-untyped-call]  # the library types the rest
+    return registry

@@ -5,13 +5,16 @@ whether anybody has committed costs microseconds; asking it the question costs a
 that reads nothing but the books is kept, and given again while the books' version is the very same: never stale, not even for
 a moment, unlike anything with a time to live. Who asks is checked each time; whoever may not is left to the route, which
 refuses and audits. What an answer takes from the clock, from files or from the executor must not be kept.
+
+What is asked for the first time after a commit is told at once where a route has a way for that (`told_at_once`): finding the
+route, its parameters and its dependencies takes the framework longer than reading the books.
 """
 
 from __future__ import annotations
 
 import re
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,13 +28,25 @@ MAX_BODY = 256 * 1024
 Version = Callable[[], Awaitable[object | None]]
 
 
+# (what stands in the braces of the path, query string) → the JSON of the answer, or None
+AtOnce = Callable[[tuple[str, ...], bytes], bytes | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """A GET route that reads: the scope that it needs, whether it reads nothing but the books, how it is told at once."""
+
+    route: Any
+    scope: str
+    is_of_the_books: bool
+    at_once: AtOnce | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """An answer, the version of the books that it was read from, and what is needed to ask for it."""
+    """An answer, and the version of the books that it was read from."""
 
     version: object
-    scope: str
-    route: Any
     start: Message
     body: Message
 
@@ -43,37 +58,52 @@ class Remembered:
         app: the routes.
         door: turns a request's header into a principal.
         version: the present version of the books.
-        templates: path template of each route that reads nothing but the books → the scope that it needs.
+        reads: the routes that may be answered here.
     """
 
-    def __init__(self, app: App, *, door: Doorkeeper, version: Version, templates: Mapping[str, str]) -> None:
+    def __init__(self, app: App, *, door: Doorkeeper, version: Version, reads: Sequence[Read]) -> None:
         self._app = app
         self._door = door
         self._version = version
-        self._templates = dict(templates)
-        self._pattern = re.compile("|".join(_pattern(path) for path in templates) or r"(?!)")
+        self._reads: dict[int, Read] = {}
+        parts, group = [], 1
+        for read in reads:
+            pattern, values = _pattern(read.route.path)
+            self._reads[group] = read
+            parts.append(f"({pattern})")
+            group += 1 + values
+        self._pattern = re.compile("|".join(parts) or r"(?!)")
         self._kept: OrderedDict[tuple[str, bytes], Kept] = OrderedDict()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer from memory, or hand on and remember."""
-        if scope["type"] != "http" or scope["method"] != "GET" or not self._pattern.fullmatch(scope["path"]):
+        """Answer from memory or at once, or hand on and remember."""
+        found = self._pattern.fullmatch(scope["path"]) if scope["type"] == "http" and scope["method"] == "GET" else None
+        if found is None or found.lastindex is None:
             await self._app(scope, receive, send)
             return
-        version = await self._version()
+        read = self._reads[found.lastindex]
+        version = await self._version() if read.is_of_the_books else None
         key = (scope["path"], scope["query_string"])
-        kept = self._kept.get(key)
-        if kept is not None and version is not None and kept.version == version and self._may(scope, kept.scope):
-            # The envelope counts by route.
-            scope["route"] = kept.route
-            await send(kept.start)
-            await send(kept.body)
-            return
+        kept = self._kept.get(key) if version is not None else None
+        if (kept is not None or read.at_once is not None) and self._may(scope, read.scope):
+            if kept is None or kept.version != version:
+                kept = self._told(read, found, scope["query_string"], version, key)
+            if kept is not None:
+                # The envelope counts by route.
+                scope["route"] = read.route
+                await send(kept.start)
+                await send(kept.body)
+                return
         if version is None:
             await self._app(scope, receive, send)
             return
-        await self._app(
-            scope, receive, _watching(send, lambda start, body: self._keep(key, version, scope, start, body))
-        )
+
+        def keep(start: Message, body: Message) -> None:
+            # A path may fit a template and yet be another route's.
+            if scope.get("route") is read.route:
+                self._keep(key, version, start, body)
+
+        await self._app(scope, receive, _watching(send, keep))
 
     def _may(self, scope: Scope, wanted: str) -> bool:
         header = next((value for name, value in scope["headers"] if name == b"authorization"), None)
@@ -82,15 +112,32 @@ class Remembered:
         except PlmsError:
             return False
 
-    def _keep(self, key: tuple[str, bytes], version: object, scope: Scope, start: Message, body: Message) -> None:
-        route = scope.get("route")
-        wanted = self._templates.get(getattr(route, "path", ""))
-        if wanted is None:
-            return
-        self._kept[key] = Kept(version, wanted, route, start, body)
+    def _told(
+        self, read: Read, found: re.Match[str], query: bytes, version: object | None, key: tuple[str, bytes]
+    ) -> Kept | None:
+        """What a route has to say at once; None when it would rather be asked itself."""
+        if read.at_once is None:
+            return None
+        first = found.lastindex or 0
+        try:
+            body = read.at_once(found.groups()[first:], query)
+        except PlmsError:
+            return None
+        if body is None:
+            return None
+        headers = [(b"content-length", b"%d" % len(body)), (b"content-type", b"application/json")]
+        start: Message = {"type": "http.response.start", "status": 200, "headers": headers}
+        whole: Message = {"type": "http.response.body", "body": body}
+        if version is None or len(body) > MAX_BODY:
+            return Kept(version, start, whole)
+        return self._keep(key, version, start, whole)
+
+    def _keep(self, key: tuple[str, bytes], version: object, start: Message, body: Message) -> Kept:
+        kept = self._kept[key] = Kept(version, start, body)
         self._kept.move_to_end(key)
         if len(self._kept) > MAX_KEPT:
             self._kept.popitem(last=False)
+        return kept
 
 
 def _watching(send: Send, keep: Callable[[Message, Message], None]) -> Send:
@@ -110,5 +157,7 @@ def _watching(send: Send, keep: Callable[[Message, Message], None]) -> Send:
     return watched
 
 
-def _pattern(template: str) -> str:
-    return "[^/]+".join(re.escape(part) for part in re.split(r"\{[^/{}]+\}", template))
+def _pattern(template: str) -> tuple[str, int]:
+    """The expression that a path template stands for, and how many braces it has."""
+    parts = re.split(r"\{[^/{}]+\}", template)
+    return "([^/]+)".join(re.escape(part) for part in parts), len(parts) - 1

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import event, update
 
 from plms_pipeline.kpis.actions.evaluate import rows_of
 from plms_pipeline.kpis.actions.judging import Judge, Judgement, Work
@@ -180,3 +180,18 @@ def test_a_gate_that_cannot_be_judged_fails_the_work_and_stops_nothing(worked: W
     assert found.verdict == "failed"
     assert found.evaluation is not None
     assert "threshold must be a finite number" in str(found.evaluation.recorded[0].reason)
+
+
+def test_the_questions_of_a_run_are_read_once_for_all_its_tasks(worked: Worked) -> None:
+    """A settlement of 200 events asked the database 200 times for the formulas of ten runs."""
+    run_id = worked.run([Planned(name, lane_id=4202) for name in "abcdef"])
+    judge = Judge(worked.world)
+    asked: list[str] = []
+    listener = lambda _connection, _cursor, statement, *_: asked.append(statement)  # noqa: E731 - one line says it
+    event.listen(worked.registry.engine, "before_cursor_execute", listener)
+    try:
+        for name in "abcdef":
+            judge.ask(Work(run_id, name, 1, 4202, worked.settings.data_dir))
+    finally:
+        event.remove(worked.registry.engine, "before_cursor_execute", listener)
+    assert len([statement for statement in asked if "kpi_formula" in statement]) == 1

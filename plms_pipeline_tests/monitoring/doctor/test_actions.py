@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from plms_pipeline.access.files import make_keys
 from plms_pipeline.clock import FrozenClock, SystemClock
 from plms_pipeline.instance.config import checkout_yaml
 from plms_pipeline.instance.files import prepare_instance
@@ -45,7 +46,8 @@ def test_an_installation_that_nothing_was_done_to_is_left_as_it_is(settings: Set
 def test_a_working_installation_is_healthy(
     settings: Settings, sqlite_registry: Registry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """After the README's two commands every line is ok."""
+    """After the README's two commands, and the one that makes keys for the API, every line is ok."""
+    make_keys(settings.data_dir, alg="HS256", now=SystemClock().now(), rotate=False)
     environ: dict[str, str] = {}
     home = prepare_instance(settings, environ)
     now = SystemClock().now()
@@ -112,7 +114,7 @@ def test_a_database_that_is_away_is_one_line_of_many(tmp_path: Path) -> None:
     )
     lines = examine(settings, SystemClock(), lambda _: "")
     assert told(lines)["database"] is Level.FAIL
-    assert len(lines) == 10
+    assert len(lines) == 11
     assert "hunter2" not in str(lines)
 
 
@@ -148,3 +150,44 @@ def test_without_a_lock_there_is_nothing_to_compare(tmp_path: Path) -> None:
     """Installed as a package, the checkout's lock is not there."""
     assert files.lock_differences(None) == (None, 0)
     assert files.lock_differences(tmp_path / "requirements.lock") == (None, 0)
+
+
+def keys_line(settings: Settings) -> Line:
+    return next(line for line in examine(settings, SystemClock(), lambda _: "") if line.name == "token keys")
+
+
+def test_keys_that_are_missing_damaged_or_open_to_others_are_told(settings: Settings) -> None:
+    """The API would answer 401 to everybody, or somebody else could sign tokens, and every other line would be ok."""
+    assert keys_line(settings).level is Level.WARN
+    assert "plms token keys" in keys_line(settings).remedy
+    make_keys(settings.data_dir, alg="HS256", now=SystemClock().now(), rotate=False)
+    folder = settings.data_dir / "secrets"
+    file = folder / "token_keys.json"
+    assert keys_line(settings) == Line("token keys", Level.OK, f"1 key at {file}")
+    file.chmod(0o640)
+    assert keys_line(settings).level is Level.FAIL
+    assert f"chmod 600 {file}" in keys_line(settings).remedy
+    file.chmod(0o600)
+    folder.chmod(0o755)
+    assert f"chmod 700 {folder}" in keys_line(settings).remedy
+    folder.chmod(0o700)
+    file.write_text("{")
+    assert keys_line(settings).level is Level.FAIL
+    assert "no JWK set" in keys_line(settings).detail
+    assert keys_line(settings.model_copy(update={"auth": "disabled"})).level is Level.OK
+
+
+def test_keys_of_another_issuer_are_looked_at_where_they_lie(settings: Settings, tmp_path: Path) -> None:
+    """Who can write into that file decides whom the API believes."""
+    issuer = tmp_path / "issuer"
+    made = make_keys(issuer, alg="RS256", now=SystemClock().now(), rotate=False)
+    theirs = settings.model_copy(update={"jwt_public_keys": made.public_file})
+    assert keys_line(theirs).level is Level.OK
+    made.public_file.chmod(0o666)
+    assert f"chmod go-w {made.public_file}" in keys_line(theirs).remedy
+    made.public_file.chmod(0o644)
+    made.public_file.write_text(made.public_file.with_name("token_keys.json").read_text().replace('"RSA"', '"oct"'))
+    assert keys_line(theirs).level is Level.FAIL
+    made.public_file.unlink()
+    assert keys_line(theirs).level is Level.FAIL
+    assert "PLMS_JWT_PUBLIC_KEYS" in keys_line(theirs).remedy

@@ -7,7 +7,7 @@ from datetime import UTC, date, datetime, timedelta
 import pytest
 
 from plms_pipeline.monitoring.doctor import checks
-from plms_pipeline.monitoring.doctor.checks import Books, Level, Line, Night, is_healthy
+from plms_pipeline.monitoring.doctor.checks import Books, Keys, Level, Line, Night, is_healthy
 
 NOW = datetime(2026, 3, 2, 12, tzinfo=UTC)
 HEALTHY = Books(revision="0003", head="0003", newest_completed_at=NOW, newest_recorded_at=NOW)
@@ -25,6 +25,13 @@ EXPECTED = {
     "locked packages": (checks.lock([], 130), Level.OK),
     "a wrong package": (checks.lock(["numpy is 1.0, locked 2.0"], 130), Level.FAIL),
     "no lock": (checks.lock(None, 0), Level.WARN),
+    "keys for tokens": (checks.token_keys(Keys("k", n=2), is_asked=True), Level.OK),
+    "no keys yet": (checks.token_keys(Keys("k", is_missing=True), is_asked=True), Level.WARN),
+    "no keys of the issuer": (checks.token_keys(Keys("k", is_own=False, is_missing=True), is_asked=True), Level.FAIL),
+    "keys that others may read": (checks.token_keys(Keys("k", open_to="k"), is_asked=True), Level.FAIL),
+    "keys that others may change": (checks.token_keys(Keys("k", is_own=False, open_to="k"), is_asked=True), Level.FAIL),
+    "keys that cannot be read": (checks.token_keys(Keys("k", problem="no"), is_asked=True), Level.FAIL),
+    "keys that nobody asks for": (checks.token_keys(Keys("k", is_missing=True), is_asked=False), Level.OK),
     "a database at head": (checks.database(HEALTHY, "db"), Level.OK),
     "no database yet": (checks.database(Books(is_missing=True), "db"), Level.FAIL),
     "an old database": (checks.database(Books(revision="0001", head="0003"), "db"), Level.FAIL),

@@ -111,6 +111,44 @@ def test_replays_are_marked_in_the_header(pas: ReferencePas) -> None:
     assert seen == [(200, "false"), (200, "true"), (201, "false"), (200, "true")]
 
 
+def test_a_worker_tells_in_the_words_of_the_protocol(tmp_path: Path) -> None:
+    """The messages as the sources spell them, over HTTP; their own stub refused its KPI message with 422."""
+    with reference_pas(tmp_path / "data", speed=0.001) as pas, pas.client() as client:
+        client.submit_run(start_message(tasks=1))
+        client.submit_card(card_message("a"))
+        told = {"run_id": "r", "task_id": "a"}
+        until(lambda: (status := client.run_status("r")) is not None and status.tasks[0].status == "running")
+
+        def post(path: str, **body: object) -> tuple[int, dict[str, object]]:
+            answer = httpx.post(f"{pas.url}/pas/v1/{path}", json=body, trust_env=False)
+            return answer.status_code, answer.json()
+
+        moment = datetime.now(UTC).isoformat()
+        assert post("heartbeats", **told, ts=moment, progress_pct=0.4, est_remaining_ms=1000)[0] == 200
+        code, answer = post(
+            "kpis", **told, lane=4200, kpi_name="tests", value=0.8, threshold={"min": 0.9}, **{"pass": False}
+        )
+        assert (code, answer["status"]) == (200, "running")
+        code, answer = post("runs/simulate", run_id="r", rehearsal_pct=0.05, stratified=True)
+        assert (code, answer["strata_coverage"], answer["tasks_total"]) == (200, 1.0, 1)
+        status = client.run_status("r")
+        assert status is not None
+        assert (status.tasks[0].progress, [one.kpi_name for one in status.kpi_violations]) == (0.4, ["tests"])
+        spent = {
+            "lane": 4200,
+            "provider": "p",
+            "tokens_in": 1,
+            "tokens_out": 1,
+            "tokens_think": 0,
+            "time_ms": 5,
+            "cost_usd": 0.1,
+        }
+        code, answer = post("receipts", **told, **spent, energy_kwh=0.1, echo_cos=0.9, status="succeeded")
+        assert (code, answer["status"]) == (200, "succeeded")
+        assert (ended(client) or status).status == "completed"
+        assert post("receipts", run_id="r", task_id="z", **spent, status="succeeded")[0] == 404
+
+
 def test_pause_and_terminate_hold_in_the_running_process(tmp_path: Path) -> None:
     """In the stub pause did nothing and a terminated run came back as completed."""
     with reference_pas(tmp_path / "data", speed=200) as slow, slow.client() as client:

@@ -17,6 +17,7 @@ from plms_pipeline.registry.tables import InboxEvent, JobCard, ProjectRun, RunAl
 from plms_pipeline.runs.actions.reconcile import ReconcileResult, reconcile_runs
 from plms_pipeline.runs.actions.settle import settle_due
 from plms_pipeline.settings import Settings
+from plms_pipeline_tests.runs.commits import commits
 from plms_pipeline_tests.runs.worked import AT, Planned, Worked, ended, outcomes, rows
 
 
@@ -189,3 +190,69 @@ def test_hints_name_the_runs_to_look_at_and_change_nothing(worked: Worked) -> No
     found = settle_due(worked.world, holder="here")
     assert (found.settled, found.hinted) == (2, (run_id,))
     assert rows(worked.registry, ProjectRun, "status", "validation") == [("RUNNING", "pending")]
+
+
+def test_many_runs_are_compared_in_few_transactions(worked: Worked, executor: Executor) -> None:
+    """One per run and event held up every event that came in, just when many were late."""
+    for n in range(8):
+        run_id = worked.run([Planned("a"), Planned("b"), Planned("c")])
+        executor.knows(run_id, "a", "succeeded", receipt=receipt(run_id, "a"))
+        executor.knows(run_id, "b", "running", last_heartbeat_at=(AT + timedelta(seconds=90 + n)).isoformat())
+    worked.clock.passes(minutes=2)
+    with commits(worked.registry) as counted:
+        found = compare(worked, executor)
+    assert (found.compared, found.told, found.again) == (8, 8, 8)
+    assert len(counted) == 1
+    with commits(worked.registry) as counted:
+        compare(worked, executor)
+    assert counted == []  # nothing new, nothing written: a heartbeat of the same minute is none
+
+
+def test_what_was_found_before_the_executor_went_away_is_kept(worked: Worked, executor: Executor) -> None:
+    """It would be asked for again at each restart, and never be told while the executor comes and goes."""
+    first, second = worked.run([Planned("a")]), worked.run([Planned("a")])
+    for run_id in (first, second):
+        executor.knows(run_id, "a", "succeeded", receipt=receipt(run_id, "a"))
+    ask = executor.run_status
+
+    def once(run_id: str) -> RunStatus | None:
+        executor.away = bool(executor.asked)
+        return ask(run_id)
+
+    executor.run_status = once  # type: ignore[method-assign] - an executor that dies after its first answer
+    worked.clock.passes(minutes=2)
+    found = compare(worked, executor)
+    assert (found.told, found.away) == (1, "nobody there")
+
+
+def test_a_receipt_of_an_executor_whose_clock_runs_ahead_is_believed_as_from_an_event(
+    worked: Worked, executor: Executor
+) -> None:
+    """An event may be five minutes ahead; the same receipt, found in the status, was thrown away for one second."""
+    run_id = worked.run([Planned("a")])
+    worked.clock.passes(minutes=2)
+    at = worked.clock.now() + timedelta(seconds=30)
+    times = {"started_at": (at - timedelta(seconds=60)).isoformat(), "completed_at": at.isoformat()}
+    executor.knows(run_id, "a", "succeeded", receipt={**receipt(run_id, "a"), **times})
+    compare(worked, executor)
+    settle_due(worked.world, holder="here")
+    assert [cost is not None for (cost,) in rows(worked.registry, TaskReceipt, "cost_usd")] == [True]
+
+
+def test_an_answer_about_another_run_ends_nothing(worked: Worked, executor: Executor) -> None:
+    """A proxy that mixes up answers ended tasks with the work, and at the cost, of another project's run."""
+    mine, other = worked.run([Planned("a")]), worked.run([Planned("a")])
+    executor.knows(other, "a", "succeeded", receipt=receipt(other, "a"))
+    ask = executor.run_status
+    executor.run_status = lambda _: ask(other)  # type: ignore[method-assign] - it answers the same to everybody
+    worked.clock.passes(minutes=2)
+    found = compare(worked, executor)
+    assert (found.compared, found.told) == (1, 1)
+    assert rows(worked.registry, InboxEvent, "run_id") == [(other,)]
+    executor.runs = {mine: [], other: []}
+    executor.run_status = ask  # type: ignore[method-assign] - as it was
+    executor.knows(mine, "a", "succeeded", receipt=receipt(other, "a"))
+    compare(worked, executor, only={mine})
+    settle_due(worked.world, holder="here")
+    costs = dict(rows(worked.registry, TaskReceipt, "run_id", "cost_usd"))
+    assert (costs[mine], costs[other] is None) == (None, False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
@@ -15,13 +16,19 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import event, func, select, text, update
 
+from plms_pipeline.access.actors import Actor
+from plms_pipeline.estimates.actions.believing import beliefs_at
 from plms_pipeline.estimates.store.summaries import newest_priors
+from plms_pipeline.intake.store import inbox
+from plms_pipeline.intake.store.importing import mark_changed
 from plms_pipeline.kpis.actions.judging import Judge, Judgement, Work
+from plms_pipeline.measures import Basis
 from plms_pipeline.registry.engine import Registry
 from plms_pipeline.registry.tables import (
     EstimateVersion,
+    InboxEvent,
     JobCard,
     KpiReceipt,
     Project,
@@ -31,7 +38,8 @@ from plms_pipeline.registry.tables import (
     StateTransition,
     TaskReceipt,
 )
-from plms_pipeline.runs.actions.settle import MOST_ATTEMPTS, settle_due
+from plms_pipeline.runs.actions.decide_lanes import accept_ungated_lane
+from plms_pipeline.runs.actions.settle import LEASE, MOST_ATTEMPTS, settle_due
 from plms_pipeline.runs.receiving import Delivered, receipt_row
 from plms_pipeline.settings import Settings
 from plms_pipeline_tests.runs.worked import AT, Planned, Worked, ended, outcomes, rows
@@ -124,6 +132,138 @@ def test_a_failed_attempt_is_tried_again_as_often_as_the_project_allows(worked: 
     settle_due(worked.world, holder="here")
     assert rows(worked.registry, ProjectRun, "status") == [("FAIL",)]
     assert rows(worked.registry, TaskReceipt, "attempt", "status") == [(1, "FAIL"), (2, "FAIL")]
+
+
+READABLE = {"generated_docs.md": "The cat sat on the mat. " * 40}
+
+
+def taught(worked: Worked, basis: Basis) -> dict[int, int]:
+    """Lane → receipts that teach on a basis."""
+    with worked.registry.reading() as session:
+        tallies = beliefs_at(session, AT + timedelta(hours=1), alpha=0.3).bases[basis].tallies
+    return {lane: tally.included for (lane, _), tally in tallies.items() if tally.included}
+
+
+def test_a_failed_first_attempt_of_a_run_that_passes_teaches_spend_and_not_effort(worked: Worked) -> None:
+    """What a failure took is no estimate of what success takes; the money is spent all the same."""
+    run_id = worked.run([Planned("guide", lane_id=4202)], max_attempts=2)
+    worked.tell(ended(run_id, "guide", ok=False, cost=9.0))
+    settle_due(worked.world, holder="here")
+    worked.stage(run_id, "guide", READABLE, attempt=2)
+    worked.tell(ended(run_id, "guide", attempt=2))
+    settle_due(worked.world, holder="here")
+    assert rows(worked.registry, ProjectRun, "status", "validation") == [("SUCCESS", "passed")]
+    assert (taught(worked, "effort"), taught(worked, "spend")) == ({4202: 1}, {4202: 2})
+    with worked.registry.reading() as session:
+        found = {row.basis: row for row in newest_priors(session) if row.lane_id == 4202 and row.provider_name != "*"}
+    assert (found["effort"].n_observations, found["spend"].n_observations) == (1, 2)
+    assert found["spend"].attempts_per_task == 2.0
+
+
+def test_a_task_without_gates_teaches_only_after_its_lane_was_accepted(worked: Worked) -> None:
+    """Its run passes by the gates of its neighbours, which say nothing about work that nobody judged."""
+    run_id = worked.run([Planned("guide", lane_id=4202), Planned("free", lane_id=6100)])
+    worked.stage(run_id, "guide", READABLE)
+    for name in ("guide", "free"):
+        worked.tell(ended(run_id, name))
+    settle_due(worked.world, holder="here")
+    assert rows(worked.registry, ProjectRun, "validation") == [("passed",)]
+    assert rows(worked.registry, RunTask, "task_id", "validation") == [("free", "ungated"), ("guide", "passed")]
+    assert taught(worked, "effort") == {4202: 1}
+    assert taught(worked, "spend") == {4202: 1, 6100: 1}
+    accept_ungated_lane(
+        worked.registry, "6100", clock=worked.clock, ids=lambda: str(uuid4()), actor=Actor("lead", is_verified=True),
+        reason="looked at",
+    )  # fmt: skip
+    assert taught(worked, "effort") == {4202: 1, 6100: 1}
+
+
+def test_a_verdict_of_a_task_that_somebody_changes_marks_its_days(worked: Worked) -> None:
+    """It moves receipts in or out of what teaches; a day that is not marked keeps its summary for ever."""
+    run_id = worked.run([Planned("a")])
+    worked.tell(ended(run_id, "a"))
+    settle_due(worked.world, holder="here")
+    (before,) = rows(worked.registry, ReceiptDay, "changed_seq")
+    with worked.registry.writing() as session:
+        session.execute(update(RunTask).values(validation="passed"))
+    assert rows(worked.registry, ReceiptDay, "changed_seq") == [(before[0] + 1,)]
+
+
+def test_a_rehearsal_in_the_sandbox_is_ungated_where_nothing_was_written(worked: Worked) -> None:
+    """Its writes are suppressed: no artifact is what was asked for, not a failed gate. What it did stage is measured."""
+    run_id = worked.run([Planned("a", lane_id=4200), Planned("b", lane_id=4202)], kind="rehearsal")
+    for name in ("a", "b"):
+        worked.tell(ended(run_id, name))
+    assert settle_due(worked.world, holder="here").ended_runs == (run_id,)
+    assert rows(worked.registry, ProjectRun, "status", "validation") == [("SUCCESS", "ungated")]
+    assert rows(worked.registry, KpiReceipt, "id") == []
+    other = worked.run([Planned("c", lane_id=4202)], kind="rehearsal")
+    worked.stage(other, "c", {"generated_docs.md": "Incomprehensibilities notwithstanding, " * 60})
+    worked.tell(ended(other, "c"))
+    settle_due(worked.world, holder="here")
+    assert rows(worked.registry, ProjectRun, "validation") == [("failed",), ("ungated",)]
+    assert taught(worked, "effort") == {}
+
+
+def test_what_one_measurement_answers_is_settled_together(
+    sqlite_registry: Registry, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A version of every prior for each of two hundred equal artifacts would fill the books with what nobody ever asks."""
+    worked = Worked(sqlite_registry, settings)
+    run_id = worked.run([Planned(name, lane_id=4202) for name in "abcdef"])
+    for name in "abcdef":
+        worked.stage(run_id, name, READABLE)
+        worked.tell(ended(run_id, name))
+    result = settle_due(worked.world, holder="here")
+    assert (result.settled, result.ended_runs) == (6, (run_id,))
+    versions = rows(worked.registry, EstimateVersion, "lane_id", "provider_name", "basis", "version")
+    assert max(version for *_, version in versions) == 1
+
+
+def test_a_settler_that_lost_its_events_meanwhile_takes_nothing_from_who_has_them(
+    worked: Worked, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that slept through its lease and then failed would refuse, or set free, what another is about to settle."""
+    run_id = worked.run([Planned("a", lane_id=4202)])
+    worked.stage(run_id, "a", READABLE)
+    worked.tell(ended(run_id, "a"))
+    with worked.registry.writing() as session:
+        session.execute(update(InboxEvent).values(attempts=MOST_ATTEMPTS))
+    taken: list[object] = []
+
+    def overslept(self: Judge, work: Work) -> Judgement:
+        worked.clock.passes(minutes=60)
+        with worked.registry.writing() as session:
+            now = worked.clock.now()
+            taken.extend(inbox.claim(session, holder="other", now=now, lease_until=now + LEASE, limit=9))
+        raise ZeroDivisionError("a bug")
+
+    monkeypatch.setattr(Judge, "judge", overslept)
+    assert settle_due(worked.world, holder="here").refused == 0
+    assert len(taken) == 1
+    assert rows(worked.registry, InboxEvent, "state", "lease_holder") == [("pending", "other")]
+
+
+def test_events_that_were_only_put_back_were_not_tried(worked: Worked) -> None:
+    """A sensor that may not measure would use up the tries of a measurement that has a system to wait for."""
+    run_id = worked.run([Planned("a", lane_id=4202)])
+    worked.stage(run_id, "a", READABLE)
+    worked.tell(ended(run_id, "a"))
+    for _ in range(MOST_ATTEMPTS):
+        assert settle_due(worked.world, holder="here", may_measure=False).deferred == 1
+    assert rows(worked.registry, InboxEvent, "attempts") == [(0,)]
+
+
+@pytest.mark.parametrize("lost", [{"cost_usd": None}, {"time_ms": None}, {"tokens_in": None, "tokens_out": None}])
+def test_what_an_attempt_took_may_be_unknown(worked: Worked, lost: dict[str, None]) -> None:
+    """Unknown is no zero: it is left out of sums and priors, and stops nothing."""
+    run_id = worked.run([Planned("a"), Planned("b")])
+    worked.tell(ended(run_id, "a", **lost))
+    worked.tell(ended(run_id, "b"))
+    assert settle_due(worked.world, holder="here").ended_runs == (run_id,)
+    assert rows(worked.registry, Project, "status", "actual_cost_usd") == [
+        ("completed", Decimal("0.25") if lost == {"cost_usd": None} else Decimal("0.5"))
+    ]
 
 
 @pytest.mark.parametrize(
@@ -263,6 +403,105 @@ def test_a_crash_before_the_commit_leaves_nothing_and_the_events_are_due_again(
     assert settle_due(worked.world, holder="other").ended_runs == (run_id,)
 
 
+def waits_for_a_lock(registry: Registry) -> bool:
+    # In a transaction of its own each time: PostgreSQL shows one the same activity until it ends.
+    asked = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+    with registry.reading() as session:
+        return bool(session.scalar(text(asked)))
+
+
+def test_a_settlement_and_an_import_never_wait_for_each_other(postgres_registry_url: str, settings: Settings) -> None:
+    """PostgreSQL would end one of the two; an import of an hour would fail because a run ended."""
+    registry = Registry.open(postgres_registry_url)
+    worked = Worked(registry, settings)
+    run_id = worked.run([Planned("a"), Planned("b")])
+    worked.tell(ended(run_id, "a", at=AT - timedelta(days=1)))
+    settle_due(worked.world, holder="here")
+    with registry.writing() as session:
+        mark_changed(session, [AT.date()])
+    worked.tell(ended(run_id, "b"))
+    with ThreadPoolExecutor(1) as pool:
+        with registry.writing() as importing:
+            mark_changed(importing, [AT.date() - timedelta(days=1)])
+            settling = pool.submit(settle_due, worked.world, holder="here")
+            while not waits_for_a_lock(registry) and not settling.done():
+                time.sleep(0.01)
+            mark_changed(importing, [AT.date()])
+        assert settling.result().ended_runs == (run_id,)
+    assert rows(registry, ReceiptDay, "day", "changed_seq") == [
+        (AT.date() - timedelta(days=1), 4), (AT.date(), 5),
+    ]  # fmt: skip
+    registry.close()
+
+
+class Killed(BaseException):
+    """What no program may catch."""
+
+
+# A cursor that a kill leaves behind complains when it is collected; a killed process collects nothing.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_a_kill_between_any_two_statements_leaves_nothing_or_everything(worked: Worked) -> None:
+    """Not only before the commit: at each statement, of which every one is somewhere the first that is missing."""
+    seen, limit = 0, 0
+    # Where a transaction begins and ends is the same on both; statement by statement it is tried on the faster one.
+    step = 1 if worked.registry.dialect == "sqlite" else 4
+
+    def count(*_: Any) -> None:
+        nonlocal seen
+        seen += 1
+        if seen == limit:
+            raise Killed
+
+    def whole(run_id: str) -> tuple[object, ...]:
+        with worked.registry.reading() as session:
+            return (
+                session.scalar(select(ProjectRun.status).where(ProjectRun.run_id == run_id)),
+                session.scalar(select(func.count()).select_from(TaskReceipt).where(TaskReceipt.run_id == run_id)),
+                session.scalar(select(func.count()).select_from(KpiReceipt).where(KpiReceipt.run_id == run_id)),
+                session.scalar(select(InboxEvent.state).where(InboxEvent.run_id == run_id)),
+            )
+
+    done, nothing, kills = ("SUCCESS", 1, 1, "settled"), ("RUNNING", 0, 0, "pending"), 0
+    while kills * step == limit:
+        run_id = worked.run([Planned("guide", lane_id=4202)])
+        worked.stage(run_id, "guide", READABLE)
+        worked.tell(ended(run_id, "guide"))
+        seen, limit = 0, limit + step
+        event.listen(worked.registry.engine, "before_cursor_execute", count)
+        try:
+            settle_due(worked.world, holder=f"killed-{limit}")
+        except Killed:
+            kills += 1
+        finally:
+            event.remove(worked.registry.engine, "before_cursor_execute", count)
+        assert whole(run_id) in (done, nothing)
+        settle_due(worked.world, holder="next", is_dead=lambda holder: holder.startswith("killed"))
+        assert whole(run_id) == done
+    assert limit > 30
+    with worked.registry.reading() as session:
+        receipts = session.scalar(select(func.count()).select_from(TaskReceipt))
+        newest = {(row.lane_id, row.provider_name, row.basis): row.n_observations for row in newest_priors(session)}
+    assert {newest[4202, "maker/one", basis] for basis in ("effort", "spend")} == {receipts}
+
+
+def test_an_event_of_an_attempt_that_another_one_followed_changes_nothing(worked: Worked) -> None:
+    """An executor that changes its mind about the first attempt would otherwise end the task under the second's hands."""
+    run_id = worked.run([Planned("a")], max_attempts=2)
+    worked.tell(ended(run_id, "a", ok=False), event_id="first")
+    settle_due(worked.world, holder="here")
+    worked.tell(ended(run_id, "a", cost=7.0), event_id="second thoughts")
+    settle_due(worked.world, holder="here")
+    assert rows(worked.registry, JobCard, "attempt", "state") == [(1, "ENDED"), (2, "WAITING")]
+    worked.tell(ended(run_id, "a", attempt=2))
+    worked.tell(ended(run_id, "a", attempt=3))
+    settle_due(worked.world, holder="here")
+    assert rows(worked.registry, TaskReceipt, "attempt", "status", "cost_usd") == [
+        (1, "FAIL", Decimal("0.25")), (2, "SUCCESS", Decimal("0.25")),
+    ]  # fmt: skip
+    assert [state for state, _ in outcomes(worked.registry)] == ["settled", "ignored", "settled", "refused"]
+    assert rows(worked.registry, ProjectRun, "status") == [("SUCCESS",)]
+
+
 def _crash(*_: object, **__: object) -> int:
     raise KeyboardInterrupt
 
@@ -295,11 +534,15 @@ def test_a_clock_that_jumps_back_stops_nothing(worked: Worked) -> None:
     """A run never ends before it began, and beliefs do not move backwards."""
     run_id = worked.run([Planned("a")])
     worked.tell(ended(run_id, "a", at=AT - timedelta(hours=3)))
+    with worked.registry.writing() as session:
+        session.execute(update(RunTask).values(started_at=AT + timedelta(minutes=10)))
     worked.clock.passes(hours=-2)
     settle_due(worked.world, holder="here")
     with worked.registry.reading() as session:
         started, completed = session.execute(select(ProjectRun.started_at, ProjectRun.completed_at)).one()
+        begun, done = session.execute(select(RunTask.started_at, RunTask.completed_at)).one()
     assert completed >= started
+    assert done >= begun
     assert rows(worked.registry, ProjectRun, "status") == [("SUCCESS",)]
 
 

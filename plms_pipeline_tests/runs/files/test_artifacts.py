@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from plms_pipeline.runs.files.artifacts import promote, run_names, sweep
+from plms_pipeline.runs.files.artifacts import has_staged, promote, run_names, sweep
 
 NOW = datetime.now(UTC) + timedelta(days=2)
 
@@ -100,3 +100,20 @@ def test_a_link_among_the_run_folders_is_not_followed(tmp_path: Path) -> None:
     (tmp_path / "runs" / "link").symlink_to(target)
     assert sweep(tmp_path, known=frozenset(), ended=frozenset(), now=NOW) == []
     assert target.is_dir()
+
+
+def test_only_real_files_of_an_attempt_count_as_staged(tmp_path: Path) -> None:
+    """In the sandbox it decides whether anything is measured: a link must not make work of what lies elsewhere."""
+    staging = tmp_path / "runs" / "r" / "staging"
+    assert not has_staged(tmp_path, "r", "t", 1)
+    (staging / "t" / "1" / "deep").mkdir(parents=True)
+    assert not has_staged(tmp_path, "r", "t", 1)
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "file").write_text("x")
+    (staging / "t" / "1" / "link").symlink_to(elsewhere / "file")
+    (staging / "t" / "2").symlink_to(elsewhere)
+    assert not has_staged(tmp_path, "r", "t", 1)
+    assert not has_staged(tmp_path, "r", "t", 2)
+    (staging / "t" / "1" / "deep" / "file").write_text("x")
+    assert has_staged(tmp_path, "r", "t", 1)

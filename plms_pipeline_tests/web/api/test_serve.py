@@ -182,6 +182,23 @@ def test_several_processes_serve_one_port_and_end_together(keyed: Settings) -> N
         wait_until(is_gone, 60)
 
 
+def test_every_process_tells_the_figures_of_all(keyed: Settings) -> None:
+    """A scrape reaches one process by chance: figures of one would jump back and forth, and every rate of them be wrong."""
+    with serving(keyed, "--workers", "2") as (_process, url):
+        before = counted(url)
+        for _ in range(40):
+            # A connection each, so that both processes get some.
+            httpx.get(f"{url}/api/none")
+        assert {counted(url) - before for _ in range(10)} == {40}
+
+
+def counted(url: str) -> float:
+    """Answers to paths that do not exist."""
+    lines = httpx.get(f"{url}/metrics").text.splitlines()
+    name = 'plms_api_answers_total{endpoint="other",method="GET",status="4xx"} '
+    return float(next(line for line in lines if line.startswith(name)).removeprefix(name))
+
+
 def test_it_says_how_it_is_used(settings: Settings) -> None:
     """`--help` with an example, like every command."""
     for command in (("serve",), ("token", "issue"), ("token", "keys")):

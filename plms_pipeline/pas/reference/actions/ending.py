@@ -23,12 +23,13 @@ DRIFT = ".drift"
 
 @dataclass(frozen=True, slots=True)
 class End:
-    """How a card ends. `taken`: what it has taken (None: it never ran)."""
+    """How a card ends. `taken`: what it has taken (None: it never ran); `unknown`: the measures that nobody knows."""
 
     state: CardState
     taken: Outcome | None = None
     error: str | None = None
     artifacts_path: str | None = None
+    unknown: frozenset[str] = frozenset()
 
 
 def fate(world: World, card: Card) -> Fate:
@@ -114,7 +115,7 @@ def _receipt(world: World, card: Card, end: End, taken: Outcome) -> TaskReceiptM
     if version is not None and world.faults.strikes("wrong_version", card.card_key):
         version += DRIFT
     is_good = end.state == "succeeded"
-    return TaskReceiptMessage(
+    found = TaskReceiptMessage(
         task_id=card.task_id, run_id=card.run_id, attempt=card.attempt, lane=card.lane, provider=message.provider,
         tokens_in=taken.tokens_in, tokens_out=taken.tokens_out, tokens_think=taken.tokens_think,
         time_ms=taken.time_ms, cost_usd=taken.cost_usd, energy_kwh=taken.energy_kwh,
@@ -122,6 +123,7 @@ def _receipt(world: World, card: Card, end: End, taken: Outcome) -> TaskReceiptM
         started_at=ended - timedelta(milliseconds=taken.time_ms), completed_at=ended,
         artifacts_path=end.artifacts_path, provider_version=version, error=end.error,
     )  # fmt: skip
+    return found.model_copy(update=dict.fromkeys(end.unknown))
 
 
 def _release_waiting(world: World, run_id: str) -> None:

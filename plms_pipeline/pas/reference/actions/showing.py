@@ -1,7 +1,8 @@
 """What does the executor say when it is asked?
 
-Heartbeats and progress are not stored: they follow from when a task started and how fast the clock runs, one beat every
-thirty virtual seconds. Under the fault `missed_heartbeats` the first beat is the last.
+Heartbeats and progress of its own are not stored: they follow from when a task started and how fast the clock runs, one beat
+every thirty virtual seconds. Under the fault `missed_heartbeats` the first beat is the last. What a worker told is shown
+instead when it is newer.
 """
 
 from __future__ import annotations
@@ -11,17 +12,25 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from plms_pipeline import __version__
-from plms_pipeline.pas.protocol import Health, ProviderState, RunStatus, TaskReceiptMessage, TaskStatus
+from plms_pipeline.pas.protocol import (
+    Health,
+    KpiViolation,
+    ProviderState,
+    RunStatus,
+    TaskReceiptMessage,
+    TaskStatus,
+)
 from plms_pipeline.pas.reference import store
 from plms_pipeline.pas.reference.actions.ending import DRIFT, fate
 from plms_pipeline.pas.reference.actions.runs import known_run
 from plms_pipeline.pas.reference.actions.world import World
 from plms_pipeline.pas.reference.machine import ENDED
-from plms_pipeline.pas.reference.store import Card
+from plms_pipeline.pas.reference.store import Card, Run
+from plms_pipeline.pas.workers import Heartbeat, KpiResult
 
 CAPABILITIES: Final = (
-    "architect", "cancel_card", "commands", "hard_budgets", "heartbeats", "pause_run", "pause_task", "provider_state",
-    "tasks_total", "webhooks_signed",
+    "architect", "cancel_card", "commands", "hard_budgets", "heartbeats", "kpis", "pause_run", "pause_task",
+    "provider_state", "receipts", "simulate", "tasks_total", "webhooks_signed",
 )  # fmt: skip
 BEAT_MS: Final = 30_000
 
@@ -38,8 +47,29 @@ def run_status(world: World, run_id: str) -> RunStatus:
     return RunStatus(
         run_id=run_id, status=run.state, reason=run.reason, tasks_total=run.tasks_total, tasks_completed=succeeded,
         tasks_failed=sum(card.state in ENDED for card in newest) - succeeded, spend_usd=store.to_usd(run.spend_micro),
-        tasks=tuple(_task(world, card) for card in newest),
+        spend_energy_kwh=store.energy_of(world.db, run_id), runway_minutes=_runway(world, run),
+        kpi_violations=_violations(world, run_id), tasks=tuple(_task(world, card) for card in newest),
     )  # fmt: skip
+
+
+def _runway(world: World, run: Run) -> float | None:
+    """Virtual minutes until the cap is reached, at what was spent per minute so far."""
+    elapsed = (world.now() - run.created_at) * world.speed / 60
+    if run.cap_micro is None or run.spend_micro <= 0 or elapsed <= 0:
+        return None
+    return (run.cap_micro - run.spend_micro) / (run.spend_micro / elapsed)
+
+
+def _violations(world: World, run_id: str) -> tuple[KpiViolation, ...]:
+    found = []
+    for task_id, body in store.told_of_run(world.db, run_id, store.KPI):
+        result = KpiResult.model_validate_json(body)
+        if not result.passed:
+            asked = result.threshold.model_dump(exclude_none=True)
+            found.append(
+                KpiViolation(task_id=task_id, kpi_name=result.kpi_name, expected=asked or None, actual=result.value)
+            )
+    return tuple(found)
 
 
 def _task(world: World, card: Card) -> TaskStatus:
@@ -63,7 +93,11 @@ def _life(world: World, card: Card) -> tuple[float | None, datetime | None]:
     else:
         progress = min(0.99, worked_s / whole_s) if whole_s > 0 else 0.99
     beats = 0 if world.faults.strikes("missed_heartbeats", card.card_key) else int(worked_s / world.real_s(BEAT_MS))
-    return progress, datetime.fromtimestamp(card.started_at + beats * world.real_s(BEAT_MS), UTC)
+    at = card.started_at + beats * world.real_s(BEAT_MS)
+    heard = store.told(world.db, card.id, store.BEAT).get("")
+    if heard is not None and heard[0] >= at:
+        at, progress = heard[0], Heartbeat.model_validate_json(heard[1]).progress_pct
+    return progress, datetime.fromtimestamp(at, UTC)
 
 
 def provider_state(world: World, asked: int) -> ProviderState:

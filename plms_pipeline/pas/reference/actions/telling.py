@@ -11,11 +11,19 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from plms_pipeline.access.webhooks import event_id_for
-from plms_pipeline.pas.protocol import CompletionHint, RunCompleted, RunSummary, TaskCompleted, TaskReceiptMessage
+from plms_pipeline.pas.protocol import (
+    CompletionHint,
+    KpiClaim,
+    RunCompleted,
+    RunSummary,
+    TaskCompleted,
+    TaskReceiptMessage,
+)
 from plms_pipeline.pas.reference import store
 from plms_pipeline.pas.reference.actions.world import World
 from plms_pipeline.pas.reference.chance import draw
 from plms_pipeline.pas.reference.store import Card, Event, Run
+from plms_pipeline.pas.workers import KpiResult
 
 TASK_PATH: Final = "/hooks/pas/task_completed"
 RUN_PATH: Final = "/hooks/pas/run_completed"
@@ -33,8 +41,10 @@ _MEASURES: Final = ("tokens_in", "tokens_out", "tokens_think", "time_ms", "cost_
 def tell_task(world: World, card: Card, status: str, receipt: TaskReceiptMessage | None, error: str | None) -> None:
     """Write the event that an attempt has ended."""
     event_id = event_id_for("task_completed", card.run_id, card.task_id, card.attempt, status)
+    measured = (KpiResult.model_validate_json(body) for _, body in store.told(world.db, card.id, store.KPI).values())
     message = TaskCompleted(
         task_id=card.task_id, run_id=card.run_id, attempt=card.attempt, status=status, receipt=receipt,
+        kpis=tuple(KpiClaim(name=one.kpi_name, value=one.value, passed=one.passed) for one in measured),
         metrics={} if receipt is None else {
             "tokens_total": receipt.tokens_total, "time_ms": receipt.time_ms, "cost_usd": receipt.cost_usd
         },

@@ -9,7 +9,7 @@ from plms_pipeline.registry.migrations.attic import Attic, append_only, refuse
 from plms_pipeline.registry.types import Json, Usd, UtcDateTime
 
 revision = "0007"
-down_revision = "0005"
+down_revision = "0006"
 branch_labels = None
 depends_on = None
 

@@ -8,6 +8,7 @@ them all. Everything that touches the world comes in through the state, so that 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any
 
 from fastapi import APIRouter, FastAPI
@@ -16,7 +17,7 @@ from starlette.concurrency import run_in_threadpool
 
 from plms_pipeline import __version__
 from plms_pipeline.access.actions import RefusalBook
-from plms_pipeline.access.routes import AppState
+from plms_pipeline.access.routes import AppState, ToldAtOnce
 from plms_pipeline.intake.routes import ROUTERS as EVENT_ROUTERS
 from plms_pipeline.portfolio.routes import ROUTERS as PORTFOLIO_ROUTERS
 from plms_pipeline.registry.engine import Registry
@@ -26,7 +27,7 @@ from plms_pipeline.web.api.envelope import Envelope, Refusal, Scope
 from plms_pipeline.web.api.methods import MethodTable
 from plms_pipeline.web.api.metrics import ApiMetrics
 from plms_pipeline.web.api.neighbours import browser_refusal
-from plms_pipeline.web.api.remembered import Remembered, Version
+from plms_pipeline.web.api.remembered import Read, Remembered, Version
 from plms_pipeline.web.api.routes import errors, openapi, ops
 
 DOMAIN_ROUTERS: tuple[APIRouter, ...] = (*RUN_ROUTERS, *EVENT_ROUTERS, *PORTFOLIO_ROUTERS)
@@ -75,7 +76,7 @@ def create_app(state: AppState, extra_routers: tuple[APIRouter, ...] = ()) -> Fa
         await errors.audited_path(scope, refusal, book)
 
     app.add_middleware(
-        Remembered, door=state.door, version=_version(state.registry), templates=_book_reads(app.documented)
+        Remembered, door=state.door, version=_version(state.registry), reads=_reads(app.documented, state)
     )
     app.add_middleware(
         Envelope,
@@ -90,11 +91,19 @@ def create_app(state: AppState, extra_routers: tuple[APIRouter, ...] = ()) -> Fa
     return app
 
 
-def _book_reads(routes: Iterable[APIRoute]) -> dict[str, str]:
-    """Template → scope of the routes that read nothing but the books (`of_the_books`) and are not open to everybody."""
-    marked = [route for route in routes if getattr(route.endpoint, "reads_only_books", False)]
-    scopes = {route.path: openapi.scope_of(route.dependant) for route in marked if route.methods == {"GET"}}
-    return {path: scope for path, scope in scopes.items() if scope is not None}
+def _reads(routes: Iterable[APIRoute], state: AppState) -> list[Read]:
+    """The routes that read nothing but the books (`of_the_books`) or are told at once, and are not open to everybody."""
+    found = []
+    for route in routes:
+        is_of_the_books = bool(getattr(route.endpoint, "reads_only_books", False))
+        told: ToldAtOnce | None = getattr(route.endpoint, "told_at_once", None)
+        scope = openapi.scope_of(route.dependant) if route.methods == {"GET"} else None
+        if scope is None or not (is_of_the_books or told):
+            continue
+        # A database behind a network may keep its reader waiting, and this one stands on the event loop.
+        at_once = partial(told, state) if told is not None and state.registry.dialect == "sqlite" else None
+        found.append(Read(route, scope, is_of_the_books, at_once))
+    return found
 
 
 def _version(registry: Registry) -> Version:

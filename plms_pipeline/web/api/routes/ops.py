@@ -139,8 +139,9 @@ def invariants_history(
 
 
 @router.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
-async def metrics(request: Request) -> Response:
-    """The series of this process in Prometheus' text format; they hold no project, run or task."""
+def metrics(request: Request) -> Response:
+    """The series of the processes that serve here in Prometheus' text format; they hold no project, run or task."""
+    # In a thread: writing some thousand lines takes as long as fifty requests, and everybody would wait for it.
     counted: ApiMetrics = request.app.state.metrics
     return Response(counted.exposition(), media_type=MEDIA_TYPE)
 

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import os
 import signal
+import tempfile
 import threading
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     import socket
 
 GRACE_S = 10
+_METRICS_FOLDER = "PROMETHEUS_MULTIPROC_DIR"  # prometheus_client's name
 FACTORY = "plms_pipeline.web.api.service.server:worker_application"
 
 
@@ -119,7 +121,23 @@ def _serve_many(settings: Settings, workers: int, listener: socket.socket, on_re
     doorkeeper(settings, SystemClock())
     config = _config(FACTORY, lifespan="on", factory=True, workers=workers)
     threading.Thread(target=_tell_when_answered, args=(listener, on_ready), daemon=True).start()
-    Multiprocess(config, sockets=[listener]).run()
+    with _shared_metrics():
+        Multiprocess(config, sockets=[listener]).run()
+
+
+@contextmanager
+def _shared_metrics() -> Iterator[None]:
+    """A folder through which the workers add up what they count; the environment tells them, before they import anything."""
+    with tempfile.TemporaryDirectory(prefix="plms-metrics-") as folder:
+        before = os.environ.get(_METRICS_FOLDER)
+        os.environ[_METRICS_FOLDER] = folder
+        try:
+            yield
+        finally:
+            if before is None:
+                del os.environ[_METRICS_FOLDER]
+            else:
+                os.environ[_METRICS_FOLDER] = before
 
 
 def _config(app: Any, **options: Any) -> uvicorn.Config:

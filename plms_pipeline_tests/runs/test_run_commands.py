@@ -1,0 +1,52 @@
+"""Can what `plms run` prints be read and copied on a terminal of eighty columns?"""
+
+from __future__ import annotations
+
+import pytest
+
+from plms_pipeline.cli import main
+from plms_pipeline.clock import SystemClock
+from plms_pipeline.registry.engine import Registry
+from plms_pipeline.runs.verdicts import asked
+from plms_pipeline.settings import Settings
+from plms_pipeline_tests.runs.test_replay import original
+from plms_pipeline_tests.runs.worlds import planned_project
+
+
+@pytest.fixture(autouse=True)
+def environment(monkeypatch: pytest.MonkeyPatch, settings: Settings, sqlite_registry: Registry) -> None:
+    monkeypatch.setenv("PLMS_DATA_DIR", str(settings.data_dir))
+    monkeypatch.setenv("PLMS_REPORTS_DIR", str(settings.reports_dir))
+    monkeypatch.setenv("COLUMNS", "80")
+
+
+def test_the_id_of_a_run_is_listed_whole(
+    sqlite_registry: Registry, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every other command wants the id; one that ends in `…` has to be asked for again with --json."""
+    planned_project(sqlite_registry)
+    run_id = original(sqlite_registry, SystemClock(), ended=False)
+    assert main(["run", "list"]) == 0
+    printed = capsys.readouterr().out
+    assert printed.splitlines()[1].split() == [run_id, "42", "baseline", "QUEUED", "pending", "0/4"]
+    monkeypatch.setenv("COLUMNS", "140")
+    assert main(["run", "list"]) == 0
+    assert "4 QUEUED" in capsys.readouterr().out
+
+
+def test_the_tasks_of_a_project_are_not_cut(sqlite_registry: Registry, capsys: pytest.CaptureFixture[str]) -> None:
+    """A lane or a figure that is cut in the plan that somebody approves is a decision about something else."""
+    planned_project(sqlite_registry)
+    assert main(["project", "show", "42"]) == 0
+    printed = capsys.readouterr().out
+    assert "…" not in printed
+    assert "Code-API" in printed
+
+
+@pytest.mark.parametrize(
+    ("threshold", "told"),
+    [({">=": 0.9}, ">= 0.9"), ({">=": 0.1, "<=": 0.9}, ">= 0.1 and <= 0.9"), ({}, "{}"), ("odd", "odd")],
+)
+def test_a_gate_is_told_as_people_write_it(threshold: object, told: str) -> None:
+    """`asked {'<=': 0.05}` in a report for a project owner is our inside."""
+    assert asked(threshold) == told
