@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BeforeValidator, ConfigDict, Field
 
-# No blank at the beginning and no control characters; the databases could not keep some of them.
-LINE = r"^[^\s\x00-\x1f\x7f-\x9f][^\x00-\x1f\x7f-\x9f]*$"
+from plms_pipeline.access.forms import LINE, Reason, Request, WhyIn
+
+__all__ = ["LINE", "Reason", "Request", "WhyIn"]
 KEY = r"^[A-Za-z0-9]([A-Za-z0-9._-]{0,126}[A-Za-z0-9])?$"
 MAX_INTEGER = 2**31 - 1
 _EXAMPLE_SHA = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
@@ -19,9 +20,6 @@ _EXAMPLE_SHA = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08
 Line = Annotated[str, Field(min_length=1, max_length=200, pattern=LINE)]
 Long = Annotated[
     str, Field(min_length=1, max_length=20_000, pattern=r"^[^\s\x00-\x1f\x7f-\x9f][^\x00-\x08\x0b-\x1f\x7f-\x9f]*$")
-]
-Reason = Annotated[
-    str, Field(min_length=1, max_length=4000, pattern=LINE, description="Why; kept for ever.", examples=["within plan"])
 ]
 
 
@@ -54,12 +52,6 @@ LaneGates = Annotated[
 ]
 
 
-class Request(BaseModel):
-    """What is asked for: nothing that is not named, because a misspelt budget that is ignored is found by the bill."""
-
-    model_config = ConfigDict(extra="forbid")
-
-
 class TaskIn(Request):
     """One task of a new project."""
 
@@ -72,7 +64,7 @@ class TaskIn(Request):
     )
     complexity: Complexity = "moderate"
     provider: Annotated[str, Field(min_length=1, max_length=255, pattern=LINE)] | None = None
-    depends_on: Annotated[list[Annotated[str, Field(pattern=KEY)]], Field(max_length=200)] = []
+    depends_on: Annotated[list[Annotated[str, Field(pattern=KEY)]], Field(max_length=200)] = Field(default_factory=list)
     command: Annotated[list[Annotated[str, Field(max_length=16_384)]], Field(min_length=1, max_length=256)] | None = (
         Field(None, description="Program and arguments; no shell.", examples=[["python", "-c", "print('done')"]])
     )
@@ -110,7 +102,9 @@ class CreateIn(Request):
     initial_context: Long | None = Field(
         None, description="The sources' name for a description; used when there is none."
     )
-    tags: Annotated[list[Annotated[str, Field(min_length=1, max_length=64, pattern=LINE)]], Field(max_length=50)] = []
+    tags: Annotated[list[Annotated[str, Field(min_length=1, max_length=64, pattern=LINE)]], Field(max_length=50)] = (
+        Field(default_factory=list)
+    )
     owner: Annotated[str, Field(min_length=1, max_length=255, pattern=LINE)] | None = Field(
         None, description="Who asks for overrides; the caller when left out."
     )
@@ -124,12 +118,6 @@ class CreateIn(Request):
     max_active_runs: Annotated[int, Field(ge=1, le=100), NoFlag] = 1
     max_attempts: Annotated[int, Field(ge=1, le=20), NoFlag] = 1
     tasks: Annotated[list[TaskIn], Field(min_length=1, max_length=10_000)]
-
-
-class WhyIn(Request):
-    """A reason, where one may be given."""
-
-    reason: Reason | None = None
 
 
 class SloIn(Request):

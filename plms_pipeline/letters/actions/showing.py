@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Collection
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
@@ -48,15 +49,17 @@ class Status:
         }  # fmt: skip
 
 
-def status(registry: Registry, *, clock: Clock, limit: int = 20) -> Status:
-    """Count the letters; the first `limit` that are still owed, those due first."""
+def status(
+    registry: Registry, *, clock: Clock, limit: int = 20, states: Collection[str] | None = None
+) -> Status:  # fmt: skip
+    """Count the letters; the first `limit` of those in `states` (None: still owed; none named: all), those due first."""
     with registry.reading() as session:
         counted = store.counts(session)
         helped, over = store.retried(session)
         due = store.count_due(session, now=clock.now())
         oldest = store.oldest_open(session)
         groups = store.groups(session)
-        letters = store.listed(session, states=OPEN, limit=limit)
+        letters = store.listed(session, states=OPEN if states is None else states or None, limit=limit)
     by_state, by_class, by_kind = (
         Counter(dict.fromkeys(LETTER_STATES, 0)),
         Counter(dict.fromkeys(LETTER_CLASSES, 0)),

@@ -56,6 +56,28 @@ class GuardStatus:
     rate_per_s: float
     account: Balance
 
+    def as_json(self) -> dict[str, Any]:
+        """For machines: what `plms guard status --json` prints and the API answers."""
+        account = self.account
+        return {
+            "killswitch": self.switch.is_on,
+            "killswitch_reasons": [
+                *([self.switch.flag] if self.switch.flag else []),
+                *(f"{one.where}: {one.reason}" for one in self.switch.switches if not one.is_mirror),
+            ],
+            "concurrency": {"taken": len(self.slots), "limit": self.places},
+            "leases": [
+                {"lease": slot.subject, "holder": slot.holder, "since": slot.taken_at.isoformat(),
+                 "until": slot.expires_at.isoformat()}
+                for slot in self.slots
+            ],
+            "rate": {"per_s": self.rate_per_s, "tokens": round(self.tokens, 6)},
+            "budget": {
+                "account": account.account, "limit_usd": shown_usd(account.limit), "left_usd": shown_usd(account.left),
+                "settled_usd": shown_usd(account.settled), "reserved_usd": shown_usd(account.reserved),
+            },
+        }  # fmt: skip
+
 
 @dataclass(frozen=True, slots=True)
 class Reset:
@@ -207,6 +229,11 @@ def reset(registry: Registry, *, clock: Clock, actor: Actor, reason: str) -> Res
         details: dict[str, Any] = {"reason": reason, "places": len(held), "freed_usd": str(freed)}
         record(session, at=now, actor=actor, action="guard.reset", subject="launcher", outcome="done", details=details)
     return Reset(len(held), freed)
+
+
+def shown_usd(amount: Decimal | None) -> str | None:
+    """An amount in USD as text, without zeros that say nothing."""
+    return None if amount is None else f"{amount.normalize():f}"
 
 
 def _end_dead(session: Session, now: datetime, is_dead: IsDead) -> int:

@@ -45,6 +45,15 @@ class SwitchStatus:
         """Whether anything anywhere is stopped."""
         return self.flag is not None or self.unreadable is not None or any(not one.is_mirror for one in self.switches)
 
+    def as_json(self) -> dict[str, Any]:
+        """For machines: what `plms killswitch status --json` prints and the API answers."""
+        rows = [
+            {"scope": one.scope, "subject": one.subject, "reason": one.reason, "by": one.actor,
+             "since": one.turned_on_at.isoformat()}
+            for one in self.switches if not one.is_mirror
+        ]  # fmt: skip
+        return {"on": self.is_on, "flag_file": self.flag, "registry": self.unreadable, "switches": rows}
+
 
 def stop_reason(
     registry: Registry, *, flag: Flag, project_id: int | None = None, lane_id: int | None = None

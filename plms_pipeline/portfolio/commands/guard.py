@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
-from typing import Annotated, Any
+from typing import Annotated
 from uuid import uuid4
 
 import typer
@@ -66,24 +66,7 @@ def status(as_json: AsJson = False) -> None:
 
     with _opened() as world:
         found = guard_status(world.registry, clock=world.clock, policy=world.policy, flag=world.flag)
-    told: dict[str, Any] = {
-        "killswitch": found.switch.is_on,
-        "killswitch_reasons": [
-            *([found.switch.flag] if found.switch.flag else []),
-            *(f"{one.where}: {one.reason}" for one in found.switch.switches if not one.is_mirror),
-        ],
-        "concurrency": {"taken": len(found.slots), "limit": found.places},
-        "leases": [
-            {"lease": slot.subject, "holder": slot.holder, "since": slot.taken_at.isoformat(),
-             "until": slot.expires_at.isoformat()}
-            for slot in found.slots
-        ],
-        "rate": {"per_s": found.rate_per_s, "tokens": round(found.tokens, 6)},
-        "budget": {
-            "account": found.account.account, "limit_usd": _usd(found.account.limit), "left_usd": _usd(found.account.left),
-            "settled_usd": _usd(found.account.settled), "reserved_usd": _usd(found.account.reserved),
-        },
-    }  # fmt: skip
+    told = found.as_json()
     if as_json:
         typer.echo(json.dumps(told))
         return
@@ -138,7 +121,7 @@ def done(
 ) -> None:
     """Give the place back and settle what was spent."""
     from plms_pipeline.access.actors import local_actor
-    from plms_pipeline.portfolio.actions.guards import finish
+    from plms_pipeline.portfolio.actions.guards import finish, shown_usd
 
     spent = None if cost is None else _amount(cost)
     with _opened() as world:
@@ -146,7 +129,7 @@ def done(
     if as_json:
         typer.echo(json.dumps({"lease": lease, "overrun_usd": str(overrun)}))
     elif overrun:
-        typer.echo(f"It took {_usd(overrun)} USD more than was reserved; all of it is charged.")
+        typer.echo(f"It took {shown_usd(overrun)} USD more than was reserved; all of it is charged.")
     else:
         typer.echo("Settled.")
 
@@ -159,13 +142,14 @@ def reset(
     """Give back every place and reservation of the launcher; what was spent stays spent."""
     from plms_pipeline.access.actors import local_actor
     from plms_pipeline.portfolio.actions import guards
+    from plms_pipeline.portfolio.actions.guards import shown_usd
 
     with _opened() as world:
         given = guards.reset(world.registry, clock=world.clock, actor=local_actor(), reason=reason)
     if as_json:
         typer.echo(json.dumps({"places": given.places, "freed_usd": str(given.freed_usd)}))
     else:
-        typer.echo(f"{given.places} places and {_usd(given.freed_usd)} USD are free again.")
+        typer.echo(f"{given.places} places and {shown_usd(given.freed_usd)} USD are free again.")
 
 
 def _amount(text: str) -> Decimal:
@@ -173,7 +157,3 @@ def _amount(text: str) -> Decimal:
         return Decimal(text)
     except InvalidOperation:
         raise BadInput(f"{text[:40]!r} is no amount; give dollars such as 0.25.", code="bad_amount") from None
-
-
-def _usd(amount: Decimal | None) -> str | None:
-    return None if amount is None else f"{amount.normalize():f}"

@@ -17,7 +17,7 @@ from sqlalchemy.orm import Session
 from plms_pipeline.access.actors import Actor
 from plms_pipeline.access.store import record
 from plms_pipeline.clock import Clock
-from plms_pipeline.errors import PlmsError, Unavailable
+from plms_pipeline.errors import Conflict, PlmsError, Unavailable
 from plms_pipeline.intake.store.inbox import again_id, event_of
 from plms_pipeline.letters import store as letters
 from plms_pipeline.letters.actions.retrying import Handler, Tried, Word
@@ -142,6 +142,28 @@ def runs_of(registry: Registry, letter: Letter) -> list[tuple[str, str]]:
     """(run, status) of a letter about a run, from the first to the newest retry."""
     with registry.reading() as session:
         return store.chain_of(session, letter)
+
+
+def require_here(letter: Letter) -> None:
+    """Refuse to retry here what only Dagster can.
+
+    Raises:
+        Conflict: it is a Dagster job (`retried_by_dagster`).
+    """
+    if letter.kind == "job":
+        raise Conflict(
+            f"Letter {letter.letter_id} is a Dagster job: the daemon launches it again when it is due, and anybody in the "
+            "UI.", code="retried_by_dagster",
+        )  # fmt: skip
+
+
+def asked_by(registry: Registry, letter: Letter, *, clock: Clock, actor: Actor) -> None:
+    """Write down who asked for a retry now: the run itself is started by the retrier."""
+    with registry.writing() as session:
+        record(
+            session, at=clock.now(), actor=actor, action="letter.retry", subject=f"letter:{letter.letter_id}",
+            outcome="asked", details={"kind": letter.kind, "subject": letter.subject_id[:255], "attempts": letter.attempts},
+        )  # fmt: skip
 
 
 def learn(registry: Registry, *, clock: Clock) -> int:

@@ -43,15 +43,16 @@ def inspect(name: Name, as_json: AsJson = False) -> None:
 )
 def retry(name: Name, as_json: AsJson = False) -> None:
     """Try one letter again now, without waiting for its moment; the retry counts."""
+    from plms_pipeline.access.actors import local_actor
     from plms_pipeline.letters.actions.deciding import letter_named, require_retryable
+    from plms_pipeline.runs.letters.actions import require_here
     from plms_pipeline.runs.service.opening import opened
 
     with opened(load_settings()) as world:
         letter = letter_named(world.registry, name)
         require_retryable(letter)
-        if letter.kind == "job":
-            _refuse_job(letter.letter_id)
-        done = world.retrier.tick(only=[letter.letter_id], is_forced=True)
+        require_here(letter)
+        done = world.retrier.retry_now(letter, actor=local_actor())
         world.dispatcher.write_copies()
     _tell(done, as_json=as_json)
     if done.count("begun") + done.count("recovered") != 1:
@@ -77,15 +78,6 @@ def retry_all(
     _tell(done, as_json=as_json)
     if done.count("failed") + done.count("given_up"):
         raise typer.Exit(1)
-
-
-def _refuse_job(letter_id: str) -> None:
-    from plms_pipeline.errors import Conflict
-
-    raise Conflict(
-        f"Letter {letter_id} is a Dagster job: the daemon launches it again when it is due, and anybody in the UI.",
-        code="retried_by_dagster",
-    )
 
 
 def _tell(done: Round, *, as_json: bool) -> None:

@@ -6,11 +6,13 @@ from collections.abc import Callable, Collection
 from datetime import timedelta
 from uuid import uuid4
 
+from plms_pipeline.access.actors import Actor
 from plms_pipeline.clock import Clock
 from plms_pipeline.letters.actions.retrying import MOST_LETTERS, Round, retry_due
+from plms_pipeline.letters.rules import Letter
 from plms_pipeline.registry.engine import Registry
 from plms_pipeline.runs.actions.start import StartPolicy
-from plms_pipeline.runs.letters.actions import Retries, learn
+from plms_pipeline.runs.letters.actions import Retries, asked_by, learn
 from plms_pipeline.runs.passport import PassportWorld
 from plms_pipeline.runs.process import lease_holder
 from plms_pipeline.settings import Settings
@@ -55,3 +57,12 @@ class Retrier:
             self._registry, clock=self._clock, holder=self._holder, handlers=self._retries.handlers(), only=only,
             is_forced=is_forced, limit=limit,
         )  # fmt: skip
+
+    def retry_now(self, letter: Letter, *, actor: Actor) -> Round:
+        """Try one letter again now, because a person asked; that is written down first.
+
+        Raises:
+            Unavailable: the registry is away.
+        """
+        asked_by(self._registry, letter, clock=self._clock, actor=actor)
+        return self.tick(only=[letter.letter_id], is_forced=True)

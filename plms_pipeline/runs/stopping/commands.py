@@ -103,19 +103,14 @@ def status(as_json: AsJson = False) -> None:
         found = switch_status(registry, flag=lambda: files.flag_reason(settings.data_dir))
     finally:
         registry.close()
-    rows = [
-        {"scope": one.scope, "subject": one.subject, "reason": one.reason, "by": one.actor,
-         "since": one.turned_on_at.isoformat()}
-        for one in found.switches if not one.is_mirror
-    ]  # fmt: skip
+    told = found.as_json()
     if as_json:
-        told = {"on": found.is_on, "flag_file": found.flag, "registry": found.unreadable, "switches": rows}
         typer.echo(json.dumps(told))
     else:
         typer.echo("ON" if found.is_on else "off")
         for text in filter(None, (found.flag and f"flag file: {found.flag}", found.unreadable)):
             typer.echo(text)
-        for row in rows:
+        for row in told["switches"]:
             where = f"{row['scope']} {row['subject']}".strip()
             typer.echo(f"{where}: {row['reason']} (by {row['by']} since {row['since'][:19]})")
     if found.is_on:

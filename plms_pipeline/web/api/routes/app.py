@@ -19,6 +19,7 @@ from plms_pipeline import __version__
 from plms_pipeline.access.actions import RefusalBook
 from plms_pipeline.access.routes import AppState, ToldAtOnce
 from plms_pipeline.intake.routes import ROUTERS as EVENT_ROUTERS
+from plms_pipeline.letters.routes import ROUTERS as LETTER_ROUTERS
 from plms_pipeline.portfolio.routes import ROUTERS as PORTFOLIO_ROUTERS
 from plms_pipeline.registry.engine import Registry
 from plms_pipeline.runs.routes import ROUTERS as RUN_ROUTERS
@@ -30,7 +31,7 @@ from plms_pipeline.web.api.neighbours import browser_refusal
 from plms_pipeline.web.api.remembered import Read, Remembered, Version
 from plms_pipeline.web.api.routes import errors, openapi, ops
 
-DOMAIN_ROUTERS: tuple[APIRouter, ...] = (*RUN_ROUTERS, *EVENT_ROUTERS, *PORTFOLIO_ROUTERS)
+DOMAIN_ROUTERS: tuple[APIRouter, ...] = (*RUN_ROUTERS, *EVENT_ROUTERS, *PORTFOLIO_ROUTERS, *LETTER_ROUTERS)
 
 
 class PlmsApi(FastAPI):
