@@ -267,6 +267,17 @@ class Settings(BaseModel):
     portfolio_daily_usd: Decimal | None = _field(
         None, "USD", "What all approved projects together may spend per day; default: no limit.", ge=0, lt=10**8
     )
+    backup_to: str | None = _field(
+        None,
+        "URL",
+        "Folder or fsspec URL (such as s3://bucket/plms) that `plms backup create` writes to when none is named.",
+        secret=True,
+    )
+    pg_bin_dir: Path | None = _field(
+        None,
+        "path",
+        "Folder with pg_dump and pg_restore, for backups of a registry on PostgreSQL; default: those on PATH.",
+    )
     git_commit: str | None = _field(
         None, "commit", "The commit that passports name; default: that of the checkout.", pattern=r"^[0-9a-f]{40,64}$"
     )
@@ -278,7 +289,7 @@ class Settings(BaseModel):
     def _absolute(cls, value: object) -> Path:
         return _anchored(str(value))
 
-    @field_validator("jwt_public_keys", mode="before")
+    @field_validator("jwt_public_keys", "pg_bin_dir", mode="before")
     @classmethod
     def _absolute_or_none(cls, value: object) -> Path | None:
         return None if value is None else _anchored(str(value))

@@ -135,6 +135,16 @@ def require_head(registry: Registry) -> None:
         )
 
 
+def is_head(revision: str | None) -> bool:
+    """Whether this is the newest revision that this program knows."""
+    return revision == ScriptDirectory.from_config(_config()).get_current_head()
+
+
+def is_known(revision: str) -> bool:
+    """Whether this program knows a revision; what it does not know was made by a newer one."""
+    return any(script.revision == revision for script in ScriptDirectory.from_config(_config()).walk_revisions())
+
+
 def _revision_of(registry: Registry) -> str | None:
     with registry.reading() as session:
         return MigrationContext.configure(session.connection()).get_current_revision()

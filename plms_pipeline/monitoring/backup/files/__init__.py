@@ -1,0 +1,1 @@
+"""The file systems that a backup reads from and is written to."""

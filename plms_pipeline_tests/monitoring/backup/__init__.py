@@ -1,0 +1,1 @@
+"""Does `plms backup` keep what cannot be made again, and is it known to be whole?"""
