@@ -264,8 +264,30 @@ class Settings(BaseModel):
     )
     pas_qps: float = _field(50.0, "1/s", "How many cards and runs the executor is sent per second.", gt=0, le=10_000)
     pas_max_runs: int = _field(100, "runs", "How many runs the executor is given at once.", ge=0, le=100_000)
+    lane_preemption: Literal["on", "off"] = _field(
+        "on",
+        "mode",
+        "Whether a running task may be paused for a project that has waited too long; only where the executor can "
+        "(`pause_task`), and never twice for the same task.",
+    )
     portfolio_daily_usd: Decimal | None = _field(
         None, "USD", "What all approved projects together may spend per day; default: no limit.", ge=0, lt=10**8
+    )
+    purge_runs_days: int = _field(
+        90,
+        "days",
+        "`plms purge` removes runs of Dagster that ended longer ago, but none that holds the newest word about an asset.",
+        ge=1,
+        le=36_500,
+    )
+    purge_ticks_days: int = _field(
+        90, "days", "`plms purge` removes older ticks of schedules and sensors, and their output.", ge=1, le=36_500
+    )
+    purge_quarantine_days: int = _field(
+        180, "days", "`plms purge` removes lists of refused rows that are older.", ge=1, le=36_500
+    )
+    purge_temporary_days: int = _field(
+        1, "days", "`plms purge` removes half-written files that nobody touched for so long.", ge=1, le=36_500
     )
     backup_to: str | None = _field(
         None,

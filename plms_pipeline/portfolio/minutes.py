@@ -15,13 +15,17 @@ MINUTE_MS: Final = 60_000
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """One task in a slot, in ms of the epoch: eligible, taken, given back (None: not yet), and how it ended."""
+    """One task in a slot, in ms of the epoch: eligible, taken, given back (None: not yet), and how it ended.
+
+    `is_put_aside`: it gave the slot back without having ended.
+    """
 
     eligible_ms: int
     taken_ms: int
     released_ms: int | None
     has_failed: bool = False
     reason: str = ""
+    is_put_aside: bool = False
 
 
 @dataclass(slots=True)
@@ -53,7 +57,7 @@ def minutes_of(tasks: Iterable[Held], *, begin_ms: int, end_ms: int) -> dict[int
             started.started += 1
             started.waited_ms += max(0, task.taken_ms - task.eligible_ms)
         ended = None if task.released_ms is None else found.get(task.released_ms // MINUTE_MS * MINUTE_MS)
-        if ended is not None and task.released_ms is not None:
+        if ended is not None and task.released_ms is not None and not task.is_put_aside:
             ended.ended += 1
             ended.duration_ms += max(0, task.released_ms - task.taken_ms)
             ended.failed += task.has_failed

@@ -11,7 +11,8 @@ from datetime import datetime, timedelta
 from typing import Final
 
 REASONS: Final = (
-    "killswitch", "held", "run_queued", "dependency", "retry", "handing_over", "lane_closed", "lane_full", "budget", "turn",
+    "killswitch", "held", "run_queued", "dependency", "retry", "handing_over", "lane_closed", "lane_full", "budget",
+    "preempted", "turn",
 )  # fmt: skip
 # No claim lasts so long: one that seems to was made before the clock went back.
 LONGEST_LEASE: Final = timedelta(minutes=10)
@@ -22,7 +23,8 @@ class Facts:
     """What is known about a task that waits.
 
     `switch` and `hold` are reasons of people; `missing` the dependencies that have not succeeded; `before` how many tasks of
-    its own project go first; `refused` what the last round said about it.
+    its own project go first; `refused` what the last round said about it;
+    `aside_for` the project for which it was put aside.
     """
 
     run_status: str
@@ -37,6 +39,7 @@ class Facts:
     refused: str | None = None
     before: int = 0
     owed_ms: float = 0.0
+    aside_for: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +67,8 @@ def reason(facts: Facts, *, now: datetime) -> Reason:
             return Reason("handing_over", f"it is being handed over; if that fails it goes again in {seconds} s")
         why = f": {facts.last_error}" if facts.last_error else ""
         return Reason("retry", f"the executor did not take it, next try in {seconds} s{why}")
+    if facts.aside_for is not None and facts.held >= facts.cap > 0:
+        return Reason("preempted", f"put aside for project {facts.aside_for}; it goes on when its turn comes again")
     if facts.cap <= 0:
         return Reason("lane_closed", "its lane has no slots (cap 0 or not active)")
     if facts.refused is not None:

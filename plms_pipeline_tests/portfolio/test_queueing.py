@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from plms_pipeline.portfolio.fairness import LaneBook, Standing
-from plms_pipeline.portfolio.preemption import Running, victim
+from plms_pipeline.portfolio.preemption import Choice, Running, victim
 from plms_pipeline.portfolio.queueing import REASONS, Facts, reason
 
 AT = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -54,7 +54,7 @@ RUNNING = [Running("old", 2, 400.0), Running("new", 2, 100.0)]
 
 def test_the_newest_task_of_whoever_has_too_much_is_put_aside() -> None:
     """Little is lost by it, and the project that gives had more than its share."""
-    assert victim(BOOK, RUNNING, {1: 5}, cap=2) == "new"
+    assert victim(BOOK, RUNNING, {1: 5}, cap=2) == Choice("new", 2, 1)
 
 
 def test_nobody_is_put_aside_without_need() -> None:
@@ -64,6 +64,6 @@ def test_nobody_is_put_aside_without_need() -> None:
     small = LaneBook(0.0, {1: Standing(1900.0, 1.0, 1000.0), 2: Standing(-1900.0, 1.0, 1000.0)}, 1000.0)
     assert victim(small, RUNNING, {1: 5}, cap=2) is None
     assert victim(BOOK, [Running("x", 2, 900.0), Running("y", 2, 950.0)], {1: 5}, cap=2) is None
-    assert victim(BOOK, [replace(one, was_paused=True) for one in RUNNING], {1: 5}, cap=2) is None
+    assert victim(BOOK, [replace(one, stays=True) for one in RUNNING], {1: 5}, cap=2) is None
     assert victim(BOOK, RUNNING, {1: 5}, cap=2, allowed={1}) is None
     assert victim(BOOK, [Running("mine", 1, 0.0), Running("y", 2, 0.0)], {1: 5}, cap=2) is None

@@ -25,7 +25,8 @@ from plms_pipeline.portfolio.buckets import Rate
 from plms_pipeline.portfolio.fairness import TYPICAL_MS, Contender, LaneBook, Race, Standing, Turn, advance, learnt
 from plms_pipeline.portfolio.guarding import Place, Wish
 from plms_pipeline.portfolio.policies import PAS_BUCKET, pas_rate, portfolio_purse
-from plms_pipeline.portfolio.store import queue, slots, standings, switches
+from plms_pipeline.portfolio.preemption import victim
+from plms_pipeline.portfolio.store import preemptions, queue, slots, standings, switches
 from plms_pipeline.portfolio.store.passing import give_back, pass_guards
 from plms_pipeline.portfolio.store.queue import NextCard, Waiting
 from plms_pipeline.portfolio.store.slots import lane_resource
@@ -38,36 +39,47 @@ from plms_pipeline.settings import Settings
 C = TypeVar("C")
 # How long a card may be out without a word before its slot is suspect. A heartbeat or a look at the executor renews it.
 SLOT_LEASE: Final = timedelta(minutes=15)
+# How often a full lane is looked at for somebody who has waited too long.
+LOOK_AGAIN_MS: Final = 5_000.0
 
 
 @dataclass(frozen=True, slots=True)
 class DispatchPolicy:
-    """What bounds approved projects beside their lanes and their own budgets: cards per second, runs, the portfolio's day."""
+    """What bounds approved projects beside their lanes and their own budgets: cards per second, runs, the portfolio's day.
+
+    `may_preempt`: a running task may be put aside for a project that has waited too long; the executor can pause one.
+    """
 
     rate: Rate | None = None
     portfolio_purse: Callable[[datetime], Purse | None] = lambda _now: None
     slot_lease: timedelta = SLOT_LEASE
     max_runs: int | None = None
+    may_preempt: bool = False
 
 
 OPEN_POLICY: Final = DispatchPolicy()
 
 
-def dispatch_policy(settings: Settings) -> DispatchPolicy:
-    """The policy as it is configured."""
+def dispatch_policy(settings: Settings, *, can_pause: bool = False) -> DispatchPolicy:
+    """The policy as it is configured, for an executor that can pause single tasks or cannot."""
     return DispatchPolicy(
-        pas_rate(settings), lambda now: portfolio_purse(settings, now), max_runs=settings.pas_max_runs
-    )
+        pas_rate(settings), lambda now: portfolio_purse(settings, now), max_runs=settings.pas_max_runs,
+        may_preempt=can_pause and settings.lane_preemption == "on",
+    )  # fmt: skip
 
 
 @dataclass(slots=True)
 class LaneRound(Generic[C]):
-    """What one round did: the cards that go, why projects were refused, and whether another round may find more."""
+    """What one round did: the cards that go, why projects were refused, and whether another round may find more.
+
+    `paused`: the card that is to be put aside.
+    """
 
     cards: list[C] = field(default_factory=list)
     refused: dict[int, str] = field(default_factory=dict)
     wait_s: float = 0.0
     is_worth_repeating: bool = False
+    paused: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,11 +93,12 @@ class _World:
     policy: DispatchPolicy
     flag: str | None
     claim: Callable[[Session, str], Any]
+    on_pause: Callable[[Session, str], None]
 
 
-def lanes_to_look_at(registry: Registry, *, now: datetime) -> list[int]:
+def lanes_to_look_at(registry: Registry, *, now: datetime, may_preempt: bool = False) -> list[int]:
     """The lanes in which a round has something to do: a card to resume, a free slot and somebody who wants it, or somebody
-    who waits and was not reckoned with yet."""
+    who waits and was not reckoned with yet; and now and then a full one, where somebody may have waited too long."""
     with registry.reading() as session:
         work = queue.lanes_with_work(session, now)
         if not work:
@@ -94,13 +107,15 @@ def lanes_to_look_at(registry: Registry, *, now: datetime) -> list[int]:
         found = []
         for lane_id, resumes in work.items():
             is_free = caps.get(lane_id, 0) > held.get(lane_resource(lane_id), 0)
-            if resumes or is_free or _has_newcomer(session, lane_id, now):
+            if resumes or is_free or _has_newcomer(session, lane_id, now, may_preempt=may_preempt):
                 found.append(lane_id)
     return found
 
 
-def _has_newcomer(session: Session, lane_id: int, now: datetime) -> bool:
+def _has_newcomer(session: Session, lane_id: int, now: datetime, *, may_preempt: bool) -> bool:
     book, _ = standings.book_of(session, lane_id)
+    if may_preempt and book.at_ms is not None and millis(now) - book.at_ms >= LOOK_AGAIN_MS:
+        return True
     waiting = queue.who_waits(session, now, lane_ids=[lane_id])
     return any(one.project_id not in book.standings or book.standings[one.project_id].rate == 0 for one in waiting)
 
@@ -117,6 +132,7 @@ def hold_round(
     flag: str | None = None,
     without: Collection[int] = (),
     limit: int = 32,
+    on_pause: Callable[[Session, str], None] = lambda _session, _card_key: None,
 ) -> LaneRound[C]:
     """One round in one lane.
 
@@ -128,13 +144,14 @@ def hold_round(
         flag: the reason of the flag file, or None.
         without: projects that were refused a moment ago.
         limit: how many cards at most.
+        on_pause: told, in the same transaction, of the card that is to be put aside.
     """
     done: LaneRound[C] = LaneRound()
     with registry.writing() as session:
         on = switches.checked(session)
         cap = slots.lock(session, lane_resource(lane_id)) or 0
         now = clock.now()
-        world = _World(lane_id, now, ids, holder, policy, flag, claim)
+        world = _World(lane_id, now, ids, holder, policy, flag, claim, on_pause)
         book, _ = standings.book_of(session, lane_id)
         had = standings.had_since(session, lane_id, book.at_ms)
         book = _up_to_now(book, had, now)
@@ -152,9 +169,41 @@ def hold_round(
             _go(session, world, card, cap, done)
         race = Race(book, contenders, cap=cap)
         _run(session, world, race, turns, cap, done)
-        standings.keep_book(session, lane_id, race.book(), done.refused, now=now)
+        after = race.book()
+        standings.keep_book(session, lane_id, after, done.refused, now=now)
+        if policy.may_preempt and not done.cards and not done.wait_s:
+            done.paused = _put_aside(
+                session, world, after, [one for one in waiting if one.project_id not in done.refused], facts, cap
+            )
         done.is_worth_repeating = bool(done.cards or done.refused) and not done.wait_s and race.next() is not None
     return done
+
+
+def _put_aside(
+    session: Session,
+    world: _World,
+    book: LaneBook,
+    waiting: Sequence[Waiting],
+    facts: Mapping[int, ProjectFacts],
+    cap: int,
+) -> str | None:
+    """Ask that a running task be paused for a project that has waited too long, if there is reason to; its card."""
+    if cap <= 0 or not preemptions.may_another(session, world.lane_id, cap=cap):
+        return None
+    running = preemptions.running_in(session, world.lane_id, now=world.now)
+    wanting = {one.project_id: one.tasks for one in waiting}
+    while (choice := victim(book, running, wanting, cap=cap)) is not None:
+        first = queue.next_cards(
+            session, world.lane_id, choice.for_project_id, now=world.now, only_rehearsals=False, limit=1
+        )
+        left = facts.get(choice.for_project_id, ProjectFacts()).left_usd
+        if first and (first[0].is_paused or left is None or (first[0].reserve_usd or Decimal(0)) <= left):
+            preemptions.ask(session, choice, world.lane_id, now=world.now)
+            world.on_pause(session, choice.card_key)
+            return choice.card_key
+        # Nobody's work is interrupted for somebody who could not pay.
+        wanting.pop(choice.for_project_id)
+    return None
 
 
 def preview(registry: Registry, lane_id: int, *, now: datetime, limit: int = 32) -> list[Turn]:
@@ -214,7 +263,7 @@ def _up_to_now(book: LaneBook, had: Sequence[Had], now: datetime) -> LaneBook:
     for slot in had:
         until = now_ms if slot.released_ms is None else min(now_ms, slot.released_ms)
         received[slot.project_id] += max(0.0, until - max(since, slot.taken_ms))
-        if slot.released_ms is not None:
+        if slot.released_ms is not None and slot.is_whole:
             ended.append((slot.project_id, max(0.0, slot.released_ms - slot.taken_ms)))
     return learnt(advance(book, now_ms=now_ms, received_ms=received), ended)
 
@@ -267,7 +316,13 @@ def _go(session: Session, world: _World, card: NextCard, cap: int, done: LaneRou
     claimed = world.claim(session, card.card_key)
     if claimed is None:
         # It ended or was called off meanwhile; if not, the next sweep queues it again.
-        give_back(session, wish, now=world.now, reason="the card was gone")
+        if card.is_paused:
+            # What it has reserved stays reserved: it was begun.
+            slots.release(
+                session, lane_resource(world.lane_id), card.card_key, now=world.now, reason="the card was gone"
+            )
+        else:
+            give_back(session, wish, now=world.now, reason="the card was gone")
         queue.leave(session, [card.card_key])
         return False
     done.cards.append(claimed)
@@ -278,8 +333,9 @@ def wish_of(
     session: Session, card: NextCard, lane_id: int, cap: int, *, holder: str, now: datetime, policy: DispatchPolicy
 ) -> Wish:
     """What a card needs to go out."""
-    purses = [ledger.project_purse(session, card.project_id, now=now)]
-    daily = policy.portfolio_purse(now)
+    # A task that goes on has its reservation, of the day on which it began.
+    purses = [] if card.is_paused else [ledger.project_purse(session, card.project_id, now=now)]
+    daily = None if card.is_paused else policy.portfolio_purse(now)
     return Wish(
         subject=card.card_key, holder=holder, expires_at=now + policy.slot_lease,
         places=(Place(lane_resource(lane_id), cap),),

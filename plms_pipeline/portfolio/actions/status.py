@@ -133,6 +133,7 @@ def queue_of(
             held=taken.get(lane_resource(task.lane_id), 0), cap=caps.get(task.lane_id, 0),
             refused=refused.get(task.project_id), before=(place or 1) - 1,
             owed_ms=standing.owed_ms if standing else 0.0,
+            aside_for=None if task.aside_for is None else str(task.aside_for),
         )  # fmt: skip
         found.append(QueuedTask(task, reason(facts, now=now), place, _seconds(task.ready_at or task.created_at, now)))
     return found

@@ -15,6 +15,7 @@ from sqlalchemy.orm import Session
 
 from plms_pipeline.portfolio.lane_rules import LaneWeek
 from plms_pipeline.portfolio.minutes import MINUTE_MS, Held, Minute
+from plms_pipeline.portfolio.store.preemptions import PUT_ASIDE
 from plms_pipeline.portfolio.store.slots import LANE
 from plms_pipeline.registry.tables import JobCard, LaneMinute, ProjectRun, RunTask, Slot, StateTransition
 
@@ -34,7 +35,7 @@ def held(session: Session, begin: datetime, end: datetime) -> dict[int, list[Hel
     rows = session.execute(
         select(
             JobCard.lane_id, JobCard.run_id, JobCard.task_id, JobCard.depends_on_json, JobCard.created_at,
-            ProjectRun.started_at, Slot.taken_at, Slot.released_at, RunTask.status,
+            ProjectRun.started_at, Slot.taken_at, Slot.released_at, RunTask.status, Slot.release_reason,
         )
         .join(Slot, Slot.subject == JobCard.card_key)
         .join(ProjectRun, ProjectRun.run_id == JobCard.run_id)
@@ -52,6 +53,7 @@ def held(session: Session, begin: datetime, end: datetime) -> dict[int, list[Hel
             Held(
                 min(millis(max(ready)), millis(row.taken_at)), millis(row.taken_at),
                 None if row.released_at is None else millis(row.released_at), has_failed, reason,
+                is_put_aside=row.release_reason == PUT_ASIDE,
             )
         )  # fmt: skip
     return found

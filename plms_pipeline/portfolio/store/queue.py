@@ -48,6 +48,12 @@ class NextCard:
     project_id: int
     run_id: str
     reserve_usd: Decimal | None
+    is_paused: bool = False
+
+
+_NEXT: Final = (
+    QueuedCard.card_key, QueuedCard.project_id, QueuedCard.run_id, QueuedCard.reserve_usd, QueuedCard.is_paused,
+)  # fmt: skip
 
 
 def put(session: Session, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -112,21 +118,21 @@ def who_waits(session: Session, now: datetime, *, lane_ids: Collection[int] | No
 def next_cards(
     session: Session, lane_id: int, project_id: int, *, now: datetime, only_rehearsals: bool, limit: int
 ) -> list[NextCard]:
-    """The first cards of a project in a lane, the highest rank first."""
-    query = select(QueuedCard.card_key, QueuedCard.project_id, QueuedCard.run_id, QueuedCard.reserve_usd).where(
+    """The first cards of a project in a lane: what was begun and put aside, then the highest rank first."""
+    query = select(*_NEXT).where(
         QueuedCard.lane_id == lane_id, QueuedCard.holds_slot == false(), QueuedCard.project_id == project_id,
         _is_due(now), *_not_held(session),
     )  # fmt: skip
     if only_rehearsals:
         query = query.where(QueuedCard.run_kind == REHEARSAL)
-    ordered = query.order_by(QueuedCard.rank.desc(), QueuedCard.card_key).limit(limit)
+    ordered = query.order_by(QueuedCard.is_paused.desc(), QueuedCard.rank.desc(), QueuedCard.card_key).limit(limit)
     return [NextCard(*row) for row in session.execute(ordered)]
 
 
 def to_resume(session: Session, lane_id: int, *, now: datetime, limit: int) -> list[NextCard]:
     """Cards that were on their way in a slot of their own when somebody died or the line broke."""
     query = (
-        select(QueuedCard.card_key, QueuedCard.project_id, QueuedCard.run_id, QueuedCard.reserve_usd)
+        select(*_NEXT)
         .where(
             QueuedCard.lane_id == lane_id,
             QueuedCard.holds_slot == true(),

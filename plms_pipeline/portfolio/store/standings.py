@@ -18,16 +18,20 @@ from sqlalchemy.orm import Session
 from plms_pipeline.budget.ledger import project_account
 from plms_pipeline.portfolio.fairness import LaneBook
 from plms_pipeline.portfolio.store.slots import lane_resource
-from plms_pipeline.registry.tables import LaneFairness, LedgerAccount, Project, ProjectShare, Slot
+from plms_pipeline.registry.tables import LaneFairness, LedgerAccount, Preemption, Project, ProjectShare, Slot
 
 
 @dataclass(frozen=True, slots=True)
 class Had:
-    """A slot of a lane that is open, or was given back since the last round; moments in ms of the epoch."""
+    """A slot of a lane that is open, or was given back since the last round; moments in ms of the epoch.
+
+    `is_whole`: a task had it from begin to end, so its time says how long tasks take.
+    """
 
     project_id: int
     taken_ms: float
     released_ms: float | None
+    is_whole: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +61,10 @@ def keep_book(session: Session, lane_id: int, book: LaneBook, refused: Mapping[i
 
 def had_since(session: Session, lane_id: int, since_ms: float | None) -> list[Had]:
     """The slots of a lane that are open, and those that were given back since a moment."""
-    query = select(Slot.project_id, Slot.taken_at, Slot.released_at).where(
-        Slot.resource == lane_resource(lane_id), Slot.project_id.is_not(None)
+    query = (
+        select(Slot.project_id, Slot.taken_at, Slot.released_at, Preemption.card_key)
+        .outerjoin(Preemption, Preemption.card_key == Slot.subject)
+        .where(Slot.resource == lane_resource(lane_id), Slot.project_id.is_not(None))
     )
     is_open = Slot.state.in_(("HELD", "SUSPECT"))
     if since_ms is None:
@@ -67,8 +73,8 @@ def had_since(session: Session, lane_id: int, since_ms: float | None) -> list[Ha
         since = datetime.fromtimestamp(since_ms / 1000, UTC)
         query = query.where(or_(is_open, Slot.released_at > since))
     return [
-        Had(project or 0, millis(taken), None if released is None else millis(released))
-        for project, taken, released in session.execute(query)
+        Had(project or 0, millis(taken), None if released is None else millis(released), aside is None)
+        for project, taken, released, aside in session.execute(query)
     ]
 
 

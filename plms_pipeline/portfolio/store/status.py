@@ -8,11 +8,21 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import and_, func, select
+from sqlalchemy import and_, func, or_, select
 from sqlalchemy.orm import Session
 
 from plms_pipeline.portfolio.store.slots import LANE
-from plms_pipeline.registry.tables import Hold, JobCard, Lane, Project, ProjectRun, QueuedCard, RunTask, Slot
+from plms_pipeline.registry.tables import (
+    Hold,
+    JobCard,
+    Lane,
+    Preemption,
+    Project,
+    ProjectRun,
+    QueuedCard,
+    RunTask,
+    Slot,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +56,7 @@ class WaitingTask:
     not_before: datetime | None
     rank: float | None
     holds_slot: bool
+    aside_for: int | None = None
 
 
 def lanes(session: Session) -> list[LaneRow]:
@@ -87,13 +98,16 @@ def waiting_tasks(
             JobCard.card_key, JobCard.lane_id, ProjectRun.project_id, Project.name, JobCard.run_id, ProjectRun.status,
             JobCard.task_id, JobCard.attempt, JobCard.priority, JobCard.depends_on_json, JobCard.last_error,
             JobCard.created_at, QueuedCard.ready_at, QueuedCard.not_before, QueuedCard.rank, QueuedCard.holds_slot,
+            Preemption.for_project_id.label("aside_for"),
         )
         .join(ProjectRun, ProjectRun.run_id == JobCard.run_id)
         .join(Project, Project.id == ProjectRun.project_id)
         .outerjoin(QueuedCard, QueuedCard.card_key == JobCard.card_key)
-        .where(JobCard.state == "WAITING", ProjectRun.status.in_(("QUEUED", "RUNNING")))
+        .outerjoin(Preemption, and_(Preemption.card_key == JobCard.card_key, Preemption.state == "paused"))
+        .where(or_(JobCard.state == "WAITING", Preemption.card_key.is_not(None)), ProjectRun.status.in_(("QUEUED", "RUNNING")))
         .order_by(
-            JobCard.lane_id, QueuedCard.rank.is_(None), QueuedCard.rank.desc(), JobCard.created_at, JobCard.task_id
+            JobCard.lane_id, QueuedCard.rank.is_(None), QueuedCard.is_paused.desc(), QueuedCard.rank.desc(),
+            JobCard.created_at, JobCard.task_id,
         )
         .limit(limit)
     )  # fmt: skip

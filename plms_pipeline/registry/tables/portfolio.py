@@ -27,6 +27,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from plms_pipeline.registry.base import Base
 from plms_pipeline.registry.tables.vocabulary import (
+    PREEMPTION_STATES,
     REVIEW_FIELDS,
     REVIEW_STATES,
     RUN_KINDS,
@@ -128,6 +129,7 @@ class ProjectShare(Base):
 class QueuedCard(Base):
     """A card that may go out: its run works and its dependencies have succeeded. The row goes when the card does.
 
+    `is_paused`: the executor has it and put it aside for another project; it goes on when its turn comes.
     `holds_slot`: it was on its way to the executor when its dispatcher died or the line broke; it goes again in its own slot.
     """
 
@@ -149,6 +151,32 @@ class QueuedCard(Base):
     expected_ms: Mapped[float | None] = mapped_column(Float)
     reserve_usd: Mapped[Decimal | None] = mapped_column(Usd)
     holds_slot: Mapped[bool] = mapped_column(Boolean, default=False, server_default=false())
+    is_paused: Mapped[bool] = mapped_column(Boolean, default=False, server_default=false())
+
+
+class Preemption(Base):
+    """One time that a running task was put aside for another project: never twice for the same card.
+
+    asked → paused (its slot is free) → resuming (it has a slot again) → over.
+    """
+
+    __tablename__ = "preemptions"
+    __table_args__ = (
+        CheckConstraint(one_of("state", PREEMPTION_STATES), name="state_is_known"),
+        CheckConstraint("(state = 'over') = (over_at IS NOT NULL)", name="what_is_over_has_a_moment"),
+        Index("ix_preemptions_lane_id_state", "lane_id", "state"),
+    )
+
+    card_key: Mapped[str] = mapped_column(ForeignKey("job_cards.card_key"), primary_key=True)
+    lane_id: Mapped[int] = mapped_column(Integer)
+    project_id: Mapped[int] = mapped_column(Integer)
+    run_id: Mapped[str] = mapped_column(String(64))
+    for_project_id: Mapped[int] = mapped_column(Integer)
+    state: Mapped[str] = mapped_column(String(16), default="asked", server_default="asked")
+    asked_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    paused_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    over_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    outcome: Mapped[str | None] = mapped_column(Text)
 
 
 class LaneFairness(Base):

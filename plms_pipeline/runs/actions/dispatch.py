@@ -26,7 +26,7 @@ from plms_pipeline.runs.actions.dispatch_effects import EFFECTS, effects
 from plms_pipeline.runs.actions.dispatch_starts import announce
 from plms_pipeline.runs.actions.dispatch_tick import DispatchResult, Stopped, Tick, skip
 from plms_pipeline.runs.actions.overtaken import end_overtaken
-from plms_pipeline.runs.actions.queueing import queue_ready
+from plms_pipeline.runs.actions.queueing import queue_paused, queue_ready
 from plms_pipeline.runs.dispatching import turn_of
 from plms_pipeline.runs.store import dispatch as store
 from plms_pipeline.runs.store import outbox, queueing
@@ -96,6 +96,8 @@ def has_work(registry: Registry, *, clock: Clock) -> bool:
             return True
         cards = queueing.unqueued(session)
         states = store.task_states(session, {card.run_id for card in cards})
+        if queueing.paused_unqueued(session):
+            return True
     turn = turn_of(cards, states)
     return bool(turn.ready or turn.hopeless or lanes_to_look_at(registry, now=now))
 
@@ -105,10 +107,12 @@ def _sweep(tick: Tick) -> None:
     with tick.registry.reading() as session:
         cards = queueing.unqueued(session)
         turn = turn_of(cards, store.task_states(session, {card.run_id for card in cards}))
+        paused = queueing.paused_unqueued(session)
     by_key = {card.card_key: card for card in cards}
-    if turn.ready:
+    if turn.ready or paused:
         with tick.registry.writing() as session:
             queue_ready(session, {by_key[key].run_id for key in turn.ready}, now=tick.clock.now())
+            queue_paused(session, queueing.paused_unqueued(session), now=tick.clock.now())
     if not turn.hopeless:
         return
     now = tick.clock.now()

@@ -21,7 +21,9 @@ from plms_pipeline.errors import Unavailable
 from plms_pipeline.pas.client import UNKNOWN_RUN, PasRefused
 from plms_pipeline.portfolio.actions.scheduling import DispatchPolicy, hold_round, lanes_to_look_at
 from plms_pipeline.portfolio.store import queue, standings
+from plms_pipeline.runs.actions.dispatch_effects import effects
 from plms_pipeline.runs.actions.dispatch_tick import DISPATCHER, LEASE, Tick, Unsendable, message
+from plms_pipeline.runs.actions.preempting import ask_pause, claim_paused, go_on
 from plms_pipeline.runs.actions.queueing import let_go, lock_money
 from plms_pipeline.runs.dispatching import wait_s
 from plms_pipeline.runs.store import dispatch as store
@@ -70,7 +72,9 @@ class _Told:
 def hand_over(tick: Tick, policy: DispatchPolicy, ids: Callable[[], str], limit: int) -> None:
     """Hold rounds, lane by lane, until no slot is free, nobody wants one, or `limit` cards had their turn."""
     runs: dict[str, RunFacts | None] = {}
-    lanes = lanes_to_look_at(tick.registry, now=tick.clock.now()) if limit > 0 and tick.may_go_on() else []
+    lanes: list[int] = []
+    if limit > 0 and tick.may_go_on():
+        lanes = lanes_to_look_at(tick.registry, now=tick.clock.now(), may_preempt=policy.may_preempt)
     refused: dict[int, set[int]] = {lane_id: set() for lane_id in lanes}
     left = limit
     while lanes and left > 0:
@@ -78,14 +82,18 @@ def hand_over(tick: Tick, policy: DispatchPolicy, ids: Callable[[], str], limit:
         done = hold_round(
             tick.registry, lane_id, clock=tick.clock, ids=ids, holder=tick.holder, policy=policy,
             claim=lambda session, key: _claim(tick, session, key), without=refused[lane_id], limit=min(left, TOGETHER),
+            on_pause=lambda session, key: ask_pause(session, key, now=tick.clock.now()),
         )  # fmt: skip
         refused[lane_id] |= done.refused.keys()
         left -= len(done.cards)
         _know(tick, runs, done.cards)
-        _write(tick, _tell(tick, done.cards, runs))
+        _write(tick, _tell(tick, [card for card in done.cards if not card.is_paused], runs))
+        go_on(tick, [card for card in done.cards if card.is_paused], runs)
+        if done.paused is not None:
+            effects(tick)
         if done.wait_s or not tick.may_go_on():
             break
-        if done.is_worth_repeating:
+        if done.is_worth_repeating or done.paused is not None:
             lanes.append(lane_id)
     with tick.registry.reading() as session:
         tick.count(waiting=queue.length(session))
@@ -96,7 +104,7 @@ def _claim(tick: Tick, session: Session, key: str) -> Card | None:
     now = tick.clock.now()
     found = store.claim_cards(session, [key], holder=tick.holder, now=now, lease_until=now + LEASE)
     if not found:
-        return None
+        return claim_paused(tick, session, key)
     queue.again(session, key, not_before=now + LEASE, holds_slot=True)
     return found[0]
 

@@ -14,6 +14,7 @@ from plms_pipeline.errors import Unavailable
 from plms_pipeline.pas.client import PasRefused
 from plms_pipeline.registry.types import canonical_json
 from plms_pipeline.runs.actions.dispatch_tick import LEASE, Tick, give_up, try_later
+from plms_pipeline.runs.actions.preempting import KIND, put_aside
 from plms_pipeline.runs.passport import mismatch_of
 from plms_pipeline.runs.store import dispatch as store
 from plms_pipeline.runs.store import outbox
@@ -85,6 +86,7 @@ def _tell_run(tick: Tick, effect: Effect) -> None:
 
 
 EFFECTS: dict[str, Callable[[Tick, Effect], None]] = {
+    KIND: put_aside,
     "snapshot": _snapshot,
     "terminate_run": _tell_run,
     "pause_run": _tell_run,

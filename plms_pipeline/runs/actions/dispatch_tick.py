@@ -43,6 +43,8 @@ class DispatchResult:
     refused: int = 0
     skipped: int = 0
     snapshots: int = 0
+    paused: int = 0
+    resumed: int = 0
     waiting: int = 0
     touched_runs: frozenset[str] = field(default_factory=frozenset)
     away: str | None = None
@@ -51,7 +53,15 @@ class DispatchResult:
     @property
     def did_something(self) -> bool:
         """Whether anything moved, so that another tick may find more."""
-        return bool(self.announced or self.submitted or self.refused or self.skipped or self.snapshots)
+        return bool(
+            self.announced
+            or self.submitted
+            or self.refused
+            or self.skipped
+            or self.snapshots
+            or self.paused
+            or self.resumed
+        )
 
 
 @dataclass(slots=True)
@@ -72,6 +82,10 @@ class Tick:
         touched = self.result.touched_runs | ({run_id} if run_id else set())
         counted = {name: getattr(self.result, name) + step for name, step in steps.items()}
         self.result = replace(self.result, touched_runs=frozenset(touched), **counted)
+
+    def away(self, why: str) -> None:
+        """The executor cannot be reached: this tick asks no more of it."""
+        self.result = replace(self.result, away=why)
 
     def may_go_on(self) -> bool:
         """Whether the kill switch is off and the executor answers."""

@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 
 from plms_pipeline.budget import store as ledger
 from plms_pipeline.budget.ledger import project_account
-from plms_pipeline.portfolio.store import queue, slots
+from plms_pipeline.portfolio.store import preemptions, queue, slots
 from plms_pipeline.portfolio.store.slots import lane_resource
 from plms_pipeline.portfolio.urgency import interval_width, rank
 from plms_pipeline.runs.dispatching import Turn, turn_of
@@ -40,8 +40,14 @@ def queue_ready(session: Session, run_ids: Collection[str] | None, *, now: datet
     return turn
 
 
+def queue_paused(session: Session, card_keys: Collection[str], *, now: datetime) -> None:
+    """Queue cards that the executor has and put aside: they go on when their project's turn comes, before its other cards."""
+    queue.put(session, [_row(facts, 0, now) | {"is_paused": True} for facts in queueing.facts_of(session, card_keys)])
+
+
 def let_go(session: Session, card_key: str, lane_id: int, *, now: datetime, reason: str) -> None:
     """A card is not (or no more) at the executor and took nothing: its slot and its reservation are free."""
+    _aside_no_more(session, card_key, now=now, reason=reason)
     slots.release(session, lane_resource(lane_id), card_key, now=now, reason=reason)
     ledger.release(session, entry_key=f"release:{card_key}", subject=card_key, actor=ACTOR, now=now)
 
@@ -69,6 +75,7 @@ def ended(
         has_receipt: False frees the reservation: nothing is known to have been spent.
     """
     slots.release(session, lane_resource(lane_id), card_key, now=now, reason=reason)
+    _aside_no_more(session, card_key, now=now, reason=reason)
     if not has_receipt:
         ledger.release(session, entry_key=f"release:{card_key}", subject=card_key, actor=ACTOR, now=now)
         return Decimal(0)
@@ -76,6 +83,14 @@ def ended(
         session, entry_key=f"settle:{card_key}", subject=card_key, amount=cost_usd or Decimal(0), actor=ACTOR, now=now,
         accounts=[project_account(project_id)], project_id=project_id, run_id=run_id,
     )  # fmt: skip
+
+
+def _aside_no_more(session: Session, card_key: str, *, now: datetime, reason: str) -> None:
+    """A card that was put aside ended there, or is not there: it waits for no slot to go on in."""
+    aside = preemptions.find(session, card_key)
+    if aside is not None and aside.state != "over":
+        preemptions.over(session, [card_key], now=now, outcome=reason)
+        queue.leave(session, [card_key])
 
 
 def _row(facts: Mapping[str, Any], place: int, now: datetime) -> dict[str, Any]:
@@ -88,7 +103,7 @@ def _row(facts: Mapping[str, Any], place: int, now: datetime) -> dict[str, Any]:
         "run_id": facts["run_id"], "run_kind": facts["run_kind"], "ready_at": now,
         "not_before": now if lease is None or lease <= now else lease,
         # What became ready together goes in the order of the plan.
-        "rank": rank(priority=facts["priority"], ci_width=width, ready_at=now) - PLAN_ORDER * place,
+        "is_paused": False, "rank": rank(priority=facts["priority"], ci_width=width, ready_at=now) - PLAN_ORDER * place,
         "expected_ms": takes.get("median"), "reserve_usd": facts["budget_usd"], "holds_slot": False,
     }  # fmt: skip
 

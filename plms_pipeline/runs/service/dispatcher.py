@@ -7,15 +7,16 @@ for a Dagster op, for a command that waits.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
 from typing import Any
 
 from plms_pipeline.clock import Clock
+from plms_pipeline.errors import PlmsError
 from plms_pipeline.instance.process import is_dead
 from plms_pipeline.pas.client import PasClient
 from plms_pipeline.portfolio.actions.guards import end_dead_leases
-from plms_pipeline.portfolio.actions.scheduling import dispatch_policy
+from plms_pipeline.portfolio.actions.scheduling import DispatchPolicy, dispatch_policy
 from plms_pipeline.portfolio.actions.switches import stop_reason
 from plms_pipeline.registry.engine import Registry
 from plms_pipeline.runs.actions.dispatch import DispatchResult, dispatch_due, has_work
@@ -31,6 +32,7 @@ from plms_pipeline.settings import Settings
 
 FORGET_EVERY = timedelta(minutes=5)
 SWEEP_EVERY = timedelta(seconds=15)
+ASK_EVERY = timedelta(seconds=60)
 
 
 class Dispatcher:
@@ -57,6 +59,7 @@ class Dispatcher:
         self._holder = lease_holder()
         self._forgot_at: datetime | None = None
         self._swept_at: datetime | None = None
+        self._can_pause, self._asked_at = False, datetime.min.replace(tzinfo=UTC)
 
     def tick(self) -> DispatchResult:
         """Do what is due now.
@@ -76,9 +79,13 @@ class Dispatcher:
             stopped=self.stopped,
             is_dead=is_dispatcher_dead,
             evidence=owed_by(self._settings),
-            policy=dispatch_policy(self._settings),
+            policy=self.policy(),
             sweeps=self._is_time_to_sweep(),
         )
+
+    def policy(self) -> DispatchPolicy:
+        """What bounds a tick now."""
+        return dispatch_policy(self._settings, can_pause=self._executor_can_pause())
 
     def has_work(self) -> bool:
         """Whether anything is due. Reads only."""
@@ -95,6 +102,17 @@ class Dispatcher:
     def restore_copies(self) -> list[str]:
         """Write the newest runs' copies that are missing or differ; their runs."""
         return restore_copies(self._registry, write=self._write)
+
+    def _executor_can_pause(self) -> bool:
+        """Whether the executor pauses single tasks; asked now and then, and an executor that is away cannot."""
+        now = self._clock.now()
+        if self._settings.lane_preemption == "on" and abs(now - self._asked_at) >= ASK_EVERY:
+            self._asked_at = now
+            try:
+                self._can_pause = "pause_task" in self._pas().health().capabilities
+            except PlmsError:
+                self._can_pause = False
+        return self._can_pause
 
     def _is_time_to_sweep(self) -> bool:
         """Whoever makes cards ready queues them; now and then somebody has to look whether that was forgotten."""

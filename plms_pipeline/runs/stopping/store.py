@@ -15,6 +15,7 @@ from sqlalchemy import String, cast, exists, func, insert, literal, select, upda
 from sqlalchemy.orm import Session
 from sqlalchemy.sql.elements import ColumnElement
 
+from plms_pipeline.portfolio.store.preemptions import is_aside
 from plms_pipeline.registry.tables import Hold, JobCard, OutboxEvent, ProjectRun, RunAlias
 from plms_pipeline.runs.store import outbox
 from plms_pipeline.runs.store.dispatch import PAS
@@ -128,6 +129,8 @@ def _ask_task_pauses(session: Session, stop: Stop, *, now: datetime) -> int:
     rows = session.execute(
         select(JobCard.card_key, JobCard.run_id, JobCard.task_id, JobCard.attempt)
         .where(JobCard.lane_id == int(stop.subject), JobCard.state == "SUBMITTED", ~_asked(key))
+        # What is put aside for another project is paused; it goes on when it has a slot again, and not before.
+        .where(~is_aside(("paused",)))
         .limit(MOST)
     ).all()
     for card_key, run_id, task_id, attempt in rows:
@@ -150,6 +153,7 @@ def _ask_task_resumes(session: Session, *, now: datetime, stopped: Sequence[Stop
             JobCard.state == "SUBMITTED",
             JobCard.lane_id.not_in(lanes),
             ~_asked(resumed),
+            ~is_aside(),
         )
     ).all()
     for event_key, card_key, payload in rows:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
@@ -19,6 +19,7 @@ from sqlalchemy.orm import Session, aliased
 from sqlalchemy.sql.elements import ColumnElement
 
 from plms_pipeline.portfolio.store import queue
+from plms_pipeline.portfolio.store.preemptions import is_aside
 from plms_pipeline.registry.tables import (
     Hold,
     JobCard,
@@ -40,6 +41,8 @@ START = "start_run"
 PAS = "pas"
 # SQLite's oldest builds take 999 parameters in a statement.
 _PARAMETERS = 900
+# A card is leased while it is handed over, and again while it is told to go on.
+_LEASED = ("WAITING", "SUBMITTED")
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +77,8 @@ class RunFacts:
 
 @dataclass(frozen=True, slots=True)
 class Card:
-    """A job card as it is decided upon and handed over. `depends_on` are task ids of the same run."""
+    """A job card as it is decided upon and handed over. `depends_on` are task ids of the same run; `is_paused`: the executor
+    has it and is to let it go on."""
 
     card_key: str
     run_id: str
@@ -88,6 +92,7 @@ class Card:
     depends_on: tuple[str, ...]
     payload: dict[str, Any]
     submissions: int
+    is_paused: bool = False
 
 
 def projects_with_due_starts(session: Session, now: datetime, *, limit: int) -> Sequence[int]:
@@ -254,6 +259,39 @@ def claim_cards(
     return [found[key] for key in card_keys if key in found]
 
 
+def claim_paused(session: Session, card_key: str, *, holder: str, now: datetime, lease_until: datetime) -> Card | None:
+    """Take a card that the executor put aside for others, if nobody else has it and its run is RUNNING still."""
+    running = select(ProjectRun.run_id).where(ProjectRun.run_id == JobCard.run_id, ProjectRun.status == "RUNNING")
+    taken = session.execute(
+        update(JobCard)
+        .where(
+            JobCard.card_key == card_key, JobCard.state == "SUBMITTED", is_free(JobCard.lease_expires_at, now),
+            running.exists(), is_aside(("paused", "resuming")),
+        )
+        .values(lease_holder=holder, lease_expires_at=lease_until)
+        .execution_options(synchronize_session=False)
+    )  # fmt: skip
+    if not _count(taken):
+        return None
+    return replace(_cards(session, JobCard.card_key == card_key)[0], is_paused=True)
+
+
+def paused_released(session: Session, card_key: str, *, not_before: datetime | None, error: str | None) -> None:
+    """Nobody has the card that was put aside any more: it goes on, or is told to after `not_before`."""
+    session.execute(
+        update(JobCard)
+        .where(JobCard.card_key == card_key, JobCard.state == "SUBMITTED")
+        .values(lease_holder=None, lease_expires_at=not_before, last_error=None if error is None else error[:2000])
+        .execution_options(synchronize_session=False)
+    )
+
+
+def submitted_card(session: Session, card_key: str) -> Card | None:
+    """A card that the executor has; None when it does not, or its end was settled."""
+    found = _cards(session, JobCard.card_key == card_key, JobCard.state == "SUBMITTED")
+    return found[0] if found else None
+
+
 def cards_untold(session: Session, card_keys: Collection[str], *, holder: str) -> None:
     """Cards that were claimed, and nobody was told of them: they wait as before, and no submission counts."""
     if card_keys:
@@ -280,7 +318,7 @@ def lock_runs(session: Session, run_ids: Collection[str]) -> None:
 def holders(session: Session, *, now: datetime) -> set[str]:
     """Who holds cards that wait, under a lease that has not ended."""
     query = select(JobCard.lease_holder).where(
-        JobCard.state == "WAITING", JobCard.lease_holder.is_not(None), JobCard.lease_expires_at > now
+        JobCard.state.in_(_LEASED), JobCard.lease_holder.is_not(None), JobCard.lease_expires_at > now
     )
     return {holder for holder in session.scalars(query.distinct()) if holder is not None}
 
@@ -289,7 +327,7 @@ def free_from(session: Session, dead: Collection[str], *, now: datetime) -> None
     """Take cards from holders that are known to be dead; those that are queued have their turn at once."""
     freed = session.scalars(
         update(JobCard)
-        .where(JobCard.state == "WAITING", JobCard.lease_holder.in_(sorted(dead)))
+        .where(JobCard.state.in_(_LEASED), JobCard.lease_holder.in_(sorted(dead)))
         .values(lease_holder=None, lease_expires_at=None)
         .returning(JobCard.card_key)
         .execution_options(synchronize_session=False)

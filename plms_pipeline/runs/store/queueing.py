@@ -11,7 +11,7 @@ from typing import Any, Final
 from sqlalchemy import and_, exists, select
 from sqlalchemy.orm import Session
 
-from plms_pipeline.registry.tables import JobCard, ProjectRun, QueuedCard, RunTask, TaskPlan
+from plms_pipeline.registry.tables import JobCard, Preemption, ProjectRun, QueuedCard, RunTask, TaskPlan
 from plms_pipeline.runs.dispatching import WaitingCard
 
 _PARAMETERS: Final = 900
@@ -40,6 +40,19 @@ def unqueued(session: Session, run_ids: Collection[str] | None = None) -> list[W
             query if part is None else query.where(JobCard.run_id.in_(part))
         )
     ]
+
+
+def paused_unqueued(session: Session) -> list[str]:
+    """Cards that the executor put aside for others and that are not queued to go on."""
+    queued = exists().where(QueuedCard.card_key == JobCard.card_key)
+    query = (
+        select(JobCard.card_key)
+        .join(ProjectRun, ProjectRun.run_id == JobCard.run_id)
+        .join(Preemption, and_(Preemption.card_key == JobCard.card_key, Preemption.state.in_(("paused", "resuming"))))
+        .where(JobCard.state == "SUBMITTED", ProjectRun.status == "RUNNING", ~queued)
+        .order_by(JobCard.card_key)
+    )
+    return list(session.scalars(query))
 
 
 def facts_of(session: Session, card_keys: Collection[str]) -> list[dict[str, Any]]:
