@@ -347,9 +347,7 @@ class Lives(RuleBasedStateMachine):
     def cancel(self) -> None:
         state = self.state()
         self.asked(
-            lambda: cancel_project(
-                self.registry, self.project_id, clock=self.clock, ids=self.desk.ids, actor=ANN, reason="no money"
-            ),
+            lambda: cancel_project(self.registry, self.project_id, clock=self.clock, actor=ANN, reason="no money"),
             admitted=state != "completed",
         )  # fmt: skip
         self.is_held = self.is_held and state == "cancelled"

@@ -5,13 +5,14 @@ from __future__ import annotations
 import threading
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from plms_pipeline.errors import BadInput, Conflict, NotFound
 from plms_pipeline.registry.engine import Registry
-from plms_pipeline.registry.tables import Hold, JobCard, ProjectRun, RunTask
+from plms_pipeline.registry.tables import Hold, JobCard, OutboxEvent, ProjectRun, RunTask
 from plms_pipeline.runs.actions.project_life import Changed, cancel_project, pause_project, resume_project
 from plms_pipeline.runs.actions.projects import project, projects
+from plms_pipeline.runs.store import outbox
 from plms_pipeline_tests.runs.desk import ANN, Desk
 
 
@@ -29,7 +30,7 @@ def resume(desk: Desk, project_id: int) -> Changed:
 
 
 def cancel(desk: Desk, project_id: int) -> Changed:
-    return cancel_project(desk.registry, project_id, clock=desk.clock, ids=desk.ids, actor=ANN, reason="not needed")
+    return cancel_project(desk.registry, project_id, clock=desk.clock, actor=ANN, reason="not needed")
 
 
 def test_a_pause_is_a_row_and_no_state(desk: Desk) -> None:
@@ -90,6 +91,46 @@ def test_cancelling_ends_what_has_not_gone_out_and_stops_the_rest(desk: Desk) ->
     assert tasks == {"running": "RUNNING", "queued": "SKIPPED"}
     assert cards == {"running": "SUBMITTED", "queued": "CANCELLED"}
     assert not cancel(desk, project_id).is_new
+
+
+def test_what_the_executor_may_have_heard_of_is_ended_there_too(desk: Desk) -> None:
+    """A run whose announcement may have arrived would go on at the executor for a project that nobody wants; and effects that
+    nobody wants any more would be due for ever."""
+    project_id = desk.approved().id
+    desk.run(project_id, "announced", status="QUEUED")
+    desk.run(project_id, "unknown", status="QUEUED")
+    with desk.registry.writing() as session:
+        for run_id in ("announced", "unknown"):
+            outbox.ask(session, "start_run", run_id, now=desk.clock.at)
+        session.execute(update(OutboxEvent).where(OutboxEvent.subject_id == "announced").values(attempts=1))
+    assert cancel(desk, project_id).runs_told == 1
+    assert desk.effects() == [("start_run", "announced"), ("start_run", "unknown"), ("terminate_run", "announced")]
+    with desk.registry.reading() as session:
+        states = {row.event_key: row.state for row in session.scalars(select(OutboxEvent))}
+    assert states == {
+        "start_run:announced": "failed", "start_run:unknown": "failed", "terminate_run:announced": "pending",
+    }  # fmt: skip
+
+
+def test_a_task_between_two_attempts_ends_with_its_project(desk: Desk) -> None:
+    """Its next card is called off, so nobody would ever tell of its end, and its run would stay open for ever."""
+    project_id = desk.approved().id
+    desk.run(project_id, "running", status="RUNNING")
+    with desk.registry.writing() as session:
+        session.execute(update(JobCard).values(state="ENDED"))
+        session.add(
+            JobCard(
+                card_key=desk.ids(), run_id="running", task_id="api", attempt=2, lane_id=4200, provider="m",
+                state="WAITING", created_at=desk.clock.at,
+            )
+        )  # fmt: skip
+    cancel(desk, project_id)
+    with desk.registry.reading() as session:
+        assert [(row.status) for row in session.scalars(select(RunTask))] == ["FAIL"]
+        assert [row.state for row in session.scalars(select(JobCard).order_by(JobCard.attempt))] == [
+            "ENDED",
+            "CANCELLED",
+        ]
 
 
 @pytest.mark.parametrize("state", ["planning", "pending_approval", "approved", "executing", "needs_review"])

@@ -23,10 +23,10 @@ from plms_pipeline.runs.actions.projects import found_project
 from plms_pipeline.runs.ids import NewId
 from plms_pipeline.runs.lifecycle import is_terminal
 from plms_pipeline.runs.project_view import ProjectView
-from plms_pipeline.runs.store import dispatch, outbox
+from plms_pipeline.runs.store import cancel, outbox
 from plms_pipeline.runs.store import project_work as work
 from plms_pipeline.runs.store import projects as store
-from plms_pipeline.runs.store.transitions import move_project, move_run, move_task
+from plms_pipeline.runs.store.transitions import move_project
 
 PAUSED: Final = "paused"
 
@@ -78,9 +78,7 @@ def resume_project(registry: Registry, project_id: int, *, clock: Clock, ids: Ne
         return Changed(_after(session, project_id), is_new=True, runs_told=told)
 
 
-def cancel_project(
-    registry: Registry, project_id: int, *, clock: Clock, ids: NewId, actor: Actor, reason: str
-) -> Changed:
+def cancel_project(registry: Registry, project_id: int, *, clock: Clock, actor: Actor, reason: str) -> Changed:
     """End a project: any open state → cancelled. Cancelling what is cancelled changes nothing.
 
     Raises:
@@ -103,7 +101,7 @@ def cancel_project(
                 code="state_changed",
             )
         store.lift_holds(session, project_id, actor=actor.name, at=now)
-        told = _end_runs(session, project_id, reason, now=now, ids=ids, actor=actor)
+        told = _end_runs(session, project_id, reason, now=now, actor=actor)
         _note(session, "project.cancel", project_id, actor, now, told)
         return Changed(_after(session, project_id), is_new=True, runs_told=told)
 
@@ -134,24 +132,15 @@ def _tell(session: Session, project_id: int, kind: str, reason: str, *, now: dat
     return len(running)
 
 
-def _end_runs(session: Session, project_id: int, reason: str, *, now: datetime, ids: NewId, actor: Actor) -> int:
+def _end_runs(session: Session, project_id: int, reason: str, *, now: datetime, actor: Actor) -> int:
+    """End what has not gone out, and ask PAS to end what has; how many runs it is told of. As for a run that is called off."""
     told = f"the project was cancelled: {reason}"
-    for run in work.open_runs(session, project_id):
-        for key, task_id in work.waiting_cards(session, run.run_id):
-            if dispatch.card_cancelled(session, key, now=now, error=told):
-                move_task(
-                    session,
-                    run.run_id,
-                    task_id,
-                    expected="QUEUED",
-                    new="SKIPPED",
-                    at=now,
-                    actor=actor.name,
-                    reason=told,
-                )
-        if run.status == "QUEUED":
-            move_run(session, run.run_id, expected="QUEUED", new="SKIPPED", at=now, actor=actor.name, reason=told)
-    return _tell(session, project_id, "terminate_run", told, now=now, ids=ids)
+    runs = work.open_runs(session, project_id)
+    return sum(
+        not cancel.cancel(session, run.run_id, run.status, now=now, actor=actor.name, reason=told)
+        or cancel.was_claimed(session, run.run_id)
+        for run in runs
+    )
 
 
 def _note(session: Session, action: str, project_id: int, actor: Actor, now: datetime, told: int) -> None:

@@ -150,12 +150,9 @@ def cancel(project_id: ProjectArgument, reason: ReasonOption, as_json: AsJson = 
     """End a project. What was not handed over never is; what PAS works on is asked to stop."""
     from plms_pipeline.access.actors import local_actor
     from plms_pipeline.runs.actions.project_life import cancel_project
-    from plms_pipeline.runs.ids import random_id
 
     with opened(load_settings()) as registry:
-        done = cancel_project(
-            registry, project_id, clock=SystemClock(), ids=random_id, actor=local_actor(), reason=reason
-        )
+        done = cancel_project(registry, project_id, clock=SystemClock(), actor=local_actor(), reason=reason)
     _print_changed(done, "cancelled", as_json=as_json)
 
 

@@ -145,9 +145,7 @@ def delete(project_id: ProjectId, state: State, principal: Operator) -> dict[str
 
 
 def _cancel(state: AppState, project_id: int, principal: Principal, reason: str) -> dict[str, Any]:
-    done = cancel_project(
-        state.registry, project_id, clock=state.clock, ids=state.ids, actor=principal.actor, reason=reason
-    )
+    done = cancel_project(state.registry, project_id, clock=state.clock, actor=principal.actor, reason=reason)
     state.nudge()
     return _changed(done)
 

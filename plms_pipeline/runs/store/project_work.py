@@ -5,14 +5,13 @@ Every function takes an open session and never commits.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from plms_pipeline.registry.tables import JobCard, ProjectApproval, ProjectRun
+from plms_pipeline.registry.tables import ProjectApproval, ProjectRun
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,16 +42,6 @@ def open_runs(session: Session, project_id: int) -> list[OpenRun]:
         .order_by(ProjectRun.id)
     )
     return [OpenRun(run_id, status) for run_id, status in rows]
-
-
-def waiting_cards(session: Session, run_id: str) -> Sequence[tuple[str, str]]:
-    """(card key, task) of every card of a run that was not handed over."""
-    rows = session.execute(
-        select(JobCard.card_key, JobCard.task_id)
-        .where(JobCard.run_id == run_id, JobCard.state == "WAITING")
-        .order_by(JobCard.card_key)
-    )
-    return [(key, task_id) for key, task_id in rows]
 
 
 def add_approval(
