@@ -1,104 +1,104 @@
-"""`python -m plms_pipeline_tests.simulation --days 100 --seeds 4`: simulated days, and what was found in them."""
+"""`make simulate DAYS=… SEED=…` and `make prove-simulation N=… SEED=…`: simulated days, and what was found in them.
+
+A failing seed prints the rule that does not hold, its last steps, and the command that plays it again; the exit code is 1.
+"""
 
 from __future__ import annotations
 
 import argparse
 import os
-import shutil
 import sys
-import tempfile
 import time
-from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from collections import Counter
 from pathlib import Path
 
-from plms_pipeline.registry import migrate
 from plms_pipeline_tests.proofs.api import say
-from plms_pipeline_tests.simulation.checks import Violated, Watcher
-from plms_pipeline_tests.simulation.world import STORMY, Room
+from plms_pipeline_tests.simulation.days import STEPS_A_DAY
+from plms_pipeline_tests.simulation.mutants import MUTANTS, planted
+from plms_pipeline_tests.simulation.running import Outcome, all_of, simulate, workplace
 
-STEPS_A_DAY = 14
-CALM_EVERY = 10
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What became of one seed."""
-
-    seed: int
-    days: int
-    steps: int
-    crashes: int
-    runs: int
-    violated: str | None
-    trace: tuple[str, ...]
-
-
-def simulate(template: Path, folder: Path, seed: int, days: int) -> Outcome:
-    """So many days of one room; ends at the first rule that does not hold."""
-    room = Room.open(template, folder, seed)
-    room.executor.faults = STORMY
-    watcher = Watcher(room)
-    violated, day = None, 0
-    try:
-        for day in range(1, days + 1):
-            one_day(room, watcher)
-            if day % CALM_EVERY == 0 or day == days:
-                room.calm()
-                watcher.look()
-                watcher.settled()
-    except Violated as error:
-        violated = f"day {day}, step {watcher.looked}: {error}"
-    finally:
-        room.registry.close()
-        shutil.rmtree(folder, ignore_errors=True)
-    return Outcome(seed, day, watcher.looked, room.crashes, len(room.starts), violated, tuple(room.trace[-30:]))
-
-
-def one_day(room: Room, watcher: Watcher) -> None:
-    """A day's steps, in an order that nobody chose."""
-    room.plan()
-    steps = (room.start, room.dispatch, room.deliver, room.settle, room.reconcile, room.decide, room.jump)
-    weights = (3, 5, 4, 4, 1, 1, 0.3)
-    for _ in range(STEPS_A_DAY):
-        room.passes(minutes=room.rng.expovariate(STEPS_A_DAY / (24 * 60)))
-        room.rng.choices(steps, weights)[0]()
-        watcher.look()
+DAYS_OF_A_SEED = 100
+# A planted mistake is looked for in so many days, in worlds of so many.
+MUTANT_DAYS = 1_000
+MUTANT_SEED_DAYS = 50
 
 
 def main() -> None:
-    """Run the seeds, two at a time, and say what was found."""
+    """Simulate, and with `prove` also plant mistakes."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--days", type=int, default=10_000, help="simulated days in all")
-    parser.add_argument("--seeds", type=int, default=100, help="among how many seeds")
-    parser.add_argument("--seed", type=int, default=1, help="the first of them")
+    parser.add_argument("what", nargs="?", choices=("simulate", "prove"), default="simulate")
+    parser.add_argument("--days", type=int, default=None, help="simulated days in all")
+    parser.add_argument("--seed", type=int, default=1, help="the first seed")
+    parser.add_argument("--verbose", action="store_true", help="count every kind of change")
     given = parser.parse_args()
+    days = given.days or (10_000 if given.what == "prove" else DAYS_OF_A_SEED)
+    with workplace() as template:
+        if given.what == "simulate":
+            is_fine = simulated(template, [given.seed], days, verbose=given.verbose)
+        else:
+            per_seed = min(DAYS_OF_A_SEED, days)
+            seeds = list(range(given.seed, given.seed + max(1, days // per_seed)))
+            is_fine = simulated(template, seeds, per_seed, verbose=given.verbose)
+            is_fine = caught(template, given.seed) and is_fine
+    sys.exit(0 if is_fine else 1)
+
+
+def simulated(template: Path, seeds: list[int], days: int, *, verbose: bool) -> bool:
+    """Simulate the seeds, and say what was found; whether nothing was."""
     began = time.monotonic()
-    days = max(1, given.days // given.seeds)
-    place = Path("/dev/shm") if Path("/dev/shm").is_dir() else None
-    with tempfile.TemporaryDirectory(prefix="plms-sim-", dir=place) as home:
-        template = Path(home) / "template.db"
-        migrate.upgrade(f"sqlite:///{template}")
-        seeds = range(given.seed, given.seed + given.seeds)
-        outcomes = []
-        with ProcessPoolExecutor(max_workers=min(os.cpu_count() or 1, len(seeds))) as pool:
-            jobs = [pool.submit(simulate, template, Path(home) / str(seed), seed, days) for seed in seeds]
-            for job in jobs:
-                outcome = job.result()
-                outcomes.append(outcome)
-                if outcome.violated:
-                    say("\n".join(outcome.trace))
-                    say(f"seed {outcome.seed}: {outcome.violated}")
-    took = time.monotonic() - began
+    outcomes: list[Outcome] = []
+    for outcome in all_of(simulate, [(template, seed, days) for seed in seeds]):
+        outcomes.append(outcome)
+        if outcome.said:
+            say("\n".join(outcome.trace))
+            say(f"seed {outcome.seed}, day {outcome.days}: {outcome.said}")
+            say(f"again: make simulate DAYS={days} SEED={outcome.seed}")
+    if verbose:
+        counted = sum((each.happened for each in outcomes), Counter[tuple[str, str]]())
+        for (table, state), count in sorted(counted.items()):
+            say(f"{count:8} {table} {state}")
     total = sum(each.days for each in outcomes)
-    failed = [each for each in outcomes if each.violated]
+    cpu_s = sum(each.cpu_s for each in outcomes)
     say(
-        f"simulation: {total} days, {len(outcomes)} seeds from {given.seed}, {sum(each.steps for each in outcomes)} steps, "
-        f"{sum(each.runs for each in outcomes)} starts, {sum(each.crashes for each in outcomes)} crashes, "
-        f"{len(failed)} violations; {took:.0f} s, {1000 * took / max(total, 1):.0f} ms a day"
+        f"simulation: {total} days of {STEPS_A_DAY} steps and more, {len(outcomes)} seeds from {seeds[0]}, "
+        f"{sum(each.steps for each in outcomes)} actions, {sum(each.commits for each in outcomes)} commits, "
+        f"{sum(each.crashes for each in outcomes)} deaths, {sum(bool(each.said) for each in outcomes)} violations; "
+        f"{time.monotonic() - began:.0f} s, {1000 * cpu_s / max(total, 1):.0f} ms of CPU a day"
     )
-    sys.exit(1 if failed else 0)
+    return not any(each.said for each in outcomes)
+
+
+def hunt(template: Path, number: int, seed: int) -> tuple[int, int, str | None]:
+    """(mistake, days until it was caught, by which check); None when it was not in `MUTANT_DAYS` days."""
+    days = 0
+    while days < MUTANT_DAYS:
+        with planted(MUTANTS[number]):
+            try:
+                outcome = simulate(template, seed, MUTANT_SEED_DAYS)
+            except Exception as error:  # whatever breaks the product's own rules is found too
+                return number, days + 1, f"{type(error).__name__}: {error}"[:90]
+        days += outcome.days
+        if outcome.check is not None:
+            return number, days, outcome.check
+        seed += 1
+    return number, days, None
+
+
+def caught(template: Path, seed: int) -> bool:
+    """Plant every mistake, and say after how many days it was found; whether each was."""
+    began = time.monotonic()
+    found = sorted(all_of(hunt, [(template, number, seed) for number in range(len(MUTANTS))]))
+    for number, days, check in found:
+        said = f"caught on day {days}: {check}" if check else f"NOT CAUGHT in {days} days"
+        say(f"planted: {MUTANTS[number].name}: {said}")
+    missed = [number for number, _, check in found if check is None]
+    say(f"planted: {len(found) - len(missed)} of {len(found)} caught; {time.monotonic() - began:.0f} s")
+    return not missed
 
 
 if __name__ == "__main__":
+    if os.environ.get("PYTHONHASHSEED") != "0":
+        # Sets are gone through in an order that must be the same again.
+        again = [sys.executable, "-m", "plms_pipeline_tests.simulation", *sys.argv[1:]]
+        os.execve(sys.executable, again, {**os.environ, "PYTHONHASHSEED": "0"})
     main()

@@ -2,11 +2,12 @@
 
 It keeps the truth that the books are held against: every attempt that it took on, when it began, how it ended and what it
 cost. It refuses what the protocol calls wrong, so a dispatcher that hands over a card of a run that was never announced, or a
-known key with another body, is seen here.
+known key with another body, is seen here. It may also lose what it worked on: then it knows nothing of it any more.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -43,11 +44,12 @@ class Attempt:
     is_good: bool
     ended_at: datetime | None = None
     cancelled: bool = False
+    is_forgotten: bool = False
     paused_at: datetime | None = None
 
     @property
     def is_running(self) -> bool:
-        return self.ended_at is None and not self.cancelled
+        return self.ended_at is None and not self.cancelled and not self.is_forgotten
 
     @property
     def name(self) -> tuple[str, str, int]:
@@ -66,6 +68,8 @@ class Faults:
     late: float = 0.0
     forged: float = 0.0
     outlier: float = 0.0
+    forgets: float = 0.0
+    silent: float = 0.0
 
 
 @dataclass
@@ -80,9 +84,12 @@ class Executor:
     ended_runs: set[str] = field(default_factory=set)
     attempts: dict[str, Attempt] = field(default_factory=dict)
     events: list[tuple[datetime, dict[str, Any]]] = field(default_factory=list)
-    submissions: list[tuple[datetime, str]] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
     paused_runs: set[str] = field(default_factory=set)
+    named: dict[tuple[str, str, int], Attempt] = field(default_factory=dict)
+    of_run: dict[str, list[Attempt]] = field(default_factory=dict)
+    begins: Callable[[Attempt], None] = lambda _attempt: None
+    _open: dict[str, Attempt] = field(default_factory=dict)
 
     # -- what the client offers
 
@@ -107,8 +114,10 @@ class Executor:
         self._answers()
         if card.run_id not in self.runs:
             raise PasRefused("Run not found", status=404, pas_code="run_not_found")
+        if card.run_id in self.ended_runs:
+            raise PasRefused("The run was ended", status=409, pas_code="run_ended")
         known = self.attempts.get(card.card_key)
-        if known is None:
+        if known is None or known.is_forgotten:
             self._take(card)
         elif known.card != card:
             self.problems.append(f"card {card.card_key} came twice with different bodies")
@@ -120,12 +129,11 @@ class Executor:
         if run_id not in self.runs:
             return None
         newest: dict[str, Attempt] = {}
-        for attempt in self.attempts.values():
-            if attempt.card.run_id == run_id:
-                known = newest.get(attempt.card.task_id)
-                if known is None or known.card.attempt < attempt.card.attempt:
-                    newest[attempt.card.task_id] = attempt
-        mine = [each for each in self.attempts.values() if each.card.run_id == run_id]
+        mine = [each for each in self.of_run.get(run_id, ()) if not each.is_forgotten]
+        for attempt in mine:
+            known = newest.get(attempt.card.task_id)
+            if known is None or known.card.attempt < attempt.card.attempt:
+                newest[attempt.card.task_id] = attempt
         good = sum(1 for each in newest.values() if each.ended_at and each.is_good)
         bad = sum(1 for each in newest.values() if (each.ended_at and not each.is_good) or each.cancelled)
         return RunStatus(
@@ -144,20 +152,20 @@ class Executor:
     def terminate(self, run_id: str, reason: str = "") -> RunAnswer:
         answer = self._run_word(run_id, "cancelled")
         self.ended_runs.add(run_id)
-        for attempt in self.attempts.values():
-            if attempt.card.run_id == run_id and attempt.is_running:
+        for attempt in self.of_run.get(run_id, ()):
+            if attempt.is_running:
                 attempt.cancelled = True
         self._ambiguous()
         return answer
 
     def cancel_card(self, run_id: str, task_id: str, attempt: int = 1) -> CardAccepted:
         self._answers()
-        for each in self.attempts.values():
-            if each.name == (run_id, task_id, attempt):
-                if each.is_running:
-                    each.cancelled = True
-                self._ambiguous()
-                return CardAccepted(pas_task_id=each.card.card_key)
+        each = self.named.get((run_id, task_id, attempt))
+        if each is not None and not each.is_forgotten:
+            if each.is_running:
+                each.cancelled = True
+            self._ambiguous()
+            return CardAccepted(pas_task_id=each.card.card_key)
         raise PasRefused("No such card", status=404, pas_code="card_not_found")
 
     def pause_task(self, run_id: str, task_id: str, attempt: int = 1) -> CardAccepted:
@@ -173,28 +181,54 @@ class Executor:
 
     def work(self) -> None:
         """End what has worked long enough, and tell of it, as well as the faults let it."""
-        for attempt in sorted(self.attempts.values(), key=lambda each: (each.ends_at, each.name)):
+        now, chance = self.now(), self.rng.random
+        for attempt in sorted(self.running(), key=lambda each: (each.ends_at, each.name)):
             stopped = attempt.paused_at is not None or attempt.card.run_id in self.paused_runs
-            if attempt.is_running and not stopped and attempt.ends_at <= self.now():
+            if not stopped and attempt.ends_at <= now:
                 attempt.ended_at = attempt.ends_at
                 self._tell(attempt)
-        if self.rng.random() < self.faults.forged:
-            self.events.append(
-                (self.now(), {"run_id": "run-of-nobody", "task_id": "t", "attempt": 1, "status": "succeeded"})
-            )
+            elif chance() < self.faults.forgets:
+                self._forget(attempt, whole_run=chance() < 0.3)
+        if chance() < self.faults.forged:
+            self.events.append((now, self._forged()))
+
+    def _forget(self, attempt: Attempt, *, whole_run: bool) -> None:
+        """A worker dies with its work, or the executor with everything about a run."""
+        lost = self.of_run[attempt.card.run_id] if whole_run else [attempt]
+        for each in lost:
+            each.is_forgotten = True
+        if whole_run:
+            self.runs.pop(attempt.card.run_id)
+
+    def _forged(self) -> dict[str, Any]:
+        """Something that claims to be an event, and is not true of anything."""
+        said: dict[str, Any] = {"run_id": "run-of-nobody", "task_id": "t", "attempt": 1, "status": "succeeded"}
+        known = list(self.of_run)
+        if known and self.rng.random() < 0.6:
+            said["run_id"] = known[-1]
+            wrong = ({"task_id": "never"}, {"task_id": "a", "attempt": 9}, {"task_id": "a", "status": "running"})
+            said |= self.rng.choice(wrong)
+        return said
 
     def running(self) -> list[Attempt]:
         """What is worked on at this moment."""
-        return [each for each in self.attempts.values() if each.is_running]
+        found = [each for each in self._open.values() if each.is_running]
+        if len(found) < len(self._open):
+            self._open = {each.card.card_key: each for each in found}
+        return found
 
     def _take(self, card: JobCard) -> None:
-        for other in self.attempts.values():
-            if other.card.run_id == card.run_id and other.card.task_id == card.task_id and other.is_running:
+        for other in self.of_run.get(card.run_id, ()):
+            if other.is_forgotten or other.card.task_id != card.task_id:
+                continue
+            if other.is_running:
                 self.problems.append(f"{card.run_id}/{card.task_id}: two attempts at once")
-            if other.name == (card.run_id, card.task_id, card.attempt):
+            if other.ended_at is not None and other.is_good:
+                self.problems.append(f"{card.run_id}/{card.task_id}: done again after it had succeeded")
+            if other.card.attempt == card.attempt:
                 self.problems.append(f"{card.run_id}/{card.task_id}: attempt {card.attempt} under two keys")
         now = self.now()
-        took = timedelta(minutes=self.rng.uniform(1, 90))
+        took = timedelta(seconds=math.exp(self.rng.uniform(1.0, 8.6)))
         cost = Decimal(str(round(self.rng.lognormvariate(-2.5, 0.6), 6)))
         if self.rng.random() < self.faults.outlier:
             cost *= 20
@@ -203,8 +237,10 @@ class Executor:
             # The cap is hard, and one in twenty notices it a little late.
             cost = min(cost, cap)
         good = self.rng.random() >= self.faults.failed
-        self.attempts[card.card_key] = Attempt(card, now, now + took, cost, good)
-        self.submissions.append((now, card.card_key))
+        attempt = Attempt(card, now, now + took, cost, good)
+        self.attempts[card.card_key] = self.named[attempt.name] = self._open[card.card_key] = attempt
+        self.of_run.setdefault(card.run_id, []).append(attempt)
+        self.begins(attempt)
 
     def _tell(self, attempt: Attempt) -> None:
         if self.rng.random() < self.faults.lost:
@@ -243,6 +279,7 @@ class Executor:
         return TaskStatus(
             task_id=attempt.card.task_id, attempt=attempt.card.attempt, lane=attempt.card.lane, status=word,
             pas_task_id=attempt.card.card_key, receipt=self._receipt(attempt) if attempt.ended_at else None,
+            last_heartbeat_at=None if self.rng.random() < self.faults.silent else self.now(),
         )  # fmt: skip
 
     def _run_word(self, run_id: str, word: str) -> RunAnswer:
@@ -257,15 +294,15 @@ class Executor:
 
     def _hold(self, run_id: str, task_id: str, attempt: int, *, paused: bool) -> CardAccepted:
         self._answers()
-        for each in self.attempts.values():
-            if each.name == (run_id, task_id, attempt):
-                if paused and each.paused_at is None:
-                    each.paused_at = self.now()
-                elif not paused and each.paused_at is not None:
-                    each.ends_at += self.now() - each.paused_at
-                    each.paused_at = None
-                return CardAccepted(pas_task_id=each.card.card_key)
-        raise PasRefused("No such card", status=404, pas_code="card_not_found")
+        each = self.named.get((run_id, task_id, attempt))
+        if each is None or each.is_forgotten:
+            raise PasRefused("No such card", status=404, pas_code="card_not_found")
+        if paused and each.paused_at is None:
+            each.paused_at = self.now()
+        elif not paused and each.paused_at is not None:
+            each.ends_at += self.now() - each.paused_at
+            each.paused_at = None
+        return CardAccepted(pas_task_id=each.card.card_key)
 
     def _answers(self) -> None:
         if self.rng.random() < self.faults.away:

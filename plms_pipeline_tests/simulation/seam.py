@@ -1,7 +1,9 @@
-"""How does a process die between any two steps of an action?
+"""How does a process die, or wait, between any two steps of an action?
 
-Each transaction and each call to the executor is a crossing; at a crossing chosen beforehand the process is gone: before the
-transaction, after its work and before its commit, after its commit; before the call, or after the call had its effect.
+Each transaction and each call to the executor is a crossing. At a crossing chosen beforehand the process is gone: before the
+transaction, after any of its statements, after its work and before its commit, after its commit; before the call, or after
+the call had its effect. At a crossing where it holds nothing open it may also lose its turn, so that other processes work, time
+passes, and leases end, before it goes on with what it knew.
 """
 
 from __future__ import annotations
@@ -10,9 +12,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
+from sqlalchemy import event
 from sqlalchemy.orm import Session
 
+from plms_pipeline.errors import Unavailable
 from plms_pipeline.registry.engine import Registry
+from plms_pipeline.registry.prepared import Asking
 
 T = TypeVar("T")
 
@@ -22,39 +27,69 @@ class Crash(BaseException):
 
 
 class Seam:
-    """Counts crossings and dies at the chosen one."""
+    """Counts crossings; dies at one, waits at others, finds the registry away at a third.
+
+    `waits` gives up the turn; `committed` is told of every commit.
+    """
 
     def __init__(self) -> None:
-        self._left: int | None = None
+        self._dies_at: int | None = None
+        self._dies_at_statement: int | None = None
+        self._waits_at: frozenset[int] = frozenset()
+        self._away_at: int | None = None
         self.crossed = 0
+        self.statements = 0
+        self.waits: Callable[[], None] = lambda: None
+        self.committed: Callable[[], None] = lambda: None
 
-    def die_after(self, crossings: int | None) -> None:
-        """Choose the crossing at which the next action dies; None: it lives."""
-        self._left = crossings
-        self.crossed = 0
+    def arm(
+        self, *, dies_at: int | None = None, dies_at_statement: int | None = None,
+        waits_at: frozenset[int] = frozenset(), away_at: int | None = None,
+    ) -> None:  # fmt: skip
+        """Choose what happens at which crossing of the next action, counted from 0; nothing: it just works."""
+        self._dies_at, self._dies_at_statement = dies_at, dies_at_statement
+        self._waits_at, self._away_at = waits_at, away_at
+        self.crossed = self.statements = 0
 
-    def cross(self) -> None:
+    def cross(self, *, holds_books: bool = False, to_registry: bool = False) -> None:
         """One step from or into the world.
+
+        Args:
+            holds_books: a write transaction is open: nobody else could go on, so the turn is kept.
+            to_registry: a transaction is about to begin.
+
+        Raises:
+            Crash: this was the one.
+            Unavailable: the registry does not answer this time.
+        """
+        at = self.crossed
+        self.crossed = at + 1
+        if at == self._dies_at:
+            raise Crash
+        if at in self._waits_at and not holds_books:
+            self.waits()
+        if to_registry and at == self._away_at:
+            raise Unavailable("The simulated registry is away.", code="registry_unavailable")
+
+    def state(self) -> None:
+        """A statement is about to be executed inside a write transaction.
 
         Raises:
             Crash: this was the one.
         """
-        self.crossed += 1
-        if self._left is None:
-            return
-        self._left -= 1
-        if self._left < 0:
-            self._left = None
+        at = self.statements
+        self.statements = at + 1
+        if at == self._dies_at_statement:
             raise Crash
 
 
 class SeamRegistry(Registry):
-    """The registry as a process sees it that may die."""
+    """The registry as a process sees it that may die. `seam` gives the seam of whoever has the turn."""
 
-    seam: Seam
+    seam: Callable[[], Seam]
 
     @classmethod
-    def over(cls, registry: Registry, seam: Seam) -> SeamRegistry:
+    def over(cls, registry: Registry, seam: Callable[[], Seam]) -> SeamRegistry:
         """The same database, seen through the seam."""
         made = cls(registry.engine)
         made.seam = seam
@@ -62,24 +97,41 @@ class SeamRegistry(Registry):
 
     @contextmanager
     def reading(self) -> Iterator[Session]:
-        self.seam.cross()
+        self.seam().cross(to_registry=True)
         with super().reading() as session:
             yield session
 
     @contextmanager
+    def asking(self) -> Iterator[Asking]:
+        self.seam().cross(to_registry=True)
+        with super().asking() as asked:
+            yield asked
+
+    @contextmanager
     def writing(self) -> Iterator[Session]:
-        self.seam.cross()
+        self.seam().cross(to_registry=True)
         with super().writing() as session:
             yield session
             # Everything was said, nothing is committed.
-            self.seam.cross()
-        self.seam.cross()
+            self.seam().cross(holds_books=True)
+        self.seam().committed()
+        self.seam().cross()
+
+
+def count_statements(registry: Registry, seam: Callable[[], Seam]) -> None:
+    """Let every statement of a write transaction be a moment at which its process may die."""
+
+    def before(connection: Any, _cursor: Any, _text: Any, _given: Any, _context: Any, _many: Any) -> None:
+        if connection.get_execution_options().get("plms_write", False):
+            seam().state()
+
+    event.listen(registry.engine, "before_cursor_execute", before)
 
 
 class SeamCalls:
     """A client whose every call crosses the seam on the way there and on the way back."""
 
-    def __init__(self, inner: Any, seam: Seam) -> None:
+    def __init__(self, inner: Any, seam: Callable[[], Seam]) -> None:
         self._inner = inner
         self._seam = seam
 
@@ -89,9 +141,9 @@ class SeamCalls:
 
     def _crossing(self, call: Callable[..., T]) -> Callable[..., T]:
         def crossed(*given: Any, **named: Any) -> T:
-            self._seam.cross()
+            self._seam().cross()
             answer = call(*given, **named)
-            self._seam.cross()
+            self._seam().cross()
             return answer
 
         return crossed

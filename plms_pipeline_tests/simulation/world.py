@@ -1,12 +1,15 @@
-"""One control room with everything that may happen to it, driven by one seed."""
+"""One control room with everything that may happen to it, driven by one seed.
+
+Time passes only here. The wall clock may jump; how much time really passed is kept beside it, and how much of it a clock that
+jumped ahead may have added, so that rates are judged fairly.
+"""
 
 from __future__ import annotations
 
-import json
 import shutil
+from collections import Counter
 from collections.abc import Callable
-from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -14,290 +17,325 @@ from random import Random
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import func, insert, select, text
+from sqlalchemy import event
 
-from plms_pipeline.access.actors import Actor
+from plms_pipeline.budget.ledger import Purse
 from plms_pipeline.errors import PlmsError
-from plms_pipeline.intake.actions.inbox import accept_event
-from plms_pipeline.kpis.actions.world import World, world_of
+from plms_pipeline.evidence.obligations import EvidenceConfig, evidence_config
+from plms_pipeline.portfolio.actions.scheduling import DispatchPolicy
+from plms_pipeline.portfolio.buckets import Rate
+from plms_pipeline.portfolio.policies import LauncherPolicy
 from plms_pipeline.registry.engine import Registry
-from plms_pipeline.registry.tables import Project, ProjectPolicy, TaskEstimate, TaskPlan
-from plms_pipeline.runs.actions.cancel import cancel_run
-from plms_pipeline.runs.actions.dispatch import dispatch_due
-from plms_pipeline.runs.actions.project_life import cancel_project, pause_project, resume_project
-from plms_pipeline.runs.actions.reconcile import reconcile_runs
-from plms_pipeline.runs.actions.settle import settle_due
-from plms_pipeline.runs.actions.start import start_run
-from plms_pipeline.runs.passport import PassportWorld
-from plms_pipeline.runs.starting import StartRequest
 from plms_pipeline.settings import Settings, load_settings
-from plms_pipeline_tests.simulation.executor import CAPABILITIES, PROVIDERS, Executor, Faults
-from plms_pipeline_tests.simulation.seam import Crash, Seam, SeamCalls, SeamRegistry
+from plms_pipeline_tests.simulation.executor import Executor, Faults
+from plms_pipeline_tests.simulation.journal import Journal
+from plms_pipeline_tests.simulation.rules import Leases, Rule, States, Violated, watched
+from plms_pipeline_tests.simulation.rules_money import Money
+from plms_pipeline_tests.simulation.rules_proof import Evidence, Letters, Priors
+from plms_pipeline_tests.simulation.rules_work import Once, Outgoing, Places
+from plms_pipeline_tests.simulation.seam import Crash, SeamCalls, SeamRegistry, count_statements
+from plms_pipeline_tests.simulation.turns import Strand, Turns
 
 BEGIN = datetime(2026, 3, 1, 6, tzinfo=UTC)
-OWNER = Actor("owner", is_verified=True)
-PAS = Actor("pas", is_verified=True)
-# The two lanes without gates: what a gate measures is a child process, and is tested where gates are.
-LANES = (6100, 6101)
-PASSPORT = PassportWorld("a" * 40, "3.11.9", "Linux-x86_64", PROVIDERS, CAPABILITIES)
-STORMY = Faults(away=0.03, ambiguous=0.03, failed=0.1, lost=0.1, duplicate=0.15, late=0.1, forged=0.02, outlier=0.03)
-CALM = Faults()
-SHAPES: tuple[dict[str, tuple[str, ...]], ...] = (
-    {"a": ()}, {"a": (), "b": ()}, {"a": (), "b": ("a",)}, {"a": (), "b": ("a",), "c": ("a",)},
+STORMY = Faults(
+    away=0.04, ambiguous=0.05, failed=0.15, lost=0.1, duplicate=0.15, late=0.1, forged=0.01, outlier=0.03, forgets=0.01,
+    silent=0.2,
 )  # fmt: skip
+CALM = Faults()
+DAILY_USD = Decimal(3)
+PLENTY_USD = Decimal(1_000_000)
+MOST_WAITING = 3
 
 
 @dataclass
 class Clock:
-    """The simulated clock; it may jump back a little, as clocks do."""
+    """The simulated wall clock, which may jump.
+
+    Attributes:
+        at: what it shows.
+        latest: the latest that it ever showed.
+        passed_s: how much time really passed.
+        generous_s: the same, and what jumps ahead added.
+    """
 
     at: datetime = BEGIN
+    latest: datetime = BEGIN
+    passed_s: float = 0.0
+    generous_s: float = 0.0
 
     def now(self) -> datetime:
         return self.at
 
+    def right(self) -> datetime:
+        """What a clock shows that nobody sets: the executor's."""
+        return BEGIN + timedelta(seconds=self.passed_s)
+
+    def passes(self, seconds: float) -> None:
+        """Time goes on."""
+        self.passed_s += seconds
+        self._shift(seconds)
+
+    def is_set(self, ahead_s: float) -> None:
+        """Somebody sets it, to so many seconds ahead of the right time."""
+        self._shift(ahead_s - (self.at - self.right()).total_seconds())
+
+    def _shift(self, seconds: float) -> None:
+        self.at += timedelta(seconds=seconds)
+        self.latest = max(self.latest, self.at)
+        self.generous_s += max(0.0, seconds)
+
+
+@dataclass
+class Process:
+    """One process; when it dies another takes its place under another name. `memory` dies with it."""
+
+    role: str
+    number: int
+    generation: int = 0
+    memory: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """How it signs leases."""
+        return f"{self.role}{self.number}.{self.generation}"
+
 
 @dataclass
 class Room:
-    """The control room, its executor, and the chance that rules them."""
+    """The control room, its executor, its rules, and the chance that moves them all."""
 
     folder: Path
-    rng: Random
+    seed: int
     registry: Registry
     settings: Settings
     clock: Clock = field(default_factory=Clock)
-    seam: Seam = field(default_factory=Seam)
+    turns: Turns = field(default_factory=Turns)
     trace: list[str] = field(default_factory=list)
     crashes: int = 0
-    processes: int = 0
+    steps: int = 0
+    commits: int = 0
+    is_calm: bool = False
+    flag: str | None = None
+    processes: dict[tuple[str, int], Process] = field(default_factory=dict)
+    dead: set[str] = field(default_factory=set)
     projects: list[int] = field(default_factory=list)
-    starts: list[tuple[int, str]] = field(default_factory=list)
+    starts: list[tuple[int, str, str, float]] = field(default_factory=list)
+    answered: dict[str, str] = field(default_factory=dict)
+    spools: dict[str, list[str]] = field(default_factory=dict)
+    needs: list[str] = field(default_factory=list)
+    owed: set[str] = field(default_factory=set)
+    cancelled: set[str] = field(default_factory=set)
+    moved: int = 0
+    violated: Violated | None = None
+    happened: Counter[tuple[str, str]] = field(default_factory=Counter)
 
     def __post_init__(self) -> None:
-        self.executor = Executor(self.clock.now, Random(self.rng.random()))
+        self.rng = Random(self.seed)
         self.ids_rng = Random(self.rng.random())
-        self.seen = SeamRegistry.over(self.registry, self.seam)
-        self.pas: Any = SeamCalls(self.executor, self.seam)
+        self.executor = Executor(self.clock.right, Random(self.rng.random()), begins=self._begins)
+        self.seen = SeamRegistry.over(self.registry, self.turns.seam)
+        self.pas: Any = SeamCalls(self.executor, self.turns.seam)
+        self.evidence: EvidenceConfig = evidence_config(self.settings)
+        self.launcher = LauncherPolicy(2, Rate(0.2), Decimal(5), "America/New_York", timedelta(minutes=10))
+        self.journal = Journal(self.folder / "registry.db")
+        self.places, self.outgoing, self.once = Places(self), Outgoing(self), Once(self)
+        self.proof = Evidence(self)
+        self.rules: list[Rule] = [
+            States(self), Leases(self), self.outgoing, self.places, self.once, Money(self), self.proof, Letters(self),
+        ]  # fmt: skip
+        self.at_the_end: list[Rule] = [Priors(self)]
+        self._reads = watched(self.rules)
+        self.turns.idle.committed = self.committed
+        count_statements(self.registry, self.turns.seam)
 
     @classmethod
     def open(cls, template: Path, folder: Path, seed: int) -> Room:
-        """A new room over a copy of a migrated registry."""
+        """A new room over a copy of a migrated registry with a journal.
+
+        It lies in memory where the machine allows that, and is never synced: what a killed process leaves behind is the same,
+        and nobody pulls the plug of this disk.
+        """
         folder.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(template, folder / "registry.db")
-        # On a folder in memory: what a killed process leaves behind is the same, and nobody pulls the plug of this disk.
-        settings = load_settings({"PLMS_DATA_DIR": str(folder), "PLMS_REPORTS_DIR": str(folder / "reports")})
+        settings = load_settings(
+            {
+                "PLMS_DATA_DIR": str(folder), "PLMS_REPORTS_DIR": str(folder / "reports"),
+                "P28_LATE_OBS_MAX_INFLIGHT": "4",
+            }
+        )  # fmt: skip
         registry = Registry.open(settings.database_url)
-        return cls(folder, Random(seed), registry, settings)
+        event.listen(registry.engine, "connect", lambda found, _record: found.execute("PRAGMA synchronous = OFF"))
+        return cls(folder, seed, registry, settings)
+
+    def close(self) -> None:
+        """Let everything go."""
+        self.turns.close()
+        self.journal.close()
+        self.registry.close()
+
+    # -- what actions reach the world through
 
     def new_id(self) -> str:
         """The next id of this world's own."""
         return str(UUID(int=self.ids_rng.getrandbits(128), version=4))
 
+    def elapsed_s(self) -> float:
+        """Seconds of a clock that never jumps."""
+        return self.clock.passed_s
+
     @property
-    def world(self) -> World:
-        """What settlement reaches the world through."""
-        return world_of(
-            registry=self.seen, settings=self.settings, clock=self.clock, new_id=self.new_id, elapsed=self._elapsed,
-            sleep=lambda _seconds: None,
+    def daily_usd(self) -> Decimal:
+        """What all approved projects may take in a day; in a calm the owner is generous."""
+        return PLENTY_USD if self.is_calm else DAILY_USD
+
+    @property
+    def policy(self) -> DispatchPolicy:
+        """What bounds approved projects: one card per 15 seconds, two at once, six runs, so many dollars a day."""
+        rate = Rate(1 / 15, 2.0)
+        return DispatchPolicy(
+            rate, lambda now: Purse(f"portfolio:{now:%Y-%m-%d}", self.daily_usd), max_runs=6,
         )  # fmt: skip
 
-    def passes(self, **span: float) -> None:
+    def process(self, role: str, count: int = 2) -> Process | None:
+        """One of the processes of a role that is not busy; None when all wait for their turn."""
+        number = self.rng.randrange(count)
+        found = self.processes.setdefault((role, number), Process(role, number))
+        busy = {strand.process for strand in self.turns.waiting}
+        return None if found.name in busy else found
+
+    def is_dead(self, holder: str) -> bool:
+        """Whether a holder is known to have died: of those on this machine it is, of the others (odd numbers) never."""
+        return holder in self.dead and int(holder.partition(".")[0][-1]) % 2 == 0
+
+    def is_alive(self, holder: str) -> bool:
+        """Whether a process of that name still lives."""
+        return holder not in self.dead
+
+    # -- how things happen
+
+    def passes(self, seconds: float) -> None:
         """Time goes on, and the executor works."""
-        self.clock.at += timedelta(**span)
+        self.clock.passes(seconds)
         self.executor.work()
 
-    def act(self, name: str, action: Callable[[], object], *, may_die: bool = True) -> object:
-        """Do one thing as a process that may die of it; what it is refused is not wrong."""
-        dies = may_die and self.rng.random() < 0.12
-        self.seam.die_after(self.rng.randrange(12) if dies else None)
-        outcome: object = None
-        try:
-            outcome = action()
-            said = "done"
-        except Crash:
+    def act(self, name: str, process: Process, action: Callable[[], object]) -> Strand:
+        """Let a process do one thing: to its end, to its death, or until it loses its turn."""
+        strand = Strand(name, process.name, action)
+        strand.seam.committed = self.committed
+        may_wait = False
+        if not self.is_calm:
+            chance = self.rng.random()
+            if chance < 0.08:
+                strand.seam.arm(dies_at=int(self.rng.expovariate(1 / 8)))
+            elif chance < 0.11:
+                strand.seam.arm(dies_at_statement=int(self.rng.expovariate(1 / 10)))
+            elif chance < 0.13:
+                strand.seam.arm(away_at=self.rng.randrange(8))
+            elif chance < 0.38 and len(self.turns.waiting) < MOST_WAITING:
+                may_wait = True
+                strand.seam.arm(waits_at=frozenset(int(self.rng.expovariate(1 / 8)) for _ in range(2)))
+        self.turns.begin(strand, may_wait=may_wait)
+        self._note(strand)
+        return strand
+
+    def go_on(self) -> None:
+        """One of those that wait has its turn again, or dies where it waits."""
+        strand = self.rng.choice(self.turns.waiting)
+        self.turns.resume(strand, kill=not self.is_calm and self.rng.random() < 0.15)
+        self._note(strand)
+
+    def _note(self, strand: Strand) -> None:
+        self.steps += 1
+        error, said = strand.error, "waits"
+        if strand.has_ended:
+            said = f"done {strand.outcome}"
+            if isinstance(error, Crash):
+                said = "died"
+                self._bury(strand.process)
+            elif isinstance(error, PlmsError):
+                said = f"{error.code}: {error.message}"
+        self.trace.append(f"{self.clock.at:%m-%d %H:%M:%S.%f} {strand.process} {strand.name}: {said}"[:400])
+        if self.violated is None and self.executor.problems:
+            self.violated = Violated("the protocol is kept", self.executor.problems[0])
+        if self.violated is not None:
+            raise self.violated
+        if error is not None and strand.has_ended and not isinstance(error, (Crash, PlmsError)):
+            raise error
+
+    def _bury(self, name: str) -> None:
+        if self.violated is None:
             self.crashes += 1
-            self.processes += 1
-            said = "died"
-        except PlmsError as error:
-            said = error.code
-        finally:
-            self.seam.die_after(None)
-        self.trace.append(f"{self.clock.at.isoformat()} {name} {said} {outcome if said == 'done' else ''}")
-        return outcome
+        self.dead.add(name)
+        for process in self.processes.values():
+            if process.name == name:
+                process.generation += 1
+                process.memory.clear()
 
-    def holder(self) -> str:
-        """The name of one of the processes that share the work; one that died comes back under another."""
-        return f"host:{self.processes}:{self.rng.randrange(2)}"
+    # -- what the rules are told
 
-    # -- what people do
+    def committed(self) -> None:
+        """A transaction was committed: every rule looks at what it changed.
 
-    def plan(self) -> None:
-        """Somebody's project is approved."""
-        shape = self.rng.choice(SHAPES)
-        number = len(self.projects) + 1
-        budget = Decimal(str(self.rng.choice((None, 0.4, 2, 50)) or 0)) or None
-        now = self.clock.now()
-        with self.registry.writing() as session:
-            session.execute(
-                insert(Project).values(
-                    id=number, name=f"project {number}", status="approved", budget_cost_usd_max=budget, created_at=now,
-                )
-            )  # fmt: skip
-            session.execute(
-                insert(ProjectPolicy).values(
-                    project_id=number, owner="owner", max_active_runs=self.rng.choice((1, 1, 2)),
-                    max_attempts=self.rng.choice((1, 2)), updated_at=now,
-                )
-            )  # fmt: skip
-            for index, (task, needs) in enumerate(shape.items()):
-                lane = self.rng.choice(LANES)
-                session.execute(
-                    insert(TaskEstimate).values(
-                        project_id=number, task_name=f"task {task}", order_index=index, tmd_lane=lane, task_kind="feature",
-                        complexity="simple", estimated_tokens=1500,
-                    )
-                )  # fmt: skip
-                estimate = session.scalars(select(func.max(TaskEstimate.id))).one()
-                session.execute(
-                    insert(TaskPlan).values(
-                        task_estimate_id=estimate, project_id=number, task_key=task,
-                        provider=self.rng.choice(tuple(PROVIDERS)), depends_on_json=list(needs), forecast_json=FORECAST,
-                    )
-                )  # fmt: skip
-        self.projects.append(number)
-
-    def start(self) -> None:
-        """Somebody starts a run, or repeats a start with its key."""
-        if not self.projects:
+        Raises:
+            Crash: a rule does not hold; which one is in `violated`.
+        """
+        self.commits += 1
+        changes = self.journal.new()
+        if not changes:
             return
-        if self.starts and self.rng.random() < 0.2:
-            project, key = self.rng.choice(self.starts[-10:])
-        else:
-            project, key = self.rng.choice(self.projects[-4:]), self.new_id()
-            self.starts.append((project, key))
-        kind = "rehearsal" if self.rng.random() < 0.1 else "baseline"
-        kind = "baseline" if (project, key) in self.starts[:-1] else kind
-        self.act(
-            f"start {project}",
-            lambda: start_run(
-                self.seen,
-                clock=self.clock,
-                ids=self.new_id,
-                actor=OWNER,
-                world=PASSPORT,
-                stopped=self.stopped(),
-                request=StartRequest(project, key, run_kind=kind, write_sandbox=kind == "rehearsal"),
-            ).body.get("run_id"),
-        )
+        # A claim that changes nothing else is no progress.
+        self.moved += sum(change.was != change.now for change in changes)
+        try:
+            for change in changes:
+                self.happened[change.table, f"{change.was or ''}>{change.now}"] += 1
+                for saw in self._reads.get(change.table, ()):
+                    saw(change)
+            for rule in self.rules:
+                rule.committed()
+        except Violated as error:
+            # Not as an Exception through the product's code, which may catch it.
+            self.violated = error
+            raise Crash from None
 
-    def stopped(self) -> str | None:
-        """The reason of the kill switch."""
-        return None
+    def _begins(self, attempt: Any) -> None:
+        try:
+            self.places.begins(attempt)
+            present = self.turns.present
+            if present is not None and present.told is not None:
+                raise Violated("the kill switch stops", f"{attempt.name} was sent after it was said: {present.told}")
+        except Violated as error:
+            self.violated = error
+            raise Crash from None
 
-    def decide(self) -> None:
-        """Somebody holds, resumes or cancels something."""
-        if not self.projects:
-            return
-        project = self.rng.choice(self.projects[-4:])
-        given: dict[str, Any] = {"clock": self.clock, "ids": self.new_id, "actor": OWNER}
-        what = self.rng.choices(("pause", "resume", "cancel", "cancel_run"), (3, 5, 1, 2))[0]
-        if what == "pause":
-            self.act("pause", lambda: pause_project(self.seen, project, reason="wait", **given) and None)
-        elif what == "resume":
-            self.act("resume", lambda: resume_project(self.seen, project, **given) and None)
-        elif what == "cancel":
-            self.act("cancel", lambda: cancel_project(self.seen, project, reason="enough", **given) and None)
-        else:
-            runs = self.open_runs()
-            if runs:
-                run = self.rng.choice(runs)
-                self.act(
-                    "cancel_run",
-                    lambda: cancel_run(self.seen, clock=self.clock, actor=OWNER, run_id=run, reason="enough") and None,
-                )
+    def rest(self) -> None:
+        """Everything has come to rest: what must be true then.
 
-    def open_runs(self) -> list[str]:
-        """Runs that have not ended, oldest first."""
-        with self.registry.reading() as session:
-            found = session.execute(
-                text("SELECT run_id FROM project_runs WHERE status IN ('QUEUED', 'RUNNING') ORDER BY id")
-            )
-            return [row[0] for row in found]
+        Raises:
+            Violated: it is not.
+        """
+        self.committed_by_hand()
+        for rule in (*self.rules, *self.at_the_end):
+            rule.settled()
 
-    def pending(self) -> int:
-        """Events that nobody has settled."""
-        with self.registry.reading() as session:
-            return int(session.execute(text("SELECT count(*) FROM inbox_events WHERE state = 'pending'")).scalar_one())
+    def committed_by_hand(self) -> None:
+        """Read what was written past the seam: by the people of this world."""
+        try:
+            self.committed()
+        except Crash:
+            assert self.violated is not None
+            raise self.violated from None
 
-    # -- what the processes do
-
-    def dispatch(self) -> None:
-        """A tick of a dispatcher."""
-        holder = self.holder()
-        self.act(
-            "dispatch",
-            lambda: dispatch_due(self.seen, clock=self.clock, pas=self.pas, holder=holder, data_dir=str(self.folder)),
-        )
-
-    def deliver(self) -> None:
-        """Events arrive, in any order."""
-        due = [event for event in self.executor.events if event[0] <= self.clock.now()]
-        self.rng.shuffle(due)
-        for event in due[: self.rng.randrange(1, 4)]:
-            self._arrive(event)
-
-    def _arrive(self, event: tuple[datetime, dict[str, Any]], *, may_die: bool = True) -> None:
-        """One event is delivered; the executor keeps it until it hears that it was taken."""
-        body = json.dumps(event[1]).encode()
-        taken: list[bool] = []
-
-        def accept() -> None:
-            accept_event(self.seen, self.clock, endpoint="task_completed", body=body, actor=PAS, event_id=None)
-            taken.append(True)
-
-        self.act("deliver", accept, may_die=may_die)
-        if taken:
-            self.executor.events.remove(event)
-
-    def settle(self) -> None:
-        """A settlement."""
-        holder = self.holder()
-        self.act("settle", lambda: settle_due(self.world, holder=holder))
-
-    def reconcile(self) -> None:
-        """Runs under way are compared with the executor's status."""
-        self.act(
-            "reconcile",
-            lambda: reconcile_runs(
-                self.seen, settings=self.settings, clock=self.clock, pas=self.pas, elapsed=self._elapsed
-            ),
-        )
-
-    def jump(self) -> None:
-        """The clock is set back."""
-        self.clock.at -= timedelta(seconds=self.rng.uniform(0, 5))
-
-    def _elapsed(self) -> float:
-        return 0.0
+    def storm(self) -> None:
+        """Faults from now on."""
+        self.executor.faults = STORMY
+        self.is_calm = False
 
     def calm(self) -> None:
-        """Faults cease, holds are lifted, and everybody works until nothing is left to do."""
+        """No faults from now on."""
         self.executor.faults = CALM
-        given: dict[str, Any] = {"clock": self.clock, "ids": self.new_id, "actor": OWNER}
-        for project in self.projects[-12:]:
-            with suppress(PlmsError):
-                resume_project(self.registry, project, **given)
-        for _ in range(ROUNDS):
-            self.passes(hours=2)
-            while due := [event for event in self.executor.events if event[0] <= self.clock.now()]:
-                for event in due:
-                    self._arrive(event, may_die=False)
-            for step in (self.dispatch, self.settle, self.reconcile, self.settle, self.dispatch):
-                step()
-            if not self.open_runs() and not self.executor.events and not self.pending():
-                break
-        self.executor.faults = STORMY
+        self.is_calm = True
 
 
-ROUNDS = 40
-FORECAST = {"cost_usd": {"expected": 0.1, "low": 0.02, "median": 0.08, "high": 0.3}}
+def scaled(faults: Faults, factor: float) -> Faults:
+    """The same faults, more or less often."""
+    return replace(faults, **{name: min(1.0, value * factor) for name, value in vars(faults).items()})

@@ -1,0 +1,132 @@
+"""What is a simulated day, and when is a world at rest?
+
+A day is twelve steps: in each, one process or person does one whole action of the product (or goes on with one that had lost
+its turn), chosen by chance, those likelier that have something to do. Between two steps pass milliseconds, seconds, minutes or
+hours, so that every lease, wait and limit of the product lies between two of them some time; the rest of the 24 hours passes at
+the end. Each day a project is approved and a run is asked for. Every fifth day ends with the summaries of a night, every
+twentieth with a calm: faults cease, people let go what they held and pay what is missing, and everything must come to rest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from plms_pipeline_tests.simulation import people, processes
+from plms_pipeline_tests.simulation.rules import Violated
+from plms_pipeline_tests.simulation.world import Room
+
+STEPS_A_DAY = 12
+NIGHT_EVERY = 5
+CALM_EVERY = 20
+# A calm: so many rounds at most, in each of which everybody has a turn and forty minutes pass; in so many rounds in a row
+# nothing may stand still while something is left to do.
+ROUNDS = 120
+STILL_ROUNDS = 12
+ROUND_S = 2400.0
+
+Step = Callable[[Room], None]
+STEPS: tuple[tuple[Step, float], ...] = (
+    (processes.dispatch, 3.0), (processes.deliver, 2.0), (processes.settle, 2.0), (processes.reconcile, 0.8),
+    (processes.stop, 0.5), (processes.retry, 0.8), (processes.observe, 1.2), (processes.owe, 0.4),
+    (processes.prove, 0.3), (people.start, 0.8), (people.life, 0.5), (people.switch, 0.5), (people.manage, 0.5),
+    (people.launch, 0.5), (people.end_launches, 0.1), (people.set_clock, 0.25),
+)  # fmt: skip
+RUNS = "SELECT 1 FROM project_runs WHERE status IN ('QUEUED', 'RUNNING')"
+EVENTS = "SELECT 1 FROM inbox_events WHERE state = 'pending'"
+EFFECTS = "SELECT 1 FROM outbox_events WHERE state = 'pending' AND kind <> 'passport'"
+OWED = "SELECT 1 FROM obligations WHERE state = 'pending'"
+LETTERS = "SELECT 1 FROM dead_letters WHERE state IN ('processing', 'ready')"
+SLOTS = "SELECT 1 FROM slots WHERE state <> 'RELEASED'"
+# Everybody's turn in a round of a calm; who would only look and find nothing is not asked.
+TURNS: tuple[tuple[Step, str | None], ...] = (
+    (processes.deliver, None), (processes.settle, EVENTS), (processes.stop, EFFECTS),
+    (processes.dispatch, f"{RUNS} UNION ALL {EFFECTS}"), (processes.retry, LETTERS),
+    (processes.reconcile, f"{RUNS} UNION ALL {SLOTS}"), (processes.settle, f"{RUNS} UNION ALL {EVENTS}"),
+    (processes.observe, OWED), (people.end_launches, SLOTS), (people.pay, RUNS),
+)  # fmt: skip
+OPEN = {
+    "a run": RUNS, "an event": EVENTS, "an effect": EFFECTS, "an obligation": OWED, "a letter": LETTERS, "a slot": SLOTS,
+}  # fmt: skip
+
+
+def one_day(room: Room) -> None:
+    """One day.
+
+    Raises:
+        Violated: a rule does not hold.
+    """
+    began = room.clock.passed_s
+    people.plan(room)
+    people.start(room)
+    for _ in range(STEPS_A_DAY):
+        room.passes(_gap(room))
+        if room.turns.waiting and room.rng.random() < 0.35:
+            room.go_on()
+        else:
+            _choose(room)(room)
+    while room.turns.waiting:
+        room.go_on()
+    day = len(room.projects)
+    if day % NIGHT_EVERY == 0:
+        processes.night(room)
+    room.journal.forget()
+    room.passes(max(0.0, 86_400 - (room.clock.passed_s - began)))
+
+
+def _gap(room: Room) -> float:
+    """Seconds until the next step: mostly few, sometimes many."""
+    longest = room.rng.choices((2.0, 40.0, 900.0, 7200.0), (5, 3, 2, 1))[0]
+    return room.rng.uniform(0.0, longest)
+
+
+def _choose(room: Room) -> Step:
+    """Whose turn it is: whoever has work is likelier to have it."""
+    now = room.executor.now()
+    weights = [weight for _, weight in STEPS]
+    if any(due <= now for due, _ in room.executor.events):
+        weights[1] *= 2
+    else:
+        weights[1] = 0.0
+    if not room.journal.ask("SELECT 1 FROM inbox_events WHERE state = 'pending' LIMIT 1"):
+        weights[2] *= 0.3
+    if not room.journal.ask("SELECT 1 FROM lane_queue LIMIT 1"):
+        weights[0] *= 0.6
+    return room.rng.choices([step for step, _ in STEPS], weights)[0]
+
+
+def calm_down(room: Room) -> int:
+    """Let everything come to rest; how many rounds it took.
+
+    Raises:
+        Violated: it does not, or what must be true at rest is not.
+    """
+    room.calm()
+    while room.turns.waiting:
+        room.go_on()
+    people.let_go(room)
+    still, before = 0, -1
+    for number in range(ROUNDS):
+        for step, asked in TURNS:
+            if asked is None or room.journal.ask(f"{asked} LIMIT 1"):
+                step(room)
+        left = _left(room)
+        if not left:
+            room.rest()
+            room.storm()
+            return number + 1
+        moved = room.moved
+        still, before = (still + 1 if moved == before else 0), moved
+        if still >= STILL_ROUNDS:
+            break
+        room.passes(ROUND_S)
+    room.committed_by_hand()
+    for rule in room.rules:
+        rule.settled()
+    raise Violated("nothing is stuck", f"after {ROUNDS} calm rounds there is still {_left(room)}")
+
+
+def _left(room: Room) -> list[str]:
+    left = [name for name, query in OPEN.items() if room.journal.ask(f"{query} LIMIT 1")]
+    if room.executor.events:
+        left.append("an event on its way")
+    return left

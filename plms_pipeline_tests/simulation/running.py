@@ -1,0 +1,94 @@
+"""How is one seed run, and many of them on all cores?"""
+
+from __future__ import annotations
+
+import gc
+import logging
+import os
+import shutil
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from plms_pipeline.registry import migrate
+from plms_pipeline_tests.simulation.days import CALM_EVERY, calm_down, one_day
+from plms_pipeline_tests.simulation.journal import install
+from plms_pipeline_tests.simulation.rules import Violated
+from plms_pipeline_tests.simulation.world import Room
+
+SHOWN_STEPS = 30
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one seed. `check` and `said`: the rule that does not hold; `trace`: the last steps."""
+
+    seed: int
+    days: int
+    steps: int
+    commits: int
+    crashes: int
+    check: str | None
+    said: str | None
+    trace: tuple[str, ...]
+    cpu_s: float
+    happened: Counter[tuple[str, str]]
+
+
+@contextmanager
+def workplace() -> Iterator[Path]:
+    """A folder, in memory where the machine has one, with the template of every world: a migrated registry with a journal."""
+    place = Path("/dev/shm") if Path("/dev/shm").is_dir() else None
+    with tempfile.TemporaryDirectory(prefix="plms-sim-", dir=place) as home:
+        template = Path(home) / "template.db"
+        migrate.upgrade(f"sqlite:///{template}")
+        install(template)
+        yield template
+
+
+def simulate(template: Path, seed: int, days: int) -> Outcome:
+    """So many days of one world; ends at the first rule that does not hold."""
+    # What the product logs of outages and refusals is expected here, and costs more than the rules.
+    logging.disable(logging.CRITICAL)
+    folder = template.parent / f"world-{os.getpid()}-{seed}"
+    began = time.process_time()
+    room = Room.open(template, folder, seed)
+    found: Violated | None = None
+    day = 0
+    try:
+        room.storm()
+        for day in range(1, days + 1):
+            one_day(room)
+            if day % CALM_EVERY == 0 or day == days:
+                calm_down(room)
+    except Violated as error:
+        found = error
+    finally:
+        room.close()
+        shutil.rmtree(folder, ignore_errors=True)
+        logging.disable(logging.NOTSET)
+    return Outcome(
+        seed, day, room.steps, room.commits, room.crashes, found.check if found else None, str(found) if found else None,
+        tuple(room.trace[-SHOWN_STEPS:]), time.process_time() - began, room.happened,
+    )  # fmt: skip
+
+
+def all_of(work: Callable[..., Any], items: list[tuple[Any, ...]]) -> Iterator[Any]:
+    """What `work` says about every item, as it comes; on all cores."""
+    # Whatever was imported is looked at by no collection any more: the worlds make little garbage of their own.
+    workers = min(os.cpu_count() or 1, len(items))
+    with ProcessPoolExecutor(max_workers=workers, initializer=_settle_in) as pool:
+        for job in as_completed([pool.submit(work, *item) for item in items]):
+            yield job.result()
+
+
+def _settle_in() -> None:
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 20)
