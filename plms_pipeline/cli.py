@@ -37,6 +37,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "invariants": ("plms_pipeline.invariants.commands:app", "Prove the books."),
     "nightly": ("plms_pipeline.monitoring.commands:nightly_app", "Run the night now, or for a date."),
     "report": ("plms_pipeline.monitoring.commands:report_app", "List and open nightly reports."),
+    "purge": ("plms_pipeline.monitoring.growth.commands:app", "Remove what grew old; never the books."),
     "backup": ("plms_pipeline.monitoring.backup.commands:app", "Back up, verify a backup, restore one."),
     "doctor": ("plms_pipeline.monitoring.doctor.commands:app", "Check this installation, each line with its remedy."),
     "settings": ("plms_pipeline.monitoring.doctor.commands:settings_app", "Every variable with value and source."),

@@ -201,7 +201,18 @@ def newest_reports(registry: Registry, *, limit: int) -> tuple[int, list[store.W
 
 def sweep_orphans(registry: Registry, *, settings: Settings, clock: Clock) -> list[str]:
     """Remove run folders that nobody owns and nobody touched for a day; what was removed, relative to the data directory."""
+    known, ended = _known_runs(registry, settings)
+    return artifacts.sweep(settings.data_dir, known=known, ended=ended, now=clock.now())
+
+
+def orphaned_folders(registry: Registry, *, settings: Settings, clock: Clock) -> list[str]:
+    """The folders that `sweep_orphans` would remove, relative to the data directory."""
+    known, ended = _known_runs(registry, settings)
+    return artifacts.orphans(settings.data_dir, known=known, ended=ended, now=clock.now())
+
+
+def _known_runs(registry: Registry, settings: Settings) -> tuple[frozenset[str], frozenset[str]]:
+    """Of the runs that have a folder: those that the registry holds, and those of them that ended and were promoted."""
     names = artifacts.run_names(settings.data_dir)
     with registry.reading() as session:
-        known, ended = store.known_runs(session, names)
-    return artifacts.sweep(settings.data_dir, known=known, ended=ended, now=clock.now())
+        return store.known_runs(session, names)

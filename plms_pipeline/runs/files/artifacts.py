@@ -72,8 +72,16 @@ def has_staged(data_dir: Path, run_id: str, task_id: str, attempt: int) -> bool:
 
 
 def sweep(data_dir: Path, *, known: frozenset[str], ended: frozenset[str], now: datetime) -> list[str]:
-    """Remove what nobody owns and nobody touched for a day: folders of runs that were never started here, and what was staged
-    after its run had ended.
+    """Remove what `orphans` finds; what was removed, relative to the data directory."""
+    gone = orphans(data_dir, known=known, ended=ended, now=now)
+    for name in gone:
+        remove(data_dir / name)
+    return gone
+
+
+def orphans(data_dir: Path, *, known: frozenset[str], ended: frozenset[str], now: datetime) -> list[str]:
+    """What nobody owns and nobody touched for a day: folders of runs that were never started here, and what was staged after
+    its run had ended.
 
     Args:
         data_dir: the data directory.
@@ -82,15 +90,14 @@ def sweep(data_dir: Path, *, known: frozenset[str], ended: frozenset[str], now: 
         now: aware.
 
     Returns:
-        What was removed, relative to the data directory.
+        Folders, relative to the data directory.
     """
-    gone = []
+    found = []
     for folder in _run_folders(data_dir):
         target = folder if folder.name not in known else folder / STAGING if folder.name in ended else None
         if target is not None and target.is_dir() and _is_old(target, now):
-            remove(target)
-            gone.append(str(target.relative_to(data_dir)))
-    return gone
+            found.append(str(target.relative_to(data_dir)))
+    return found
 
 
 def run_names(data_dir: Path) -> list[str]:

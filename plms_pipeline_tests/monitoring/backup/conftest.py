@@ -18,11 +18,11 @@ from plms_pipeline_tests.clones import Clones, postgres_url
 from plms_pipeline_tests.invariants import healthy
 
 SECRETS = {
-    "PLMS_PAS_TOKEN": "opensesame-executor-token",
-    "PLMS_PAS_WEBHOOK_SECRET": "opensesame-webhook-secret",
-    "PLMS_NEO4J_PASSWORD": "opensesame-graph-password",
-    "PLMS_KPI_DATABASE_URL": "postgresql://u:opensesame-kpi-password@nowhere/db",
-    "REDIS_URL": "redis://:opensesame-redis-password@nowhere:6379/0",
+    "PLMS_PAS_TOKEN": "s3cret-opensesame-executor-token",
+    "PLMS_PAS_WEBHOOK_SECRET": "s3cret-opensesame-webhook-secret",
+    "PLMS_NEO4J_PASSWORD": "s3cret-opensesame-graph-password",
+    "PLMS_KPI_DATABASE_URL": "postgresql://u:s3cret-opensesame-kpi-password@nowhere/db",
+    "REDIS_URL": "redis://:s3cret-opensesame-redis-password@nowhere:6379/0",
 }
 
 

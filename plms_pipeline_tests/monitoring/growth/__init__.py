@@ -1,0 +1,1 @@
+"""Does a purge make room without taking anything that anybody needs?"""
