@@ -175,7 +175,7 @@ def test_one_run_of_a_project_at_a_time_and_the_others_wait(bench: Bench) -> Non
 
 def test_a_run_whose_announcement_is_pending_counts_as_active(registry: Registry, executor: ReferencePas) -> None:
     """The executor may know of it already: another run in its place would be one too many."""
-    from plms_pipeline.runs.store import dispatch as store
+    from plms_pipeline.runs.store import announcing
 
     planned_project(registry)
     with PasClient(NOWHERE, sleep=lambda _: None, chance=lambda: 0.0, monotonic_s=lambda: 0.0, attempts=1) as pas:
@@ -183,10 +183,10 @@ def test_a_run_whose_announcement_is_pending_counts_as_active(registry: Registry
         first, _second = bench.start(), bench.start()
         assert bench.tick().away is not None
         with registry.writing() as session:
-            assert store.claim_start(session, 42, holder="x", now=bench.now, lease_until=bench.now) is None
+            assert announcing.claim_start(session, 42, holder="x", now=bench.now, lease_until=bench.now) is None
         bench.later(6)
         with registry.writing() as session:
-            claimed = store.claim_start(session, 42, holder="x", now=bench.now, lease_until=bench.now)
+            claimed = announcing.claim_start(session, 42, holder="x", now=bench.now, lease_until=bench.now)
         assert claimed is not None
         assert claimed.subject_id == first
 

@@ -28,8 +28,8 @@ from plms_pipeline.runs.actions.dispatch_tick import DispatchResult, Stopped, Ti
 from plms_pipeline.runs.actions.overtaken import end_overtaken
 from plms_pipeline.runs.actions.queueing import queue_paused, queue_ready
 from plms_pipeline.runs.dispatching import turn_of
+from plms_pipeline.runs.store import announcing, outbox, queueing
 from plms_pipeline.runs.store import dispatch as store
-from plms_pipeline.runs.store import outbox, queueing
 from plms_pipeline.runs.store.overtaken import overtaken_runs
 
 log = logging.getLogger(__name__)
@@ -90,7 +90,7 @@ def has_work(registry: Registry, *, clock: Clock) -> bool:
     """Whether a tick would find anything to do or to skip. Reads only."""
     now = clock.now()
     with registry.reading() as session:
-        if outbox.any_due(session, EFFECTS, now) or store.projects_with_due_starts(session, now, limit=1):
+        if outbox.any_due(session, EFFECTS, now) or announcing.projects_with_due_starts(session, now, limit=1):
             return True
         if overtaken_runs(session, limit=1):
             return True

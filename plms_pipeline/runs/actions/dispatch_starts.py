@@ -29,8 +29,8 @@ from plms_pipeline.runs.actions.dispatch_tick import (
 from plms_pipeline.runs.actions.evidence import owe_snapshot
 from plms_pipeline.runs.actions.queueing import queue_ready
 from plms_pipeline.runs.starting import moves_project
+from plms_pipeline.runs.store import announcing, outbox
 from plms_pipeline.runs.store import dispatch as store
-from plms_pipeline.runs.store import outbox
 from plms_pipeline.runs.store.dispatch import Card, RunFacts
 from plms_pipeline.runs.store.outbox import Effect
 from plms_pipeline.runs.store.transitions import move_project, move_run, move_task
@@ -46,14 +46,14 @@ def announce(tick: Tick, *, max_runs: int | None = None) -> None:
         max_runs: how many runs of all projects the executor is given at once; None: as many as there are.
     """
     with tick.registry.reading() as session:
-        projects = store.projects_with_due_starts(session, tick.clock.now(), limit=MOST_RUNS)
+        projects = announcing.projects_with_due_starts(session, tick.clock.now(), limit=MOST_RUNS)
     for project_id in projects:
         while tick.may_go_on():
             now = tick.clock.now()
             with tick.registry.writing() as session:
                 effect = None
                 if reason_in(switches.checked(session), project_id=project_id) is None:
-                    effect = store.claim_start(
+                    effect = announcing.claim_start(
                         session, project_id, holder=tick.holder, now=now, lease_until=now + LEASE,
                         only_known=max_runs is not None and _is_full(session, max_runs),
                     )  # fmt: skip
@@ -65,7 +65,7 @@ def announce(tick: Tick, *, max_runs: int | None = None) -> None:
 def _is_full(session: Session, max_runs: int) -> bool:
     """Whether the executor has as many runs as it bears; nobody else decides about that until this session ends."""
     slots.lock(session, EXECUTOR_RUNS)
-    return store.active_runs(session) >= max_runs
+    return announcing.active_runs(session) >= max_runs
 
 
 def _announce_one(tick: Tick, effect: Effect) -> None:

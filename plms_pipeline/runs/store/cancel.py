@@ -9,7 +9,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from plms_pipeline.registry.tables import OutboxEvent, ProjectRun
-from plms_pipeline.runs.store import dispatch, outbox
+from plms_pipeline.runs.store import announcing, dispatch, outbox
 from plms_pipeline.runs.store.transitions import move_run, move_task
 
 
@@ -22,7 +22,7 @@ def was_claimed(session: Session, run_id: str) -> bool:
     """Whether the executor may have heard of a run that still is QUEUED."""
     attempts = session.scalar(
         select(func.max(OutboxEvent.attempts)).where(
-            OutboxEvent.kind == dispatch.START, OutboxEvent.subject_id == run_id
+            OutboxEvent.kind == announcing.START, OutboxEvent.subject_id == run_id
         )
     )
     return bool(attempts)
@@ -40,7 +40,7 @@ def cancel(session: Session, run_id: str, status: str, *, now: datetime, actor: 
         outbox.ask(session, "terminate_run", run_id, now=now, payload={"reason": reason})
     if status != "QUEUED":
         return False
-    outbox.drop(session, (dispatch.START,), run_id, now=now, reason=reason)
+    outbox.drop(session, (announcing.START,), run_id, now=now, reason=reason)
     return move_run(session, run_id, expected="QUEUED", new="SKIPPED", at=now, actor=actor, reason=reason)
 
 

@@ -13,31 +13,25 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import and_, cast, exists, func, literal, or_, select, update
+from sqlalchemy import and_, func, select, update
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.orm import Session, aliased
+from sqlalchemy.orm import Session
 from sqlalchemy.sql.elements import ColumnElement
 
 from plms_pipeline.portfolio.store import queue
 from plms_pipeline.portfolio.store.preemptions import is_aside
 from plms_pipeline.registry.tables import (
-    Hold,
     JobCard,
-    OutboxEvent,
     Project,
-    ProjectPolicy,
     ProjectRun,
     ProviderSnapshot,
     RunAlias,
-    RunLineage,
     RunPassport,
     RunTask,
 )
 from plms_pipeline.runs.passport import is_intact
-from plms_pipeline.runs.starting import startable_states
-from plms_pipeline.runs.store.outbox import Effect, is_due, is_free, take
+from plms_pipeline.runs.store.outbox import is_free
 
-START = "start_run"
 PAS = "pas"
 # SQLite's oldest builds take 999 parameters in a statement.
 _PARAMETERS = 900
@@ -93,113 +87,6 @@ class Card:
     payload: dict[str, Any]
     submissions: int
     is_paused: bool = False
-
-
-def projects_with_due_starts(session: Session, now: datetime, *, limit: int) -> Sequence[int]:
-    """Projects that have a run to announce and a place for it, the longest waiting first. Reads only."""
-    return session.scalars(
-        select(ProjectRun.project_id)
-        .join(OutboxEvent, OutboxEvent.subject_id == ProjectRun.run_id)
-        .join(Project, Project.id == ProjectRun.project_id)
-        .where(
-            OutboxEvent.kind == START,
-            *is_due(now),
-            ProjectRun.status == "QUEUED",
-            may_go(Project.status),
-            ~_held("project", cast(ProjectRun.project_id, Hold.subject_id.type)),
-            ~_held("run", ProjectRun.run_id),
-            or_(OutboxEvent.attempts > 0, _has_place(ProjectRun.project_id)),
-        )
-        .group_by(ProjectRun.project_id)
-        .order_by(func.min(OutboxEvent.id))
-        .limit(limit)
-    ).all()
-
-
-def claim_start(
-    session: Session, project_id: int, *, holder: str, now: datetime, lease_until: datetime, only_known: bool = False
-) -> Effect | None:
-    """Take the project's next run, if one may be active besides those that are.
-
-    Active is a run that is RUNNING, or QUEUED with a start that was claimed before: the executor may know of it already.
-
-    Args:
-        only_known: take none but such a one, because the executor bears no more runs.
-    """
-    session.execute(select(Project.id).where(Project.id == project_id).with_for_update())
-    mine = select(ProjectRun.run_id).where(
-        ProjectRun.project_id == project_id,
-        ProjectRun.status == "QUEUED",
-        may_go(select(Project.status).where(Project.id == project_id).scalar_subquery()),
-        ~_held("project", literal(str(project_id))),
-        ~_held("run", ProjectRun.run_id),
-    )
-    next_one = (
-        select(OutboxEvent.id)
-        .where(OutboxEvent.kind == START, *is_due(now), OutboxEvent.subject_id.in_(mine))
-        .where(
-            OutboxEvent.attempts > 0 if only_known else or_(OutboxEvent.attempts > 0, _has_place(literal(project_id)))
-        )
-        .order_by((OutboxEvent.attempts == 0), OutboxEvent.id)
-        .limit(1)
-    )
-    claimed = take(session, next_one, holder=holder, now=now, lease_until=lease_until)
-    return claimed[0] if claimed else None
-
-
-def active_runs(session: Session) -> int:
-    """How many runs of all projects the executor has, or may have heard of."""
-    claimed = exists().where(
-        OutboxEvent.subject_id == ProjectRun.run_id, OutboxEvent.kind == START, OutboxEvent.attempts > 0
-    )
-    query = (
-        select(func.count())
-        .select_from(ProjectRun)
-        .where(
-            ProjectRun.source == "plms",
-            or_(ProjectRun.status == "RUNNING", and_(ProjectRun.status == "QUEUED", claimed)),
-        )
-    )
-    return int(session.scalar(query) or 0)
-
-
-def may_go(project_status: Any) -> ColumnElement[bool]:
-    """Whether the project's state still lets the run go out: `startable_states`, in SQL."""
-    repeats = exists().where(RunLineage.run_id == ProjectRun.run_id)
-    return or_(
-        project_status.in_(startable_states("baseline")),
-        and_(
-            project_status.in_(startable_states("replay", is_repetition=True)),
-            ProjectRun.run_kind == "replay",
-            repeats,
-        ),
-    )
-
-
-def _has_place(project_id: Any) -> ColumnElement[bool]:
-    """Whether fewer runs of a project are active than its policy allows (1 without one)."""
-    run, start = aliased(ProjectRun), aliased(OutboxEvent)
-    claimed = exists().where(start.subject_id == run.run_id, start.kind == START, start.attempts > 0)
-    active = (
-        select(func.count())
-        .select_from(run)
-        .where(
-            run.project_id == project_id,
-            run.source == "plms",
-            or_(run.status == "RUNNING", and_(run.status == "QUEUED", claimed)),
-        )
-        .scalar_subquery()
-    )
-    cap = (
-        select(func.coalesce(func.max(ProjectPolicy.max_active_runs), 1))
-        .where(ProjectPolicy.project_id == project_id)
-        .scalar_subquery()
-    )
-    return active < cap
-
-
-def _held(subject_type: str, subject_id: Any) -> ColumnElement[bool]:
-    return exists().where(Hold.subject_type == subject_type, Hold.subject_id == subject_id, Hold.lifted_at.is_(None))
 
 
 def run_facts(session: Session, run_id: str) -> RunFacts | None:

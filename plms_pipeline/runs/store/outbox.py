@@ -91,10 +91,16 @@ def is_due(now: datetime) -> tuple[Any, ...]:
 
     What was asked for at once is due, whatever the clock says since: it may have gone back.
     """
+    return due_within(now, now + LONGEST_LEASE)
+
+
+def due_within(now: Any, latest: Any) -> tuple[Any, ...]:
+    """`is_due` for a statement that is put together once: `latest` is when the longest claim made now would end."""
+    expires_at = OutboxEvent.lease_expires_at
     return (
         OutboxEvent.state == "pending",
         or_(OutboxEvent.due_at <= now, OutboxEvent.due_at <= OutboxEvent.created_at),
-        is_free(OutboxEvent.lease_expires_at, now),
+        or_(expires_at.is_(None), expires_at <= now, expires_at > latest),
     )
 
 

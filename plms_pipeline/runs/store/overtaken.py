@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from plms_pipeline.registry.tables import OutboxEvent, Project, ProjectRun
 from plms_pipeline.runs.lifecycle import TERMINAL
-from plms_pipeline.runs.store import dispatch
+from plms_pipeline.runs.store import announcing
 
 _OVERTAKEN: Final = (
     select(ProjectRun.run_id)
@@ -18,7 +18,7 @@ _OVERTAKEN: Final = (
     .join(OutboxEvent, OutboxEvent.subject_id == ProjectRun.run_id)
     .where(
         ProjectRun.source == "plms", ProjectRun.status == "QUEUED", Project.status.in_(sorted(TERMINAL["project"])),
-        ~dispatch.may_go(Project.status), OutboxEvent.kind == dispatch.START, OutboxEvent.state == "pending",
+        ~announcing.may_go(Project.status), OutboxEvent.kind == announcing.START, OutboxEvent.state == "pending",
         OutboxEvent.attempts == 0,
     )
     .order_by(ProjectRun.id)
