@@ -15,7 +15,7 @@ from typing import Protocol, TypeVar
 
 from plms_pipeline.clock import Clock
 from plms_pipeline.instance.files import dagster_state_dir
-from plms_pipeline.monitoring.growth import files
+from plms_pipeline.monitoring.growth import files, store
 from plms_pipeline.monitoring.growth.ages import KINDS, MOST_RUNS, Ages, Outcome, Purged, ages, of_gone, total
 from plms_pipeline.registry.engine import Registry
 from plms_pipeline.runs.actions.closing import orphaned_folders, sweep_orphans
@@ -28,8 +28,8 @@ logger = logging.getLogger(__name__)
 class History(Protocol):
     """What Dagster remembers, as far as a purge asks it."""
 
-    def ended_runs(self, before: float, *, most: int) -> list[str]:
-        """Runs that ended before a moment (epoch seconds) and are nobody's newest word, the oldest first."""
+    def ended_runs(self, before: float, *, most: int, needed: frozenset[str]) -> list[str]:
+        """Runs that ended before a moment (epoch seconds), are not needed and nobody's newest word, the oldest first."""
 
     def delete_run(self, run_id: str) -> None:
         """Forget a run and its events."""
@@ -95,7 +95,11 @@ def purge(
         quarantine_days=settings.purge_quarantine_days, temporary_days=settings.purge_temporary_days,
     )  # fmt: skip
     tally = _Tally(is_dry)
-    has_more = history is not None and _purge_history(tally, history, dagster_state_dir(settings), old, most)
+    with registry.reading() as session:
+        needed = store.runs_of_letters(session)
+    has_more = history is not None and _purge_history(
+        tally, history, dagster_state_dir(settings), old, most=most, needed=needed
+    )
     tally.each("quarantine", files.quarantined(settings.data_dir, old.quarantine), files.remove)
     tally.each("temporary", files.temporary(settings.data_dir, settings.reports_dir, old.temporary), files.remove)
     staged = {
@@ -116,14 +120,16 @@ def purge(
     return outcome
 
 
-def _purge_history(tally: _Tally, history: History, state_dir: Path, old: Ages, most: int) -> bool:
+def _purge_history(
+    tally: _Tally, history: History, state_dir: Path, old: Ages, *, most: int, needed: frozenset[str]
+) -> bool:
     """Runs, then what lies beside them, then ticks; whether there are more runs than may go at once."""
     # Before the runs are asked: what lies here for a run that is made later is seen the next time.
     beside = {
         "shards": files.shards(state_dir),
         **{kind: files.folders_of_runs(state_dir, kind) for kind in ("compute_logs", "run_artifacts")},
     }
-    ended = history.ended_runs(old.runs.timestamp(), most=most + 1)
+    ended = history.ended_runs(old.runs.timestamp(), most=most + 1, needed=needed)
     gone = [run for run in ended[:most] if tally.tried("dagster_runs", history.delete_run, run)]
     tally.purged.append(Purged("dagster_runs", len(gone), None))
     known = history.known({run for found in beside.values() for run in found})

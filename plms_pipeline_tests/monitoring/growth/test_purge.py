@@ -37,6 +37,7 @@ from plms_pipeline.monitoring.growth.actions import purge
 from plms_pipeline.monitoring.growth.ages import Outcome
 from plms_pipeline.monitoring.growth.defs.history import DagsterHistory
 from plms_pipeline.registry.engine import Registry
+from plms_pipeline.registry.tables import DeadLetter
 from plms_pipeline.settings import Settings
 from plms_pipeline_tests.invariants import healthy
 
@@ -182,6 +183,26 @@ def test_a_run_that_has_not_ended_stays_however_old_it_is(
     going = instance.create_run_for_job(job, status=dg.DagsterRunStatus.STARTED)
     purged(sqlite_registry, settings, instance, days=1000)
     assert {run.run_id for run in instance.get_runs()} == {waiting.run_id, going.run_id}
+
+
+def test_a_failed_run_that_a_dead_letter_would_repeat_stays(
+    registry: Registry, settings: Settings, instance: dg.DagsterInstance
+) -> None:
+    """A retry takes job and configuration from the run that failed; without it the letter can only be given up."""
+    owed, done = made(instance), made(instance)
+    made(instance)
+    with registry.writing() as session:
+        for run, state in ((owed, "quarantined"), (done, "done")):
+            session.add(
+                DeadLetter(
+                    letter_id=run, kind="job", subject_id=run, run_id=run, error_class="TRANSIENT", reason="away",
+                    fingerprint="f", max_attempts=3, state=state, first_failed_at=healthy.NOW, last_failed_at=healthy.NOW,
+                    last_actor="test",
+                )
+            )  # fmt: skip
+    assert counts(purged(registry, settings, instance, days=100))["dagster_runs"] == 1
+    assert instance.has_run(owed)
+    assert not instance.has_run(done)
 
 
 def test_ticks_go_by_age_also_of_sensors_that_no_code_defines(

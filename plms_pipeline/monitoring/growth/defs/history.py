@@ -21,9 +21,15 @@ class DagsterHistory:
     def __init__(self, instance: dg.DagsterInstance) -> None:
         self._instance = instance
 
-    def ended_runs(self, before: float, *, most: int) -> list[str]:
-        """Runs that ended before a moment (epoch seconds) and hold nobody's newest materialization, the oldest first."""
-        newest = self._newest()
+    def ended_runs(self, before: float, *, most: int, needed: frozenset[str]) -> list[str]:
+        """Runs that ended before a moment (epoch seconds) and hold nobody's newest materialization, the oldest first.
+
+        Args:
+            before: the moment.
+            most: at most so many.
+            needed: runs that stay whatever they hold.
+        """
+        kept = self._newest() | needed
         found: list[str] = []
         cursor: str | None = None
         filters = dg.RunsFilter(statuses=ENDED)
@@ -31,7 +37,7 @@ class DagsterHistory:
             records = self._instance.get_run_records(filters, limit=PAGE, ascending=True, cursor=cursor)
             for record in records:
                 ended = record.end_time or record.update_timestamp.timestamp()
-                if ended < before and record.dagster_run.run_id not in newest:
+                if ended < before and record.dagster_run.run_id not in kept:
                     found.append(record.dagster_run.run_id)
             if len(records) < PAGE or records[-1].create_timestamp.timestamp() >= before:
                 break
