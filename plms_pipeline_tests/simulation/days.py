@@ -3,7 +3,7 @@
 A day is twelve steps: in each, one process or person does one whole action of the product (or goes on with one that had lost
 its turn), chosen by chance, those likelier that have something to do. Between two steps pass milliseconds, seconds, minutes or
 hours, so that every lease, wait and limit of the product lies between two of them some time; the rest of the 24 hours passes at
-the end. Each day a project is approved and a run is asked for. Every fifth day ends with the summaries of a night, every
+the end. Each day a project is approved and a run is asked for. Every other day ends with the summaries of a night, every
 twentieth with a calm: faults cease, people let go what they held and pay what is missing, and everything must come to rest.
 """
 
@@ -16,13 +16,14 @@ from plms_pipeline_tests.simulation.rules import Violated
 from plms_pipeline_tests.simulation.world import Room
 
 STEPS_A_DAY = 12
-NIGHT_EVERY = 5
+NIGHT_EVERY = 2
 CALM_EVERY = 20
 # A calm: so many rounds at most, in each of which everybody has a turn and forty minutes pass; in so many rounds in a row
 # nothing may stand still while something is left to do.
 ROUNDS = 120
 STILL_ROUNDS = 12
 ROUND_S = 2400.0
+CAP = 2
 
 Step = Callable[[Room], None]
 STEPS: tuple[tuple[Step, float], ...] = (
@@ -36,13 +37,17 @@ EVENTS = "SELECT 1 FROM inbox_events WHERE state = 'pending'"
 EFFECTS = "SELECT 1 FROM outbox_events WHERE state = 'pending' AND kind <> 'passport'"
 OWED = "SELECT 1 FROM obligations WHERE state = 'pending'"
 LETTERS = "SELECT 1 FROM dead_letters WHERE state IN ('processing', 'ready')"
+OVER = (
+    "SELECT 1 FROM project_runs r WHERE r.status IN ('QUEUED', 'RUNNING') AND NOT EXISTS"
+    " (SELECT 1 FROM run_tasks t WHERE t.run_id = r.run_id AND t.status IN ('QUEUED', 'RUNNING'))"
+)
 SLOTS = "SELECT 1 FROM slots WHERE state <> 'RELEASED'"
 # Everybody's turn in a round of a calm; who would only look and find nothing is not asked.
 TURNS: tuple[tuple[Step, str | None], ...] = (
-    (processes.deliver, None), (processes.settle, EVENTS), (processes.stop, EFFECTS),
-    (processes.dispatch, f"{RUNS} UNION ALL {EFFECTS}"), (processes.retry, LETTERS),
-    (processes.reconcile, f"{RUNS} UNION ALL {SLOTS}"), (processes.settle, f"{RUNS} UNION ALL {EVENTS}"),
-    (processes.observe, OWED), (people.end_launches, SLOTS), (people.pay, RUNS),
+    (processes.stop, EFFECTS), (processes.retry, LETTERS), (processes.dispatch, f"{RUNS} UNION ALL {EFFECTS}"),
+    (processes.reconcile, f"{RUNS} UNION ALL {SLOTS}"), (processes.deliver, None),
+    (processes.settle, f"{EVENTS} UNION ALL {OVER}"), (processes.observe, OWED), (people.end_launches, SLOTS),
+    (people.pay, RUNS),
 )  # fmt: skip
 OPEN = {
     "a run": RUNS, "an event": EVENTS, "an effect": EFFECTS, "an obligation": OWED, "a letter": LETTERS, "a slot": SLOTS,
@@ -104,6 +109,7 @@ def calm_down(room: Room) -> int:
     while room.turns.waiting:
         room.go_on()
     people.let_go(room)
+    processes.night(room)
     still, before = 0, -1
     for number in range(ROUNDS):
         for step, asked in TURNS:
@@ -112,6 +118,7 @@ def calm_down(room: Room) -> int:
         left = _left(room)
         if not left:
             room.rest()
+            people.give_room(room, CAP)
             room.storm()
             return number + 1
         moved = room.moved
@@ -122,7 +129,7 @@ def calm_down(room: Room) -> int:
     room.committed_by_hand()
     for rule in room.rules:
         rule.settled()
-    raise Violated("nothing is stuck", f"after {ROUNDS} calm rounds there is still {_left(room)}")
+    raise Violated("nothing is stuck", f"after {number + 1} calm rounds there is still {_left(room)}")
 
 
 def _left(room: Room) -> list[str]:

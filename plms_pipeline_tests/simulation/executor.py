@@ -70,6 +70,8 @@ class Faults:
     outlier: float = 0.0
     forgets: float = 0.0
     silent: float = 0.0
+    # The longest task takes e to the power of this, in seconds.
+    slowness: float = 5.0
 
 
 @dataclass
@@ -228,7 +230,7 @@ class Executor:
             if other.card.attempt == card.attempt:
                 self.problems.append(f"{card.run_id}/{card.task_id}: attempt {card.attempt} under two keys")
         now = self.now()
-        took = timedelta(seconds=math.exp(self.rng.uniform(1.0, 8.6)))
+        took = timedelta(seconds=math.exp(self.rng.uniform(1.0, self.faults.slowness)))
         cost = Decimal(str(round(self.rng.lognormvariate(-2.5, 0.6), 6)))
         if self.rng.random() < self.faults.outlier:
             cost *= 20

@@ -65,16 +65,17 @@ def plan(room: Room) -> None:
             )
         )  # fmt: skip
         for index, (task, needs) in enumerate(rng.choice(SHAPES).items()):
+            place = rng.randrange(len(LANES))
             session.execute(
                 insert(TaskEstimate).values(
-                    project_id=number, task_name=f"task {task}", order_index=index, tmd_lane=rng.choice(LANES),
+                    project_id=number, task_name=f"task {task}", order_index=index, tmd_lane=LANES[place],
                     task_kind="feature", complexity="simple", estimated_tokens=1500,
                 )
             )  # fmt: skip
             estimate = session.scalars(select(func.max(TaskEstimate.id))).one()
             session.execute(
                 insert(TaskPlan).values(
-                    task_estimate_id=estimate, project_id=number, task_key=task, provider=rng.choice(tuple(PROVIDERS)),
+                    task_estimate_id=estimate, project_id=number, task_key=task, provider=tuple(PROVIDERS)[place],
                     depends_on_json=list(needs), forecast_json=FORECAST,
                 )
             )  # fmt: skip
@@ -262,9 +263,17 @@ def let_go(room: Room) -> None:
         off = partial(turn_off, room.seen, scope=scope, subject=subject, reason="over", **given)
         room.act("switch off", _person(room), off)
     room.act("resume stopped", _person(room), lambda: resume_stopped(room.seen, reason="over", **given))
+    give_room(room, 8)
     held = "SELECT DISTINCT subject_id FROM holds WHERE subject_type = 'project' AND lifted_at IS NULL"
     for (project,) in room.journal.ask(held):
         room.act(f"resume {project}", _person(room), partial(resume_project, room.seen, int(project), **given))
+
+
+def give_room(room: Room, cap: int) -> None:
+    """The platform team sets the caps of all lanes."""
+    given: dict[str, Any] = {"clock": room.clock, "ids": room.new_id, "actor": OWNER, "reason": "as agreed"}
+    for lane in LANES:
+        room.act(f"cap {lane} {cap}", _person(room), partial(set_cap, room.seen, lane_id=lane, cap=cap, **given))
 
 
 def pay(room: Room) -> None:
