@@ -270,6 +270,22 @@ class Settings(BaseModel):
         "Whether a running task may be paused for a project that has waited too long; only where the executor can "
         "(`pause_task`), and never twice for the same task.",
     )
+    lane_autoscale: Literal["on", "off"] = _field(
+        "off",
+        "mode",
+        "Whether caps move by themselves, at most once an hour per lane: one more slot while a lane is full and healthy, half "
+        "of them when it is in trouble. Each move is a decision.",
+    )
+    lane_autoscale_min: int = _field(
+        1,
+        "slots",
+        "The least cap that a lane moves to by itself; one that is lower stays where it is.",
+        ge=1,
+        le=10_000,
+    )
+    lane_autoscale_max: int = _field(
+        16, "slots", "The most that a cap moves to by itself; one that is higher stays where it is.", ge=1, le=10_000
+    )
     portfolio_daily_usd: Decimal | None = _field(
         None, "USD", "What all approved projects together may spend per day; default: no limit.", ge=0, lt=10**8
     )

@@ -139,28 +139,36 @@ def gate_review(week: GateWeek) -> Recommendation | None:
     return Recommendation("gate", week.kpi_name, week.threshold, middle, "false_positive_verdicts", evidence)
 
 
-def alpha_review(values: Sequence[float], *, alpha: float) -> Recommendation | None:
+def alpha_review(series: Sequence[Sequence[float]], *, alpha: float) -> Recommendation | None:
     """The recommended weight of the newest receipt: that which forecasts the lane's receipts best, if it is clearly better.
 
     Args:
-        values: a measure of the lane's receipts in order of completion; only positive ones count.
+        series: per provider, a measure of the lane's receipts in order of completion; only positive ones count. A provider
+            has a level of its own, so that following the order in which providers take turns would be no forecast.
         alpha: the weight in force.
     """
-    logs = [math.log(value) for value in values if value > 0 and math.isfinite(value)]
-    if len(logs) < LEAST_ENDED:
+    logs = [[math.log(value) for value in values if value > 0 and math.isfinite(value)] for values in series]
+    logs = [values for values in logs if len(values) > 1]
+    if sum(map(len, logs)) < LEAST_ENDED:
         return None
-    errors = {candidate: _error(logs, candidate) for candidate in sorted({*ALPHAS, alpha})}
+    steps = sum(len(values) - 1 for values in logs)
+    errors = {
+        candidate: sum(_errors(values, candidate) for values in logs) / steps for candidate in sorted({*ALPHAS, alpha})
+    }
     best = min(errors, key=lambda candidate: (errors[candidate], abs(candidate - alpha)))
     if best == alpha or errors[best] > (1.0 - BETTER_BY) * errors[alpha]:
         return None
-    evidence = {"receipts": len(logs), "mean_absolute_log_error": {str(one): round(errors[one], 5) for one in errors}}
+    evidence = {
+        "receipts": steps + len(logs), "providers": len(logs),
+        "mean_absolute_log_error": {str(one): round(errors[one], 5) for one in errors},
+    }  # fmt: skip
     return Recommendation("alpha", "", alpha, best, "forecasts_better", evidence)
 
 
-def _error(logs: Sequence[float], alpha: float) -> float:
-    """Mean absolute error of the exponentially weighted mean, one step ahead."""
+def _errors(logs: Sequence[float], alpha: float) -> float:
+    """Sum of the absolute errors of the exponentially weighted mean, one step ahead."""
     mean, total = logs[0], 0.0
     for value in logs[1:]:
         total += abs(value - mean)
         mean += alpha * (value - mean)
-    return total / (len(logs) - 1)
+    return total

@@ -12,6 +12,8 @@ from decimal import Decimal
 from typing import Final
 
 from plms_pipeline.budget.ledger import LAUNCHER, PORTFOLIO, Purse, daily_account
+from plms_pipeline.errors import BadInput
+from plms_pipeline.portfolio.aimd import Bounds
 from plms_pipeline.portfolio.buckets import Rate
 from plms_pipeline.settings import Settings
 
@@ -47,6 +49,20 @@ def launcher_policy(settings: Settings) -> LauncherPolicy:
 def pas_rate(settings: Settings) -> Rate:
     """How many cards and runs the executor is sent per second."""
     return Rate(settings.pas_qps, max(1.0, settings.pas_qps * _PAS_BURST_S))
+
+
+def autoscale_bounds(settings: Settings) -> Bounds | None:
+    """Between which caps lanes move by themselves; None: they do not.
+
+    Raises:
+        BadInput: the least is more than the most.
+    """
+    least, most = settings.lane_autoscale_min, settings.lane_autoscale_max
+    if least > most:
+        raise BadInput(
+            f"PLMS_LANE_AUTOSCALE_MIN ({least}) is more than PLMS_LANE_AUTOSCALE_MAX ({most}).", code="bad_bounds"
+        )
+    return Bounds(least, most) if settings.lane_autoscale == "on" else None
 
 
 def portfolio_purse(settings: Settings, now: datetime) -> Purse | None:

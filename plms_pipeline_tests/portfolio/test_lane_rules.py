@@ -82,15 +82,15 @@ def test_alpha_follows_a_drift_and_leaves_noise_alone() -> None:
     for _ in range(300):
         level += rng.gauss(0, 0.5)
         walking.append(2.718**level)
-    drifting = alpha_review(walking, alpha=0.1)
+    drifting = alpha_review([walking], alpha=0.1)
     assert drifting is not None
     assert drifting.recommended > 0.3
     steady = [rng.lognormvariate(0, 1) for _ in range(300)]
-    calm = alpha_review(steady, alpha=0.7)
+    calm = alpha_review([steady], alpha=0.7)
     assert calm is not None
     assert calm.recommended < 0.3
-    assert alpha_review(steady, alpha=calm.recommended) is None
-    assert alpha_review(steady[:49], alpha=0.7) is None
+    assert alpha_review([steady], alpha=calm.recommended) is None
+    assert alpha_review([steady[:49]], alpha=0.7) is None
 
 
 @given(st.integers(1, 64), st.sampled_from(["raise", "lower", "hold"]), st.integers(1, 8), st.integers(9, 64))

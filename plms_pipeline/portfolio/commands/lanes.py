@@ -1,4 +1,4 @@
-"""`plms lanes list | set-cap | set-gate | add | review | apply | reject`: every change is a decision."""
+"""`plms lanes list | set-cap | set-gate | add | review | apply | reject | autoscale`: every change is a decision."""
 
 from __future__ import annotations
 
@@ -118,18 +118,19 @@ def review(as_json: AsJson = False) -> None:
     """Look at the last whole week of every lane; what is recommended, with its evidence."""
     from plms_pipeline.portfolio.actions.reviews import measure_lanes, review_lanes
 
-    with opened() as (_, registry):
+    with opened() as (settings, registry):
         clock = SystemClock()
         measure_lanes(registry, clock=clock)
-        found = review_lanes(registry, clock=clock, ids=_new_id)
+        found = review_lanes(registry, clock=clock, ids=_new_id, alpha=settings.alpha)
     if as_json:
         from dataclasses import asdict
 
         typer.echo(json.dumps({"reviews": [asdict(one) for one in found]}))
         return
     for one in found:
+        field = f"{one.field} {one.subject}".strip()
         typer.echo(
-            f"{one.review_id}  lane {one.lane_id}  {one.field} {one.current:g} -> {one.recommended:g}  {one.rule}  "
+            f"{one.review_id}  lane {one.lane_id}  {field} {one.current:g} -> {one.recommended:g}  {one.rule}  "
             f"{json.dumps(one.evidence)}"
         )
     if not found:
@@ -141,10 +142,34 @@ def apply(review_id: ReviewId, reason: Reason, as_json: AsJson = False) -> None:
     """Apply a recommendation, as your decision."""
     from plms_pipeline.portfolio.actions.reviews import apply_review
 
-    with opened() as (_, registry):
-        done = apply_review(**_facts(registry), review_id=review_id, reason=reason)
+    with opened() as (settings, registry):
+        done = apply_review(**_facts(registry), review_id=review_id, reason=reason, alpha=settings.alpha)
     told = {"review_id": review_id, "lane_id": done.lane_id, "before": done.current, "after": done.recommended}
     typer.echo(json.dumps(told) if as_json else f"lane {done.lane_id}: {done.current:g} -> {done.recommended:g}")
+
+
+@app.command(epilog="Example: plms lanes autoscale. Exit: 0 whether or not a cap moved, 1 PLMS_LANE_AUTOSCALE is off.")
+def autoscale(as_json: AsJson = False) -> None:
+    """Let caps move by what the lanes did in the last hour, now: what the hourly job does where PLMS_LANE_AUTOSCALE=on."""
+    from dataclasses import asdict
+
+    from plms_pipeline.errors import VerdictNo
+    from plms_pipeline.portfolio.actions import reviews
+    from plms_pipeline.portfolio.policies import autoscale_bounds
+
+    with opened() as (settings, registry):
+        bounds = autoscale_bounds(settings)
+        if bounds is None:
+            raise VerdictNo("Caps do not move by themselves: PLMS_LANE_AUTOSCALE is off.", code="autoscale_off")
+        reviews.measure_lanes(registry, clock=SystemClock())
+        moved = reviews.autoscale(registry, clock=SystemClock(), ids=_new_id, bounds=bounds)
+    if as_json:
+        typer.echo(json.dumps({"moved": [asdict(one) for one in moved]}))
+        return
+    for one in moved:
+        typer.echo(f"lane {one.lane_id}: {one.before} -> {one.after}  {one.rule} (decision {one.decision_id})")
+    if not moved:
+        typer.echo("no cap moved")
 
 
 @app.command(epilog="Example: plms lanes reject REVIEW_ID --reason 'the errors were ours'.")

@@ -14,13 +14,18 @@ from plms_pipeline.resources import Plms, no_retry_for_permanent_errors
     kinds={"sqlalchemy"},
     code_version="1",
     description="What every lane did in each minute: slot time, queue, starts, ends, failures, waits. Read from the log of "
-    "slots into `lane_minutes`; a late end is read again.",
+    "slots into `lane_minutes`; a late end is read again. With PLMS_LANE_AUTOSCALE=on caps follow, each move a decision.",
 )
 def lane_metrics(plms: Plms) -> dg.MaterializeResult[None]:
     """Read what has passed since the last time."""
-    from plms_pipeline.portfolio.actions.reviews import measure_lanes
+    from dataclasses import asdict
+    from uuid import uuid4
+
+    from plms_pipeline.portfolio.actions.reviews import autoscale, measure_lanes
+    from plms_pipeline.portfolio.policies import autoscale_bounds
 
     registry, clock, minutes, busy = plms.registry(), plms.clock(), 0, 0
+    moved: list[Any] = []
     with no_retry_for_permanent_errors():
         found = measure_lanes(registry, clock=clock)
         until, last = found.until, None
@@ -28,12 +33,22 @@ def lane_metrics(plms: Plms) -> dg.MaterializeResult[None]:
             minutes, busy, last = minutes + found.minutes, busy + found.busy_ms, found.until
             found = measure_lanes(registry, clock=clock)
             until = found.until or until
+        bounds = autoscale_bounds(plms.settings())
+        if bounds is not None:
+            moved = [asdict(one) for one in autoscale(registry, clock=clock, ids=lambda: str(uuid4()), bounds=bounds)]
     return dg.MaterializeResult(
-        metadata={"minutes": minutes, "busy_ms": busy, "until": "never" if until is None else until.isoformat()}
-    )
+        metadata={
+            "minutes": minutes, "busy_ms": busy, "until": "never" if until is None else until.isoformat(),
+            "autoscale": "off" if bounds is None else f"{bounds.least} to {bounds.most} slots",
+            "caps_moved": dg.MetadataValue.json(moved),
+        }
+    )  # fmt: skip
 
 
-@dg.op(description="Recommend caps from last week's minutes; nothing changes until a person applies one.")
+@dg.op(
+    description="Recommend caps, gates and the weight of the newest receipt from last week; nothing changes until a person "
+    "applies one."
+)
 def review_what_lanes_did(context: dg.OpExecutionContext, plms: Plms) -> None:
     """Call the action that the terminal calls."""
     from uuid import uuid4
@@ -43,10 +58,10 @@ def review_what_lanes_did(context: dg.OpExecutionContext, plms: Plms) -> None:
     registry, clock = plms.registry(), plms.clock()
     with no_retry_for_permanent_errors():
         measure_lanes(registry, clock=clock)
-        found = review_lanes(registry, clock=clock, ids=lambda: str(uuid4()))
+        found = review_lanes(registry, clock=clock, ids=lambda: str(uuid4()), alpha=plms.settings().alpha)
     table: list[Any] = [
-        {"lane": one.lane_id, "field": one.field, "current": one.current, "recommended": one.recommended,
-         "rule": one.rule, "evidence": one.evidence, "review_id": one.review_id}
+        {"lane": one.lane_id, "field": one.field, "subject": one.subject, "current": one.current,
+         "recommended": one.recommended, "rule": one.rule, "evidence": one.evidence, "review_id": one.review_id}
         for one in found
     ]  # fmt: skip
     context.add_output_metadata({"recommendations": len(found), "what": dg.MetadataValue.json(table)})
@@ -54,7 +69,8 @@ def review_what_lanes_did(context: dg.OpExecutionContext, plms: Plms) -> None:
 
 @dg.job(
     name="lane_review",
-    description="Weekly: recommended caps with their evidence. `plms lanes apply` or `plms lanes reject` decides each.",
+    description="Weekly: recommended caps, gates and α with their evidence. `plms lanes apply` or `plms lanes reject` decides "
+    "each.",
     tags={"dagster/max_runtime": "600"},
 )
 def lane_review() -> None:

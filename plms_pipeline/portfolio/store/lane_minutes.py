@@ -76,6 +76,11 @@ def keep(session: Session, lane_id: int, cap: int, minutes: Mapping[int, Minute]
 
 def weeks(session: Session, begin: datetime, caps: Mapping[int, int]) -> dict[int, LaneWeek]:
     """Lane → what it did in the seven days from a moment on."""
+    return spans(session, begin, begin + timedelta(days=7), caps)
+
+
+def spans(session: Session, begin: datetime, end: datetime, caps: Mapping[int, int]) -> dict[int, LaneWeek]:
+    """Lane → what it did between two moments, in whole minutes."""
     rows = session.execute(
         select(
             LaneMinute.lane_id, *(
@@ -83,7 +88,7 @@ def weeks(session: Session, begin: datetime, caps: Mapping[int, int]) -> dict[in
                 for name in ("cap_ms", "busy_ms", "ended", "failed", "out_of_memory", "timeouts", "duration_ms", "waited_ms")
             ),
         )
-        .where(LaneMinute.minute >= begin, LaneMinute.minute < begin + timedelta(days=7))
+        .where(LaneMinute.minute >= begin, LaneMinute.minute < end)
         .group_by(LaneMinute.lane_id)
         .order_by(LaneMinute.lane_id)
     )  # fmt: skip

@@ -14,7 +14,7 @@ branch_labels = None
 depends_on = None
 
 TABLES = (
-    "kill_switches", "slots", "rate_buckets", "project_shares", "lane_queue", "preemptions", "lane_fairness", "lane_minutes",
+    "kill_switches", "slots", "rate_buckets", "project_shares", "lane_queue", "lane_fairness", "lane_minutes",
     "lane_reviews", "ledger_accounts", "ledger_entries", "dead_letters", "obligations", "observations",
     "evidence_records",
 )  # fmt: skip
@@ -27,7 +27,6 @@ def upgrade() -> None:
     _rate_buckets(attic)
     _project_shares(attic)
     _lane_queue(attic)
-    _preemptions(attic)
     _lane_fairness(attic)
     _lane_minutes(attic)
     _lane_reviews(attic)
@@ -166,28 +165,6 @@ def _lane_queue(attic: Attic) -> None:
     attic.create_index("ix_lane_queue_run_id", "lane_queue", ["run_id"], unique=False)
     turn = ["lane_id", "holds_slot", "project_id", "run_kind", "not_before", "rank"]
     attic.create_index("ix_lane_queue_turn", "lane_queue", turn, unique=False)
-
-
-def _preemptions(attic: Attic) -> None:
-    states = "state IN ('asked', 'paused', 'resuming', 'over')"
-    attic.create_table(
-        "preemptions",
-        sa.Column("card_key", sa.String(length=36), nullable=False),
-        *(sa.Column(name, sa.Integer(), nullable=False) for name in ("lane_id", "project_id", "for_project_id")),
-        sa.Column("run_id", sa.String(length=64), nullable=False),
-        sa.Column("state", sa.String(length=16), server_default="asked", nullable=False),
-        sa.Column("asked_at", UtcDateTime(), nullable=False),
-        sa.Column("paused_at", UtcDateTime(), nullable=True),
-        sa.Column("over_at", UtcDateTime(), nullable=True),
-        sa.Column("outcome", sa.Text(), nullable=True),
-        sa.CheckConstraint(
-            "(state = 'over') = (over_at IS NOT NULL)", name=op.f("ck_preemptions_what_is_over_has_a_moment")
-        ),
-        sa.CheckConstraint(states, name=op.f("ck_preemptions_state_is_known")),
-        sa.ForeignKeyConstraint(["card_key"], ["job_cards.card_key"], name=op.f("fk_preemptions_card_key")),
-        sa.PrimaryKeyConstraint("card_key", name=op.f("pk_preemptions")),
-    )
-    attic.create_index("ix_preemptions_lane_id_state", "preemptions", ["lane_id", "state"], unique=False)
 
 
 def _lane_fairness(attic: Attic) -> None:
