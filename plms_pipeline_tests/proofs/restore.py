@@ -36,7 +36,7 @@ from plms_pipeline.clock import SystemClock
 from plms_pipeline.errors import NotFound, PlmsError
 from plms_pipeline.intake.actions.days import stale_days, write_receipt_days
 from plms_pipeline.intake.files.days import DayFiles
-from plms_pipeline.monitoring.backup.actions import verify
+from plms_pipeline.monitoring.backup.actions.verifying import verify
 from plms_pipeline.registry.engine import Registry
 from plms_pipeline.registry.tables import Project, ProjectRun, StateTransition, TaskReceipt
 from plms_pipeline_tests.clones import execute, postgres_url

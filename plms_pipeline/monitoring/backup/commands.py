@@ -32,11 +32,11 @@ def create(
     Exit 0: the backup is whole and in place. 1: there is one of this second. 2: bad use, or the registry is damaged.
     4: the registry, the place, or pg_dump is away; nothing was kept.
     """
-    from plms_pipeline.monitoring.backup import actions
+    from plms_pipeline.monitoring.backup.actions.creating import create as run
 
     settings = load_settings()
     with _waiting() as looking:
-        made = actions.create(settings, _destination(settings, destination), clock=SystemClock(), looking=looking)
+        made = run(settings, _destination(settings, destination), clock=SystemClock(), looking=looking)
     manifest = made.manifest
     if as_json:
         said = {
@@ -64,10 +64,10 @@ def verify(backup: Backup, as_json: AsJson = False) -> None:
     Exit 0: it is whole. 1: a file was changed, is missing or too many, or the manifest is damaged. 2: there is no backup.
     4: its place does not answer.
     """
-    from plms_pipeline.monitoring.backup import actions
+    from plms_pipeline.monitoring.backup.actions import verifying
 
     with _waiting() as looking:
-        found = actions.verify(backup, looking=looking)
+        found = verifying.verify(backup, looking=looking)
     manifest = found.manifest
     if as_json:
         said = {
@@ -84,7 +84,7 @@ def verify(backup: Backup, as_json: AsJson = False) -> None:
                 f"{found.place}: whole, {len(manifest.files)} files, of {manifest.created_at:%Y-%m-%d %H:%M:%S} UTC"
             )
     if not found.is_whole:
-        raise actions.damaged(found)
+        raise verifying.damaged(found)
 
 
 @app.command(epilog="Example: PLMS_DATA_DIR=/srv/plms/data plms backup restore /mnt/backups/plms-20260301T120000Z")
@@ -96,11 +96,11 @@ def restore(backup: Backup, as_json: AsJson = False) -> None:
     Exit 0: restored, and every invariant holds. 1: the backup is damaged, something is not empty, or an invariant does not
     hold. 2: bad use. 3: restored, and empty. 4: the place or the database is away.
     """
-    from plms_pipeline.monitoring.backup import actions
+    from plms_pipeline.monitoring.backup.actions import restoring
 
     settings = load_settings()
     with _waiting() as looking:
-        done = actions.restore(settings, backup, clock=SystemClock(), looking=looking)
+        done = restoring.restore(settings, backup, clock=SystemClock(), looking=looking)
     manifest, verdict = done.manifest, done.verdict
     if as_json:
         said = {
@@ -116,7 +116,7 @@ def restore(backup: Backup, as_json: AsJson = False) -> None:
         )
         if verdict.word == "hold":
             typer.echo(f"All {verdict.checked} invariants hold.")
-    refusal = actions.refusal_of(verdict)
+    refusal = restoring.refusal_of(verdict)
     if refusal is not None:
         raise refusal
 

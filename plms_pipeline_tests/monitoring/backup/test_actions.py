@@ -18,7 +18,11 @@ from sqlalchemy import func, insert, select
 from plms_pipeline.clock import FrozenClock, SystemClock
 from plms_pipeline.errors import BadInput, Conflict, NotFound, PlmsError, Unavailable, VerdictNo
 from plms_pipeline.invariants.actions.proving import prove
-from plms_pipeline.monitoring.backup import actions, process
+from plms_pipeline.monitoring.backup import process
+from plms_pipeline.monitoring.backup.actions import creating
+from plms_pipeline.monitoring.backup.actions.creating import create
+from plms_pipeline.monitoring.backup.actions.restoring import refusal_of, restore
+from plms_pipeline.monitoring.backup.actions.verifying import verify
 from plms_pipeline.monitoring.backup.files import trees
 from plms_pipeline.monitoring.backup.manifest import MANIFEST
 from plms_pipeline.monitoring.backup.process import Verdict
@@ -62,13 +66,13 @@ def test_what_is_restored_is_what_was_backed_up_and_its_invariants_hold(
     installation: Installation, clock: FrozenClock
 ) -> None:
     """The day on which the disk is gone is the wrong one to find out what a backup does not hold."""
-    made = actions.create(installation.settings, str(installation.backups), clock=clock)
+    made = create(installation.settings, str(installation.backups), clock=clock)
     assert made.place == str(installation.backups / "plms-20260301T120000Z")
     assert made.links == 1
     assert made.manifest.left_out == ("metr.csv", "swebench.csv")
     assert made.manifest.rows["task_receipts"] > 100
-    assert actions.verify(made.place).is_whole
-    done = actions.restore(installation.empty, made.place, clock=clock, prove=proven)
+    assert verify(made.place).is_whole
+    done = restore(installation.empty, made.place, clock=clock, prove=proven)
     assert done.verdict.word == "hold", done.verdict
     assert done.verdict.checked > 40
     assert done.days_written == 0
@@ -84,7 +88,7 @@ def test_what_is_restored_is_what_was_backed_up_and_its_invariants_hold(
 
 def test_no_secret_is_in_a_backup(installation: Installation, clock: FrozenClock) -> None:
     """A backup lies on somebody else's disk: whoever reads it must not be able to start runs."""
-    made = actions.create(installation.settings, str(installation.backups), clock=clock)
+    made = create(installation.settings, str(installation.backups), clock=clock)
     keys = (installation.settings.data_dir / "secrets" / "token_keys.json").read_text()
     hidden = [value.encode() for value in SECRETS.values()] + [b"opensesame", keys[20:60].encode(), b'"kty"']
     for name, data in files_below(Path(made.place)).items():
@@ -94,7 +98,7 @@ def test_no_secret_is_in_a_backup(installation: Installation, clock: FrozenClock
 
 def test_every_flipped_byte_is_found(sqlite_installation: Installation, clock: FrozenClock) -> None:
     """A disk that forgets one bit is the reason to verify at all; the manifest itself is no exception."""
-    made = actions.create(sqlite_installation.settings, str(sqlite_installation.backups), clock=clock)
+    made = create(sqlite_installation.settings, str(sqlite_installation.backups), clock=clock)
     random = Random(20260301)
     paths = sorted(path for path in Path(made.place).rglob("*") if path.is_file() and path.stat().st_size)
     # Every file once, the manifest often.
@@ -102,11 +106,11 @@ def test_every_flipped_byte_is_found(sqlite_installation: Installation, clock: F
         data = path.read_bytes()
         at, bit = random.randrange(len(data)), 1 << random.randrange(8)
         path.write_bytes(data[:at] + bytes([data[at] ^ bit]) + data[at + 1 :])
-        found = actions.verify(made.place)
+        found = verify(made.place)
         assert not found.is_whole, (path, at, bit)
         assert path.name in found.problems[0]
         path.write_bytes(data)
-    assert actions.verify(made.place).is_whole
+    assert verify(made.place).is_whole
 
 
 @pytest.mark.parametrize("damage", ["missing", "extra", "truncated", "truncated manifest", "link", "extra link"])
@@ -114,7 +118,7 @@ def test_other_damage_is_found_and_never_restored(
     damage: str, sqlite_installation: Installation, clock: FrozenClock
 ) -> None:
     """A copy that was cut off looks complete in a listing."""
-    made = actions.create(sqlite_installation.settings, str(sqlite_installation.backups), clock=clock)
+    made = create(sqlite_installation.settings, str(sqlite_installation.backups), clock=clock)
     folder = Path(made.place)
     victim = folder / "data" / "documents" / "priors.json"
     match damage:
@@ -133,42 +137,42 @@ def test_other_damage_is_found_and_never_restored(
             victim.symlink_to(copy)
         case "extra link":
             (folder / "data" / "elsewhere").symlink_to("/etc")
-    assert len(actions.verify(made.place).problems) == 1
+    assert len(verify(made.place).problems) == 1
     with pytest.raises(VerdictNo, match="is damaged") as caught:
-        actions.restore(sqlite_installation.empty, made.place, clock=clock, prove=holds)
+        restore(sqlite_installation.empty, made.place, clock=clock, prove=holds)
     assert caught.value.code == "backup_damaged"
     assert not sqlite_installation.empty.data_dir.exists()
 
 
 def test_nothing_is_restored_over_anything(installation: Installation, clock: FrozenClock) -> None:
     """A restore typed in the wrong terminal must not replace the books that work."""
-    made = actions.create(installation.settings, str(installation.backups), clock=clock)
+    made = create(installation.settings, str(installation.backups), clock=clock)
     before = files_below(installation.settings.data_dir)
     with pytest.raises(Conflict, match="is not empty") as caught:
-        actions.restore(installation.settings, made.place, clock=clock, prove=holds)
+        restore(installation.settings, made.place, clock=clock, prove=holds)
     assert caught.value.code == "not_empty"
     assert files_below(installation.settings.data_dir) == before
     elsewhere = installation.empty.model_copy(update={"database_url": installation.settings.database_url})
     with pytest.raises(Conflict, match="database is not empty"):
-        actions.restore(elsewhere, made.place, clock=clock, prove=holds)
+        restore(elsewhere, made.place, clock=clock, prove=holds)
     reports = installation.empty.model_copy(update={"reports_dir": installation.settings.reports_dir})
     with pytest.raises(Conflict, match="PLMS_REPORTS_DIR"):
-        actions.restore(reports, made.place, clock=clock, prove=holds)
+        restore(reports, made.place, clock=clock, prove=holds)
     assert not installation.empty.data_dir.exists()
     # What is shipped with a checkout does not count.
     (installation.empty.data_dir / "samples").mkdir(parents=True)
     (installation.empty.data_dir / "README.md").write_text("shipped")
-    assert actions.restore(installation.empty, made.place, clock=clock, prove=holds).verdict.word == "hold"
+    assert restore(installation.empty, made.place, clock=clock, prove=holds).verdict.word == "hold"
 
 
 def test_a_backup_of_the_other_database_is_refused(
     sqlite_installation: Installation, clock: FrozenClock, empty_postgres_url: str
 ) -> None:
     """PostgreSQL cannot read SQLite's file; it must be said before anything is written."""
-    made = actions.create(sqlite_installation.settings, str(sqlite_installation.backups), clock=clock)
+    made = create(sqlite_installation.settings, str(sqlite_installation.backups), clock=clock)
     other = sqlite_installation.empty.model_copy(update={"database_url": empty_postgres_url})
     with pytest.raises(Conflict, match=r"on sqlite.*on postgresql"):
-        actions.restore(other, made.place, clock=clock, prove=holds)
+        restore(other, made.place, clock=clock, prove=holds)
     assert not sqlite_installation.empty.data_dir.exists()
 
 
@@ -176,25 +180,25 @@ def test_an_interrupted_backup_is_none(
     sqlite_installation: Installation, clock: FrozenClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Half a backup under a good name would be restored one day."""
-    real = actions.render
+    real = creating.render
 
     def full(manifest: Any) -> str:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(actions, "render", full)
+    monkeypatch.setattr(creating, "render", full)
     with pytest.raises(OSError, match="No space"):
-        actions.create(sqlite_installation.settings, str(sqlite_installation.backups), clock=clock)
+        create(sqlite_installation.settings, str(sqlite_installation.backups), clock=clock)
     assert list(sqlite_installation.backups.iterdir()) == []
     assert not list(sqlite_installation.settings.data_dir.glob(".backup-*"))
-    monkeypatch.setattr(actions, "render", real)
+    monkeypatch.setattr(creating, "render", real)
     # Killed, nothing can be tidied up: what is left has another name, and is swept a day later.
     left = sqlite_installation.backups / ".plms-20260228T000000Z.1.part"
     left.mkdir()
     with pytest.raises(NotFound):
-        actions.verify(str(left))
+        verify(str(left))
     old = (clock.now() - timedelta(days=2)).timestamp()
     os.utime(left, (old, old))
-    actions.create(sqlite_installation.settings, str(sqlite_installation.backups), clock=clock)
+    create(sqlite_installation.settings, str(sqlite_installation.backups), clock=clock)
     assert [path.name for path in sqlite_installation.backups.iterdir()] == ["plms-20260301T120000Z"]
 
 
@@ -204,22 +208,22 @@ def test_a_backup_may_lie_behind_any_url(
 ) -> None:
     """A backup on the disk that burns is none."""
     to = memory if scheme == "memory" else f"file://{sqlite_installation.backups}"
-    made = actions.create(sqlite_installation.settings, to, clock=clock)
+    made = create(sqlite_installation.settings, to, clock=clock)
     assert made.place.endswith("plms-20260301T120000Z")
-    assert actions.verify(made.place).is_whole
+    assert verify(made.place).is_whole
     with pytest.raises(VerdictNo, match="is there already"):
-        actions.create(sqlite_installation.settings, to, clock=clock)
-    assert actions.verify(made.place).is_whole
-    assert actions.restore(sqlite_installation.empty, made.place, clock=clock, prove=holds).verdict.word == "hold"
+        create(sqlite_installation.settings, to, clock=clock)
+    assert verify(made.place).is_whole
+    assert restore(sqlite_installation.empty, made.place, clock=clock, prove=holds).verdict.word == "hold"
     assert kept(sqlite_installation.empty) == kept(sqlite_installation.settings)
     if scheme == "memory":
         store = fsspec.filesystem("memory")
         victim = "/bucket/plms/plms-20260301T120000Z/data/documents/priors.json"
         store.pipe_file(victim, store.cat_file(victim).replace(b"3", b"4"))
-        assert "other bytes" in actions.verify(made.place).problems[0]
+        assert "other bytes" in verify(made.place).problems[0]
         store.rm("/bucket/plms/plms-20260301T120000Z/manifest.json")
         with pytest.raises(NotFound, match="no manifest"):
-            actions.verify(made.place)
+            verify(made.place)
 
 
 @pytest.mark.parametrize("destination", ["nosuchscheme://x/y", "  ", "{reports}/backups", "{data}/runs"])
@@ -229,7 +233,7 @@ def test_a_place_that_cannot_be_is_refused(
     """Below the reports each backup would hold all earlier ones."""
     settings = sqlite_installation.settings
     with pytest.raises(BadInput) as caught:
-        actions.create(settings, destination.format(reports=settings.reports_dir, data=settings.data_dir), clock=clock)
+        create(settings, destination.format(reports=settings.reports_dir, data=settings.data_dir), clock=clock)
     assert caught.value.code == "bad_place"
 
 
@@ -237,18 +241,18 @@ def test_a_backup_from_a_newer_program_is_refused_and_an_older_one_is_not_migrat
     sqlite_installation: Installation, clock: FrozenClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A restore that migrates silently leaves nobody the choice to go back."""
-    made = actions.create(sqlite_installation.settings, str(sqlite_installation.backups), clock=clock)
+    made = create(sqlite_installation.settings, str(sqlite_installation.backups), clock=clock)
     monkeypatch.setattr(migrate, "is_known", lambda revision: False)
     with pytest.raises(BadInput, match="newer one"):
-        actions.restore(sqlite_installation.empty, made.place, clock=clock, prove=holds)
+        restore(sqlite_installation.empty, made.place, clock=clock, prove=holds)
     monkeypatch.undo()
     migrate.downgrade(sqlite_installation.settings.database_url, "-1")
-    older = actions.create(
+    older = create(
         sqlite_installation.settings, str(sqlite_installation.backups), clock=FrozenClock(clock.at + timedelta(hours=1))
     )
-    done = actions.restore(sqlite_installation.empty, older.place, clock=clock, prove=holds)
+    done = restore(sqlite_installation.empty, older.place, clock=clock, prove=holds)
     assert done.verdict.word == "unknown"
-    refusal = actions.refusal_of(done.verdict)
+    refusal = refusal_of(done.verdict)
     assert refusal is not None
     assert "plms db upgrade" in refusal.message
     before = migrate.check(sqlite_installation.empty.database_url)
@@ -263,13 +267,13 @@ def test_a_missing_pg_dump_is_named_with_its_remedy(
     """`No such file or directory` sends nobody to the package that is missing."""
     settings = postgres_installation.settings.model_copy(update={"pg_bin_dir": tmp_path})
     with pytest.raises(Unavailable, match="pg_dump is not in PLMS_PG_BIN_DIR") as caught:
-        actions.create(settings, str(postgres_installation.backups), clock=clock)
+        create(settings, str(postgres_installation.backups), clock=clock)
     assert caught.value.code == "pg_tool_missing"
     old = tmp_path / "pg_dump"
     old.write_text("#!/bin/sh\necho 'pg_dump (PostgreSQL) 9.6.1'\n")
     old.chmod(0o755)
     with pytest.raises(Unavailable, match="is of version 9") as caught:
-        actions.create(settings, str(postgres_installation.backups), clock=clock)
+        create(settings, str(postgres_installation.backups), clock=clock)
     assert caught.value.code == "pg_tool_too_old"
     assert list(postgres_installation.backups.iterdir()) == []
 
@@ -304,9 +308,9 @@ def test_a_backup_beside_writers_is_of_one_moment(installation: Installation, cl
         counts = set()
         for number in range(5):
             at = FrozenClock(clock.at + timedelta(minutes=number))
-            made = actions.create(installation.settings, str(installation.backups), clock=at)
+            made = create(installation.settings, str(installation.backups), clock=at)
             counts.add(made.manifest.rows["audit_log"])
-            assert actions.verify(made.place).is_whole
+            assert verify(made.place).is_whole
     finally:
         stop.set()
         for writer in writers:
@@ -314,7 +318,7 @@ def test_a_backup_beside_writers_is_of_one_moment(installation: Installation, cl
         registry.close()
     assert len(counts) > 1
     assert len({count % 2 for count in counts}) == 1
-    done = actions.restore(installation.empty, made.place, clock=clock, prove=holds)
+    done = restore(installation.empty, made.place, clock=clock, prove=holds)
     assert done.manifest.rows == made.manifest.rows
 
 
@@ -330,8 +334,8 @@ def test_a_day_that_was_written_again_during_the_backup_is_written_from_its_rows
         if what == "files of the data folder":
             shutil.copyfile(days[1], days[0])
 
-    made = actions.create(settings, str(sqlite_installation.backups), clock=clock, looking=looking)
-    done = actions.restore(sqlite_installation.empty, made.place, clock=clock, prove=proven)
+    made = create(settings, str(sqlite_installation.backups), clock=clock, looking=looking)
+    done = restore(sqlite_installation.empty, made.place, clock=clock, prove=proven)
     assert done.days_written == 1
     assert done.verdict.word == "hold"
     assert (sqlite_installation.empty.data_dir / "receipts" / days[0].name).read_bytes() == true
@@ -367,7 +371,7 @@ def test_a_damaged_registry_is_not_backed_up(sqlite_installation: Installation, 
         stream.seek(file.stat().st_size - 4096 * 3)
         stream.write(os.urandom(4096 * 3))
     with pytest.raises(PlmsError) as caught:
-        actions.create(sqlite_installation.settings, str(sqlite_installation.backups), clock=clock)
+        create(sqlite_installation.settings, str(sqlite_installation.backups), clock=clock)
     assert caught.value.code == "registry_damaged"
     assert not list(sqlite_installation.backups.glob("*"))
 
@@ -376,14 +380,14 @@ def test_what_the_invariants_say_decides_how_a_restore_ends(
     sqlite_installation: Installation, clock: FrozenClock
 ) -> None:
     """ "Restored" said of books that contradict themselves is worse than no backup."""
-    made = actions.create(sqlite_installation.settings, str(sqlite_installation.backups), clock=clock)
+    made = create(sqlite_installation.settings, str(sqlite_installation.backups), clock=clock)
     broken = Verdict("broken", 3, ("every_run_has_a_passport",))
-    done = actions.restore(sqlite_installation.empty, made.place, clock=clock, prove=lambda _: broken)
-    refusal = actions.refusal_of(done.verdict)
+    done = restore(sqlite_installation.empty, made.place, clock=clock, prove=lambda _: broken)
+    refusal = refusal_of(done.verdict)
     assert refusal is not None
     assert (refusal.code, refusal.exit_code) == ("invariants_violated", 1)
     assert "every_run_has_a_passport" in refusal.message
-    empty = actions.refusal_of(replace(broken, word="empty", broken=()))
+    empty = refusal_of(replace(broken, word="empty", broken=()))
     assert empty is not None
     assert empty.exit_code == 3
 
@@ -391,6 +395,6 @@ def test_what_the_invariants_say_decides_how_a_restore_ends(
 def test_a_registry_that_is_not_there_makes_no_backup(sqlite_installation: Installation, clock: FrozenClock) -> None:
     """An empty backup of a mistyped PLMS_DATA_DIR looks like one for months."""
     with pytest.raises(Unavailable, match="There is no registry"):
-        actions.create(sqlite_installation.empty, str(sqlite_installation.backups), clock=clock)
+        create(sqlite_installation.empty, str(sqlite_installation.backups), clock=clock)
     assert not sqlite_installation.backups.exists()
     assert not sqlite_installation.empty.data_dir.exists()

@@ -1,0 +1,1 @@
+"""The three things that are done with a backup."""
