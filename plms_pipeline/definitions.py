@@ -11,12 +11,13 @@ from plms_pipeline.invariants import defs as invariants
 from plms_pipeline.kpis import defs as kpis
 from plms_pipeline.letters import defs as letters
 from plms_pipeline.monitoring import defs as monitoring
+from plms_pipeline.monitoring.backup import defs as backup
 from plms_pipeline.monitoring.growth import defs as growth
 from plms_pipeline.portfolio import defs as portfolio
 from plms_pipeline.resources import DOCUMENTS, Documents, Plms
 from plms_pipeline.runs import defs as runs
 
-_JOBS = [*monitoring.JOBS, *growth.JOBS, *evidence.JOBS, *runs.JOBS, *portfolio.JOBS]
+_JOBS = [*monitoring.JOBS, *growth.JOBS, *backup.JOBS, *evidence.JOBS, *runs.JOBS, *portfolio.JOBS]
 
 defs = dg.Definitions(
     assets=[
@@ -32,7 +33,7 @@ defs = dg.Definitions(
     ],
     asset_checks=[*invariants.CHECKS, *runs.CHECKS, *portfolio.CHECKS],
     jobs=_JOBS,
-    schedules=[*monitoring.SCHEDULES, *growth.SCHEDULES, *runs.SCHEDULES, *portfolio.SCHEDULES],
+    schedules=[*monitoring.SCHEDULES, *growth.SCHEDULES, *backup.SCHEDULES, *runs.SCHEDULES, *portfolio.SCHEDULES],
     sensors=[*runs.SENSORS, *evidence.SENSORS, *portfolio.SENSORS, *letters.SENSORS, letters.retry_sensor(_JOBS)],
     resources={
         "plms": Plms(),

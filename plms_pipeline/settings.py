@@ -332,6 +332,11 @@ class Settings(BaseModel):
     def _absolute_or_none(cls, value: object) -> Path | None:
         return None if value is None else _anchored(str(value))
 
+    @field_validator("backup_to", mode="before")
+    @classmethod
+    def _absolute_unless_url(cls, value: object) -> object:
+        return str(_anchored(value)) if isinstance(value, str) and "://" not in value else value
+
     @field_validator("redis_url")
     @classmethod
     def _known_redis(cls, value: str | None) -> str | None:

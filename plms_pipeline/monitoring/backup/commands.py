@@ -11,8 +11,7 @@ import typer
 from rich.console import Console
 
 from plms_pipeline.clock import SystemClock
-from plms_pipeline.errors import BadInput
-from plms_pipeline.settings import Settings, load_settings
+from plms_pipeline.settings import load_settings
 
 app = typer.Typer(help="Back up, verify a backup, restore one.", no_args_is_help=True, add_completion=False)
 
@@ -32,11 +31,12 @@ def create(
     Exit 0: the backup is whole and in place. 1: there is one of this second. 2: bad use, or the registry is damaged.
     4: the registry, the place, or pg_dump is away; nothing was kept.
     """
-    from plms_pipeline.monitoring.backup.actions.creating import create as run
+    from plms_pipeline.monitoring.backup.actions import creating
 
     settings = load_settings()
     with _waiting() as looking:
-        made = run(settings, _destination(settings, destination), clock=SystemClock(), looking=looking)
+        to = creating.destination_of(settings, destination)
+        made = creating.create(settings, to, clock=SystemClock(), looking=looking)
     manifest = made.manifest
     if as_json:
         said = {
@@ -119,15 +119,6 @@ def restore(backup: Backup, as_json: AsJson = False) -> None:
     refusal = restoring.refusal_of(verdict)
     if refusal is not None:
         raise refusal
-
-
-def _destination(settings: Settings, given: str | None) -> str:
-    destination = given or settings.backup_to
-    if not destination:
-        raise BadInput(
-            "Nothing says where the backup goes; name a folder or URL, or set PLMS_BACKUP_TO.", code="no_destination"
-        )
-    return destination
 
 
 @contextmanager

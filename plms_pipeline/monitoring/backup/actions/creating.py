@@ -34,8 +34,9 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Created:
-    """A backup that was made: where it lies, what it says, how many links were not followed."""
+    """A backup that was made: where it lies (`place` as it may be shown), what it says, how many links were not followed."""
 
+    url: str
     place: str
     manifest: Manifest
     links: int
@@ -59,7 +60,8 @@ def create(settings: Settings, destination: str, *, clock: Clock, looking: Calla
     registry = _open(settings)
     try:
         now = clock.now()
-        place = places.new_place(destination, f"plms-{now:%Y%m%dT%H%M%SZ}", now=now)
+        name = f"plms-{now:%Y%m%dT%H%M%SZ}"
+        place = places.new_place(destination, name, now=now)
         try:
             created = _filled(place, settings, registry, now, looking)
             place.publish()
@@ -69,7 +71,21 @@ def create(settings: Settings, destination: str, *, clock: Clock, looking: Calla
     finally:
         registry.close()
     logger.info("backup_created files=%d bytes=%d", len(created.manifest.files), created.manifest.size)
-    return replace(created, place=place.name)
+    return replace(created, url=f"{destination.rstrip('/')}/{name}", place=place.name)
+
+
+def destination_of(settings: Settings, given: str | None) -> str:
+    """Where a backup goes: what was named, else what is configured.
+
+    Raises:
+        BadInput: neither says it.
+    """
+    destination = given or settings.backup_to
+    if not destination:
+        raise BadInput(
+            "Nothing says where the backup goes; name a folder or URL, or set PLMS_BACKUP_TO.", code="no_destination"
+        )
+    return destination
 
 
 def _open(settings: Settings) -> Registry:
@@ -110,7 +126,7 @@ def _filled(
     )
     # Last: without it nothing that was written so far is taken for a backup.
     place.put(MANIFEST, [render(manifest).encode()])
-    return Created(place.name, manifest, links)
+    return Created("", place.name, manifest, links)
 
 
 def _keep_registry(

@@ -238,7 +238,8 @@ def as_folder(url: str) -> Path | None:
     if "://" not in url:
         return Path(url).expanduser().absolute()
     scheme, _, rest = url.partition("://")
-    return Path("/" + unquote(rest).lstrip("/")) if scheme == "file" else None
+    # The host of a file:// URL is this one, named or not.
+    return Path("/" + unquote(rest.removeprefix("localhost/")).lstrip("/")) if scheme == "file" else None
 
 
 def open_plain(path: Path) -> IO[bytes]:
