@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from plms_pipeline.access.actors import Actor
 from plms_pipeline.registry.engine import Registry
@@ -38,4 +38,22 @@ def test_a_task_that_waits_for_its_second_attempt_ends_with_its_run(worked: Work
         tasks = {row[0]: row[1] for row in session.execute(select(RunTask.task_id, RunTask.status))}
         status = session.scalars(select(ProjectRun.status).where(ProjectRun.run_id == run_id)).one()
     assert tasks == {"a": "SUCCESS", "b": "FAIL"}
+    assert status == "FAIL"
+
+
+def test_a_task_whose_card_the_executor_lost_ends_with_its_run(worked: Worked) -> None:
+    """Its card waited to go again, and was cancelled; the task stayed RUNNING for ever, and with it run and project."""
+    run_id = worked.run([Planned("a")])
+    with worked.registry.writing() as session:
+        # As the reconciliation leaves it.
+        session.execute(update(JobCard).where(JobCard.run_id == run_id).values(state="WAITING"))
+        session.execute(update(RunTask).where(RunTask.run_id == run_id).values(status="RUNNING"))
+
+    cancel_run(worked.registry, clock=worked.clock, actor=OWNER, run_id=run_id, reason="enough")
+    settle_due(worked.world, holder="here")
+
+    with worked.registry.reading() as session:
+        tasks = {row[0]: row[1] for row in session.execute(select(RunTask.task_id, RunTask.status))}
+        status = session.scalars(select(ProjectRun.status).where(ProjectRun.run_id == run_id)).one()
+    assert tasks == {"a": "FAIL"}
     assert status == "FAIL"

@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import func, select, update
 
 from plms_pipeline.clock import FrozenClock
-from plms_pipeline.pas.client import PasUnavailable
+from plms_pipeline.pas.client import PasRefused, PasUnavailable
 from plms_pipeline.registry.engine import Registry
 from plms_pipeline.registry.tables import JobCard, Lane, OutboxEvent, RunTask
 from plms_pipeline.runs.actions.dispatch import dispatch_due
@@ -129,3 +129,23 @@ def test_an_executor_that_asks_for_years_is_asked_again_in_minutes(bench: Bench)
     assert bench.tick().announced == 0
     bench.later(301)
     assert bench.tick().announced == 1
+
+
+def test_a_task_that_goes_again_and_is_refused_ends(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its card ended and the task stayed RUNNING, so that the run waited for ever for somebody to tell of its end."""
+    run_id = bench.start(planned_project(bench.registry, project_id=57, tasks={"a": (), "b": ("a",)}))
+    assert bench.tick().submitted == 1
+    with bench.registry.writing() as session:
+        # As the reconciliation leaves a card that the executor lost.
+        session.execute(update(JobCard).where(JobCard.task_id == "a").values(state="WAITING", submitted_at=None))
+
+    def refuse(_card: object) -> None:
+        raise PasRefused("The run was ended", status=409, pas_code="run_ended")
+
+    monkeypatch.setattr(bench.pas, "submit_card", refuse)
+    bench.later(1)
+    assert bench.tick().refused == 1
+    assert bench.tick().skipped == 1
+    with bench.registry.reading() as session:
+        rows = session.execute(select(RunTask.task_id, RunTask.status).where(RunTask.run_id == run_id)).all()
+    assert {row.task_id: row.status for row in rows} == {"a": "FAIL", "b": "SKIPPED"}

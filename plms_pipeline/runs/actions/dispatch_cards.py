@@ -187,9 +187,18 @@ def _write_the_others(session: Session, told: _Told, *, holder: str, now: dateti
     """Cards that were not accepted: those that never will be end here, the others are queued again."""
     for card, reason in told.refused:
         store.card_cancelled(session, card.card_key, now=now, error=reason)
-        move_task(
-            session, card.run_id, card.task_id, expected="QUEUED", new="FAIL", at=now, actor=DISPATCHER, reason=reason
-        )
+        # Another attempt, or one that the executor lost, is RUNNING still.
+        for present in ("QUEUED", "RUNNING"):
+            move_task(
+                session,
+                card.run_id,
+                card.task_id,
+                expected=present,
+                new="FAIL",
+                at=now,
+                actor=DISPATCHER,
+                reason=reason,
+            )
     for each in told.later:
         not_before = now + timedelta(seconds=each.wait)
         store.card_released(session, each.card.card_key, not_before=not_before, error=each.error)

@@ -45,9 +45,8 @@ def cancel(session: Session, run_id: str, status: str, *, now: datetime, actor: 
 
 
 def _end_task(session: Session, run_id: str, card: dispatch.Card, *, now: datetime, actor: str, reason: str) -> None:
-    """A task that never went out is SKIPPED; one that waited for another attempt has failed so far, and nobody would tell."""
+    """A task that never went out is SKIPPED; one that waits for another attempt, or whose card the executor lost, has failed so
+    far, and nobody would tell."""
     given: dict[str, Any] = {"at": now, "actor": actor, "reason": reason}
-    if card.attempt > 1:
+    if not move_task(session, run_id, card.task_id, expected="QUEUED", new="SKIPPED", **given):
         move_task(session, run_id, card.task_id, expected="RUNNING", new="FAIL", **given)
-    else:
-        move_task(session, run_id, card.task_id, expected="QUEUED", new="SKIPPED", **given)
