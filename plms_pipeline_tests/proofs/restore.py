@@ -85,6 +85,8 @@ def take(world: World, backups: Path, count: int, random: Random, taken: Taken) 
     until = time.monotonic() + FIRST_RECEIPTS_S
     while not receipts(registry) and time.monotonic() < until:
         time.sleep(0.1)
+    if not receipts(registry):
+        taken.problems.append(f"no receipt came in {FIRST_RECEIPTS_S:g} s, so nothing was under load")
     command = [str(BIN / "plms"), "backup", "create", str(backups), "--json"]
     try:
         for _ in range(count):
