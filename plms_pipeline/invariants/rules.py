@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final, Literal
 
+from plms_pipeline.invariants.rules_portfolio import PORTFOLIO_RULES
 from plms_pipeline.invariants.rules_runs import RUN_RULES
 
 # The asset that an invariant speaks about, where it has one; the others belong to the report itself.
@@ -253,7 +254,7 @@ BOOK_INVARIANTS: Final = (
     ),
     *(
         _book(each.name, REPORT, each.offence, each.remedy, Severity.ERROR if each.is_error else Severity.WARN)
-        for each in RUN_RULES
+        for each in (*RUN_RULES, *PORTFOLIO_RULES)
     ),
 )  # fmt: skip
 

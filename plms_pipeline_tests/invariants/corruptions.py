@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from sqlalchemy import text
 
 from plms_pipeline.registry.engine import Registry
+from plms_pipeline_tests.invariants.corruptions_portfolio import SPOILED_PORTFOLIO
 from plms_pipeline_tests.invariants.corruptions_runs import SPOILED
 
 A_RECEIPT = "id = (SELECT MIN(id) FROM task_receipts)"
@@ -173,7 +174,15 @@ NAMELESS = Corruption(
 )
 
 # In this order all can be planted into one database, one after the other: none hides what a later one needs.
-ALL = (*PRIORS, *(Corruption(*each) for each in SPOILED), *RUNS, *RECEIPTS, *PLANS, *KPIS, NAMELESS)
+ALL = (
+    *PRIORS,
+    *(Corruption(*each) for each in (*SPOILED, *SPOILED_PORTFOLIO)),
+    *RUNS,
+    *RECEIPTS,
+    *PLANS,
+    *KPIS,
+    NAMELESS,
+)
 
 
 def plant(registry: Registry, url: str, corruption: Corruption) -> None:

@@ -33,6 +33,7 @@ from plms_pipeline.registry.tables import (
 )
 from plms_pipeline.registry.types import canonical_json
 from plms_pipeline.settings import Settings, load_settings
+from plms_pipeline_tests.invariants import healthy_portfolio
 from plms_pipeline_tests.invariants.healthy_runs import PROJECT_LIFE, beside, told
 
 SAMPLES = Path(__file__).parents[2] / "data" / "samples"
@@ -134,6 +135,7 @@ def own_run(session: Session, project_id: int, run_id: str, kind: str, at: datet
             )
         )  # fmt: skip
     beside(session, project_id, run_id, kind, at)
+    healthy_portfolio.beside(session, project_id, run_id, kind, at)
 
 
 def formula(**conditions: object) -> str:

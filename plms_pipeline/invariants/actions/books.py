@@ -9,6 +9,7 @@ from typing import Final
 from plms_pipeline.intake.dayfile import ROWS_KEY, day_table
 from plms_pipeline.intake.store import days as intake_days
 from plms_pipeline.invariants import book, files
+from plms_pipeline.invariants.actions.portfolio import PORTFOLIO_CHECKS
 from plms_pipeline.invariants.actions.proof import Proof
 from plms_pipeline.invariants.actions.rebuilding import day_summaries_equal_their_receipts, priors_equal_their_rebuild
 from plms_pipeline.invariants.actions.runs import RUN_CHECKS
@@ -156,4 +157,5 @@ CHECKS: Final[dict[str, Callable[[Proof], Found]]] = {
     "append_only_triggers_stand": triggers_stand,
     "schema_is_at_head": schema_is_at_head,
     **RUN_CHECKS,
+    **PORTFOLIO_CHECKS,
 }
