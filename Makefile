@@ -9,10 +9,11 @@ PEERS := .bench-peers
 N ?=
 SEED ?=
 KILLS ?=
+DAYS ?=
 BACKUPS ?=
 FLIPS ?=
 
-.PHONY: help setup run test test-live test-ui ui lint format bench bench-peers demo-guides demo-portfolio demo-run prove-api prove-completions prove-guards prove-kill prove-portfolio prove-observer prove-restore prove-small prove-start lock clean
+.PHONY: help setup run simulate test test-live test-ui ui lint format bench bench-peers demo-guides demo-portfolio demo-run prove-api prove-completions prove-guards prove-kill prove-portfolio prove-observer prove-restore prove-simulation prove-small prove-start lock clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -91,6 +92,12 @@ prove-portfolio: setup ## N runs, four dispatchers, every fault, KILLS × SIGKIL
 prove-restore: setup ## BACKUPS × backups under the load of N runs, restored and proven on both databases; FLIPS × a flipped bit is found (N=40 BACKUPS=5 FLIPS=200 SEED=…)
 	$(BIN)/python -m plms_pipeline_tests.proofs.restore $(if $(N),--runs $(N)) $(if $(BACKUPS),--backups $(BACKUPS)) $(if $(FLIPS),--flips $(FLIPS)) $(if $(SEED),--seed $(SEED))
 
+simulate: setup ## simulated days of the real actions with faults, deaths and jumping clocks; a failing seed replays (DAYS=100 SEED=1)
+	$(BIN)/python -m plms_pipeline_tests.simulation simulate $(if $(DAYS),--days $(DAYS)) $(if $(SEED),--seed $(SEED))
+
+prove-simulation: setup ## N simulated days over seeds from SEED without a violation, and every planted mistake found (N=10000 SEED=1)
+	$(BIN)/python -m plms_pipeline_tests.simulation prove $(if $(N),--days $(N)) $(if $(SEED),--seed $(SEED))
+
 prove-small: ## every proof with a small count, as CI runs them
 	$(MAKE) prove-kill N=6
 	$(MAKE) prove-start N=2
@@ -99,6 +106,7 @@ prove-small: ## every proof with a small count, as CI runs them
 	$(MAKE) prove-api N=4
 	$(MAKE) prove-observer KILLS=1
 	$(MAKE) prove-guards N=5
+	$(MAKE) prove-simulation N=80
 	$(MAKE) prove-restore N=4 BACKUPS=1 FLIPS=20
 
 bench: setup ## compare with peers and with the limit of this machine

@@ -29,7 +29,7 @@ Step = Callable[[Room], None]
 STEPS: tuple[tuple[Step, float], ...] = (
     (processes.dispatch, 3.0), (processes.deliver, 2.0), (processes.settle, 2.0), (processes.reconcile, 0.8),
     (processes.stop, 0.5), (processes.retry, 0.8), (processes.observe, 1.2), (processes.owe, 0.4),
-    (processes.prove, 0.3), (people.start, 0.8), (people.life, 0.5), (people.switch, 0.5), (people.manage, 0.5),
+    (processes.prove, 0.3), (people.start, 0.8), (people.life, 0.7), (people.switch, 0.5), (people.manage, 0.5),
     (people.launch, 0.5), (people.end_launches, 0.1), (people.set_clock, 0.25),
 )  # fmt: skip
 RUNS = "SELECT 1 FROM project_runs WHERE status IN ('QUEUED', 'RUNNING')"
@@ -54,6 +54,12 @@ OPEN = {
 }  # fmt: skip
 
 
+def begin(room: Room) -> None:
+    """Little room in the lanes, and faults from now on."""
+    people.give_room(room, CAP)
+    room.storm()
+
+
 def one_day(room: Room) -> None:
     """One day.
 
@@ -65,7 +71,8 @@ def one_day(room: Room) -> None:
     people.start(room)
     for _ in range(STEPS_A_DAY):
         room.passes(_gap(room))
-        if room.turns.waiting and room.rng.random() < 0.35:
+        is_awake = any(strand.sleeps_until <= room.steps for strand in room.turns.waiting)
+        if is_awake and room.rng.random() < 0.5:
             room.go_on()
         else:
             _choose(room)(room)
@@ -118,8 +125,7 @@ def calm_down(room: Room) -> int:
         left = _left(room)
         if not left:
             room.rest()
-            people.give_room(room, CAP)
-            room.storm()
+            begin(room)
             return number + 1
         moved = room.moved
         still, before = (still + 1 if moved == before else 0), moved

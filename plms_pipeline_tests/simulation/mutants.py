@@ -36,10 +36,11 @@ Patch = Callable[[Any, str, Any], None]
 
 @dataclass(frozen=True)
 class Mutant:
-    """One planted mistake: its name, and what it replaces."""
+    """One planted mistake: its name, and what it replaces. `is_quick`: it shows within a few days."""
 
     name: str
     plant: Callable[[Patch], None]
+    is_quick: bool = False
 
 
 @contextmanager
@@ -274,19 +275,19 @@ def _too_early(patch: Patch) -> None:
 MUTANTS: tuple[Mutant, ...] = (
     Mutant("a lost release of a slot", _lost_release),
     Mutant("a cap checked before the lock", _check_then_act),
-    Mutant("a double settle", _double_settle),
+    Mutant("a double settle", _double_settle, is_quick=True),
     Mutant("a swapped comparison in admission", _swapped_comparison),
     Mutant("reservations of others not counted", _reserved_not_counted),
     Mutant("a reservation kept after a cancel", _kept_reservation),
     Mutant("a dispatch deaf to the kill switch", _deaf_to_the_switch),
     Mutant("a dead letter retried twice", _retried_twice),
-    Mutant("an obligation dropped silently", _silent_drop),
+    Mutant("an obligation dropped silently", _silent_drop, is_quick=True),
     Mutant("an event applied to a terminal run", _terminal_moves),
     Mutant("priors moved twice", _priors_twice),
-    Mutant("a bucket refilled on each look", _refilled_on_each_look),
+    Mutant("a bucket refilled on each look", _refilled_on_each_look, is_quick=True),
     Mutant("a stale dispatcher resurrects a card", _resurrected),
     Mutant("a live lease stolen", _stolen_lease),
     Mutant("a suspect slot given away", _freed_on_suspicion),
     Mutant("an effect done when it is claimed", _done_before_it_is),
-    Mutant("a card before its dependency", _too_early),
+    Mutant("a card before its dependency", _too_early, is_quick=True),
 )

@@ -139,7 +139,9 @@ def stop(room: Room) -> None:
         told = tell(room.seen, clock=room.clock, pas=room.pas, holder=process.name)
         return f"stops={len(found.stops)} asked={found.asked} ended={found.ended} told={told}"
 
-    room.act("stop", process, action)
+    strand = room.act("stop", process, action)
+    if strand.has_ended and strand.error is None and not room.turns.waiting:
+        room.outgoing.stands_still()
 
 
 def retry(room: Room) -> None:

@@ -62,6 +62,7 @@ class Outgoing(Rule):
     switches: dict[int, tuple[str, str]] = field(default_factory=dict)
     held: dict[int, tuple[str, str]] = field(default_factory=dict)
     claimed: dict[str, int] = field(default_factory=dict)
+    states_of_cards: dict[str, str] = field(default_factory=dict)
     tokens: float | None = None
     counted_at: float = 0.0
 
@@ -104,6 +105,7 @@ class Outgoing(Rule):
             needed = json.loads(change.f) if change.f else []
             self.needs[change.key] = tuple(f"{run}/{need}" for need in needed)
             self.cards[run, task, int(attempt)] = change.key
+        self.states_of_cards[change.key] = str(change.now)
         before = self.claimed.get(change.key, 0)
         self.claimed[change.key] = int(change.d)
         if int(change.d) <= before:
@@ -125,6 +127,31 @@ class Outgoing(Rule):
     def _is_not_held(self, what: str, project: int, run: str, lane: str | None) -> None:
         holding = {("project", str(project)), ("run", run), ("lane", str(lane))} & set(self.held.values())
         holds("holds hold", not holding, f"{what} in spite of {holding}")
+
+    def stands_still(self) -> None:
+        """Somebody has looked after the switches, and nothing of that waits any more: what is in their scope is paused.
+
+        Raises:
+            Violated: the executor works on.
+        """
+        kinds = "('pause_run', 'terminate_run', 'pause_task', 'cancel_task')"
+        waits = f"SELECT 1 FROM outbox_events WHERE state = 'pending' AND kind IN {kinds} LIMIT 1"
+        if not (self.switches or self.room.flag) or self.room.journal.ask(waits):
+            return
+        stopped = set(self.switches.values()) | ({("global", "")} if self.room.flag else set())
+        for attempt in self.room.executor.running():
+            run, lane = attempt.card.run_id, str(attempt.card.lane)
+            is_out = self.states_of_cards.get(attempt.card.card_key) == "SUBMITTED" and self.runs[run] == "RUNNING"
+            of_run = {("global", ""), ("project", str(self.projects[run]))} & stopped
+            is_paused = run in self.room.executor.paused_runs
+            if is_out and not is_paused:
+                holds("the kill switch pauses", not of_run, f"{run} is worked on in spite of {of_run}")
+                in_lane = ("lane", lane) in stopped and attempt.paused_at is None
+                holds(
+                    "the kill switch pauses",
+                    not in_lane,
+                    f"{attempt.name} is worked on in lane {lane}, which is stopped",
+                )
 
     def _spend_token(self, what: str) -> None:
         rate = self.room.policy.rate

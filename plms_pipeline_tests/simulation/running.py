@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from plms_pipeline.registry import migrate
-from plms_pipeline_tests.simulation.days import CALM_EVERY, calm_down, one_day
+from plms_pipeline_tests.simulation.days import CALM_EVERY, begin, calm_down, one_day
 from plms_pipeline_tests.simulation.journal import install
 from plms_pipeline_tests.simulation.rules import Violated
 from plms_pipeline_tests.simulation.world import Room
@@ -62,7 +62,7 @@ def simulate(template: Path, seed: int, days: int) -> Outcome:
     found: Violated | None = None
     day = 0
     try:
-        room.storm()
+        begin(room)
         for day in range(1, days + 1):
             one_day(room)
             if day % CALM_EVERY == 0 or day == days:

@@ -37,26 +37,29 @@ class Seam:
         self._dies_at_statement: int | None = None
         self._waits_at: frozenset[int] = frozenset()
         self._away_at: int | None = None
+        self._waits_at_call: int | None = None
         self.crossed = 0
+        self.called = 0
         self.statements = 0
         self.waits: Callable[[], None] = lambda: None
         self.committed: Callable[[], None] = lambda: None
 
     def arm(
         self, *, dies_at: int | None = None, dies_at_statement: int | None = None,
-        waits_at: frozenset[int] = frozenset(), away_at: int | None = None,
+        waits_at: frozenset[int] = frozenset(), waits_at_call: int | None = None, away_at: int | None = None,
     ) -> None:  # fmt: skip
-        """Choose what happens at which crossing of the next action, counted from 0; nothing: it just works."""
+        """Choose what happens at which crossing of the next action, counted from 0 (calls of the executor from 1)."""
         self._dies_at, self._dies_at_statement = dies_at, dies_at_statement
-        self._waits_at, self._away_at = waits_at, away_at
-        self.crossed = self.statements = 0
+        self._waits_at, self._waits_at_call, self._away_at = waits_at, waits_at_call, away_at
+        self.crossed = self.statements = self.called = 0
 
-    def cross(self, *, holds_books: bool = False, to_registry: bool = False) -> None:
+    def cross(self, *, holds_books: bool = False, to_registry: bool = False, is_call: bool = False) -> None:
         """One step from or into the world.
 
         Args:
             holds_books: a write transaction is open: nobody else could go on, so the turn is kept.
             to_registry: a transaction is about to begin.
+            is_call: the executor is about to be called, or has answered.
 
         Raises:
             Crash: this was the one.
@@ -66,7 +69,9 @@ class Seam:
         self.crossed = at + 1
         if at == self._dies_at:
             raise Crash
-        if at in self._waits_at and not holds_books:
+        if is_call:
+            self.called += 1
+        if (at in self._waits_at and not holds_books) or (is_call and self.called == self._waits_at_call):
             self.waits()
         if to_registry and at == self._away_at:
             raise Unavailable("The simulated registry is away.", code="registry_unavailable")
@@ -141,9 +146,9 @@ class SeamCalls:
 
     def _crossing(self, call: Callable[..., T]) -> Callable[..., T]:
         def crossed(*given: Any, **named: Any) -> T:
-            self._seam().cross()
+            self._seam().cross(is_call=True)
             answer = call(*given, **named)
-            self._seam().cross()
+            self._seam().cross(is_call=True)
             return answer
 
         return crossed

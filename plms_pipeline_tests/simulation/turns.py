@@ -22,6 +22,7 @@ class Strand:
         name: the action, for the trace.
         process: which process does it.
         outcome: what it returned or raised, once it has ended.
+        sleeps_until: after how many steps of the world it should go on, if it waits.
         told: why nothing may start, as the action heard it last; None: it may, or has not asked.
     """
 
@@ -34,6 +35,7 @@ class Strand:
     has_ended: bool = False
     was_killed: bool = False
     told: str | None = None
+    sleeps_until: int = 0
     worker: Any = None
     _turn: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
     _back: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))

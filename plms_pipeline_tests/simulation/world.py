@@ -232,14 +232,19 @@ class Room:
                 strand.seam.arm(away_at=self.rng.randrange(8))
             elif chance < 0.38 and len(self.turns.waiting) < MOST_WAITING:
                 may_wait = True
-                strand.seam.arm(waits_at=frozenset(int(self.rng.expovariate(1 / 8)) for _ in range(2)))
+                if self.rng.random() < 0.5:
+                    strand.seam.arm(waits_at=frozenset(int(self.rng.expovariate(1 / 8)) for _ in range(2)))
+                else:
+                    strand.seam.arm(waits_at_call=self.rng.randrange(1, 10))
+                # Some go on after a moment, others after much has happened.
+                strand.sleeps_until = self.steps + self.rng.choice((0, 0, 2, 6, 12))
         self.turns.begin(strand, may_wait=may_wait)
         self._note(strand)
         return strand
 
     def go_on(self) -> None:
         """One of those that wait has its turn again, or dies where it waits."""
-        strand = self.rng.choice(self.turns.waiting)
+        strand = min(self.turns.waiting, key=lambda each: each.sleeps_until)
         self.turns.resume(strand, kill=not self.is_calm and self.rng.random() < 0.15)
         self._note(strand)
 

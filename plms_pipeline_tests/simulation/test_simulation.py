@@ -1,0 +1,43 @@
+"""Simulated days: a few here, ten thousand in `make prove-simulation`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from plms_pipeline_tests.simulation.mutants import MUTANTS, planted
+from plms_pipeline_tests.simulation.running import simulate, workplace
+
+SEED = 7
+CAUGHT_AT_ONCE = ("a double settle", "an obligation dropped silently")
+
+
+@pytest.fixture(scope="module")
+def template() -> Iterator[Path]:
+    with workplace() as found:
+        yield found
+
+
+def test_days_with_faults_deaths_and_jumping_clocks_break_no_rule(template: Path) -> None:
+    """A cap would be passed, money counted twice or work lost in some order of events that nobody thought of."""
+    outcome = simulate(template, SEED, 6)
+    assert outcome.said is None, "\n".join((*outcome.trace, outcome.said, f"make simulate DAYS=6 SEED={SEED}"))
+    assert outcome.crashes > 0
+    assert outcome.happened["task_receipts", ">SUCCESS"] > 0
+
+
+def test_the_same_seed_is_the_same_world(template: Path) -> None:
+    """A failing seed that does not fail again helps nobody."""
+    first, second = (simulate(template, SEED + 1, 2) for _ in range(2))
+    assert first.trace == second.trace
+    assert first.happened == second.happened
+
+
+@pytest.mark.parametrize("name", CAUGHT_AT_ONCE)
+def test_a_planted_mistake_is_found(template: Path, name: str) -> None:
+    """A simulation that finds nothing in a broken product proves nothing about a sound one."""
+    [mutant] = [one for one in MUTANTS if one.name == name]
+    with planted(mutant):
+        assert simulate(template, SEED, 10).check is not None
