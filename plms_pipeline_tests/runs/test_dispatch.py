@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, cast
 from uuid import uuid4
 
 import pytest
@@ -549,3 +549,59 @@ def _end_what_runs(bench: Bench, run_id: str) -> None:
 
 
 assert set(DIAMOND) == set("abcd")
+
+
+class Slow:
+    """A client whose process sleeps after its first announcement, while `meanwhile` happens."""
+
+    def __init__(self, pas: PasClient, meanwhile: Callable[[], object], *, before: bool = False) -> None:
+        self._pas, self._meanwhile, self._before = pas, [meanwhile], before
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._pas, name)
+
+    def submit_run(self, *given: Any) -> Any:
+        if self._before and self._meanwhile:
+            self._meanwhile.pop()()
+        answer = self._pas.submit_run(*given)
+        if self._meanwhile:
+            self._meanwhile.pop()()
+        return answer
+
+
+def test_a_dispatcher_that_was_overtaken_ends_no_healthy_run(registry: Registry, executor: ReferencePas) -> None:
+    """It slept past its lease, another announced the run meanwhile; it took that for a cancellation and had the run ended."""
+    planned_project(registry)
+    with executor.client() as pas:
+        bench = Bench(registry, pas, str(executor.data_dir))
+        run_id = bench.start()
+
+        def another() -> None:
+            bench.pas = pas
+            bench.later(120)
+            assert bench.tick("another").announced == 1
+
+        bench.pas = cast("PasClient", Slow(pas, another))
+        bench.tick()
+        assert bench.value(OutboxEvent.id, OutboxEvent.kind == "terminate_run") is None
+        assert bench.value(ProjectRun.status, ProjectRun.run_id == run_id) == "RUNNING"
+
+
+def test_a_run_called_off_while_it_is_announced_is_ended_there(registry: Registry, executor: ReferencePas) -> None:
+    """The executor was told to end it before it knew it, and that word was spent: it would have waited for cards for ever."""
+    planned_project(registry)
+    with executor.client() as pas:
+        bench = Bench(registry, pas, str(executor.data_dir))
+        run_id = bench.start()
+
+        def called_off() -> None:
+            bench.pas = pas
+            cancel_run(registry, clock=FrozenClock(bench.now), actor=OWNER, run_id=run_id, reason="enough")
+            assert bench.tick("another").announced == 0
+
+        bench.pas = cast("PasClient", Slow(pas, called_off, before=True))
+        bench.tick()
+        bench.tick()
+        status = pas.run_status(run_id)
+        assert status is not None
+        assert status.status in ("terminated", "cancelled")

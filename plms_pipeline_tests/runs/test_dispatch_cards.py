@@ -12,7 +12,7 @@ from sqlalchemy import func, select, update
 from plms_pipeline.clock import FrozenClock
 from plms_pipeline.pas.client import PasRefused, PasUnavailable
 from plms_pipeline.registry.engine import Registry
-from plms_pipeline.registry.tables import JobCard, Lane, OutboxEvent, RunTask
+from plms_pipeline.registry.tables import JobCard, Lane, OutboxEvent, RunTask, Slot
 from plms_pipeline.runs.actions.dispatch import dispatch_due
 from plms_pipeline_tests.pas.server import ReferencePas, reference_pas
 from plms_pipeline_tests.runs.commits import commits
@@ -149,3 +149,24 @@ def test_a_task_that_goes_again_and_is_refused_ends(bench: Bench, monkeypatch: p
     with bench.registry.reading() as session:
         rows = session.execute(select(RunTask.task_id, RunTask.status).where(RunTask.run_id == run_id)).all()
     assert {row.task_id: row.status for row in rows} == {"a": "FAIL", "b": "SKIPPED"}
+
+
+def test_a_card_that_may_have_arrived_before_keeps_its_slot(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The line broke after it was told; told again, the executor was not there at all; its slot was given to another card while
+    the executor worked on the first."""
+    bench.start(planned_project(bench.registry, project_id=58, tasks={"a": ()}))
+    submit = bench.pas.submit_card
+
+    def broken(card: Any) -> None:
+        submit(card)
+        raise PasUnavailable("the connection broke after the request", is_ambiguous=True)
+
+    def away(_card: Any) -> None:
+        raise PasUnavailable("nobody listens", is_ambiguous=False)
+
+    for answer in (broken, away):
+        monkeypatch.setattr(bench.pas, "submit_card", answer)
+        bench.tick()
+        bench.later(120)
+        with bench.registry.reading() as session:
+            assert list(session.scalars(select(Slot.state))) == ["HELD"]

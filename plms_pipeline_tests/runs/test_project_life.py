@@ -161,3 +161,32 @@ def test_what_is_over_stays_over(desk: Desk) -> None:
         cancel(desk, 99)
     with pytest.raises(BadInput, match="needs a reason"):
         pause(desk, desk.planned().id, " ")
+
+
+def test_a_pause_that_nobody_has_told_never_comes_after_a_resume(desk: Desk) -> None:
+    """The executor was away when it should have paused: told later, it paused a run that nobody holds, for ever."""
+    project_id = desk.approved().id
+    desk.run(project_id, "r1", status="RUNNING")
+    for first, second, dropped in ((pause, resume, "pause_run"), (resume, pause, "resume_run")):
+        first(desk, project_id)
+        second(desk, project_id)
+        with desk.registry.reading() as session:
+            kinds = select(OutboxEvent.kind).where(OutboxEvent.state == "pending")
+            assert dropped not in set(session.scalars(kinds))
+
+
+def test_what_a_kill_switch_holds_stays_paused_when_its_project_is_resumed(desk: Desk) -> None:
+    """Lifting a project's own hold let its runs work on under a kill switch that was on."""
+    project_id = desk.approved().id
+    desk.run(project_id, "stopped", status="RUNNING")
+    desk.run(project_id, "free", status="RUNNING")
+    pause(desk, project_id)
+    with desk.registry.writing() as session:
+        session.add(
+            Hold(
+                subject_type="run", subject_id="stopped", reason="smoke", placed_by="killswitch:1",
+                placed_at=desk.clock.at,
+            )
+        )  # fmt: skip
+    assert resume(desk, project_id).runs_told == 1
+    assert [subject for kind, subject in desk.effects() if kind == "resume_run"] == ["free"]

@@ -27,6 +27,7 @@ from plms_pipeline.portfolio.store import switches as switch_store
 from plms_pipeline.registry.engine import Registry
 from plms_pipeline.registry.tables import Hold, JobCard, KillSwitch, OutboxEvent, ProjectRun
 from plms_pipeline.runs.actions.dispatch import DispatchResult, dispatch_due
+from plms_pipeline.runs.actions.project_life import pause_project, resume_project
 from plms_pipeline.runs.actions.start import start_run
 from plms_pipeline.runs.starting import StartRequest
 from plms_pipeline.runs.stopping import actions
@@ -427,3 +428,19 @@ def test_the_executor_is_given_no_more_runs_than_it_bears(bench: Bench) -> None:
         ended = {"status": "FAIL", "completed_at": bench.now}
         session.execute(update(ProjectRun).where(ProjectRun.run_id == known[0]).values(ended))
     assert tick(bench.pas) == 1
+
+
+def test_what_a_person_holds_stays_paused_when_the_switch_is_let_go(bench: Bench) -> None:
+    """Resuming after a kill switch let runs work on whose project its owner had paused."""
+    run_id = running(bench)
+    bench.turn("on")
+    bench.look()
+    given: dict[str, Any] = {"clock": bench.clock, "ids": lambda: str(uuid4()), "actor": OWNER}
+    pause_project(bench.registry, 42, reason="wait", **given)
+    bench.tick()
+    bench.turn("off")
+    assert bench.resume() == actions.Resumed(runs=0, cards=0)
+    assert bench.states(run_id)[0] == "paused"
+    resume_project(bench.registry, 42, **given)
+    bench.tick()
+    assert bench.states(run_id)[0] == "executing"

@@ -139,8 +139,9 @@ def _tell_one(tick: Tick, told: _Told, card: Card, run: RunFacts | None) -> None
     try:
         accepted = tick.pas.submit_card(message(tick, card, run))
     except Unavailable as error:
-        # It may have arrived all the same: until that is known it keeps its slot, and goes again in it.
-        may_be_there = getattr(error, "is_ambiguous", True)
+        # It may have arrived all the same, now or when it was told before: until that is known it keeps its slot, and goes
+        # again in it.
+        may_be_there = getattr(error, "is_ambiguous", True) or _was_claimed_before(card)
         told.later.append(_Later(card, wait_s(card.submissions, error.retry_after_s), error.message, may_be_there))
         tick.result = replace(tick.result, away=error.message)
     except Unsendable as error:

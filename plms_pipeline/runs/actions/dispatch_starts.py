@@ -31,6 +31,7 @@ from plms_pipeline.runs.actions.queueing import queue_ready
 from plms_pipeline.runs.starting import moves_project
 from plms_pipeline.runs.store import announcing, outbox
 from plms_pipeline.runs.store import dispatch as store
+from plms_pipeline.runs.store.cancel import status_of
 from plms_pipeline.runs.store.dispatch import Card, RunFacts
 from plms_pipeline.runs.store.outbox import Effect
 from plms_pipeline.runs.store.transitions import move_project, move_run, move_task
@@ -111,10 +112,14 @@ def _record_announced(tick: Tick, effect: Effect, run: RunFacts, executor_id: st
         outbox.done(session, effect.id, now=now)
         if executor_id != run.run_id:
             store.keep_alias(session, run.run_id, executor_id, now=now)
-        if not move_run(session, run.run_id, expected="QUEUED", new="RUNNING", at=now, actor=DISPATCHER):
-            # Cancelled while we were telling the executor: it must hear of that too.
-            outbox.ask(session, "terminate_run", run.run_id, now=now, payload={"reason": "cancelled"})
+        moved = move_run(session, run.run_id, expected="QUEUED", new="RUNNING", at=now, actor=DISPATCHER)
+        if not moved and status_of(session, run.run_id) != "RUNNING":
+            # Cancelled while we were telling the executor: it must hear of that too, also where it was told to end the run
+            # before it knew it.
+            key = f"terminate_run:{run.run_id}:announced"
+            outbox.ask(session, "terminate_run", run.run_id, now=now, payload={"reason": "cancelled"}, key=key)
             return
+        # Whoever took over after our lease, or an event, may have been faster: then what follows is there already.
         outbox.ask(session, "snapshot", run.run_id, now=now, payload={"moment": "submission"})
         owe_snapshot(session, tick.evidence, run.run_id, clock=tick.clock)
         if not cards:

@@ -29,6 +29,8 @@ from plms_pipeline.runs.store import projects as store
 from plms_pipeline.runs.store.transitions import move_project
 
 PAUSED: Final = "paused"
+PAUSE: Final = "pause_run"
+RESUME: Final = "resume_run"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +58,7 @@ def pause_project(
         if view.paused is not None:
             return Changed(view, is_new=False)
         store.place_hold(session, project_id, reason=reason, actor=actor.name, at=now)
-        told = _tell(session, project_id, "pause_run", reason, now=now, ids=ids)
+        told = _tell(session, project_id, PAUSE, reason, now=now, ids=ids)
         _note(session, "project.pause", project_id, actor, now, told)
         return Changed(_after(session, project_id), is_new=True, runs_told=told)
 
@@ -73,7 +75,7 @@ def resume_project(registry: Registry, project_id: int, *, clock: Clock, ids: Ne
         view = _locked_open(session, project_id)
         if not store.lift_holds(session, project_id, actor=actor.name, at=now):
             return Changed(view, is_new=False)
-        told = _tell(session, project_id, "resume_run", "resumed", now=now, ids=ids)
+        told = _tell(session, project_id, RESUME, "resumed", now=now, ids=ids)
         _note(session, "project.resume", project_id, actor, now, told)
         return Changed(_after(session, project_id), is_new=True, runs_told=told)
 
@@ -124,9 +126,15 @@ def _after(session: Session, project_id: int) -> ProjectView:
 
 
 def _tell(session: Session, project_id: int, kind: str, reason: str, *, now: datetime, ids: NewId) -> int:
-    """Ask PAS something about every run that it works on; how many."""
+    """Ask PAS to pause or resume every run that it works on; how many. One that is held for itself, as by a kill switch, stays
+    paused."""
     running = [run for run in work.open_runs(session, project_id) if run.status == "RUNNING"]
+    if kind == RESUME:
+        held = work.held_runs(session, [run.run_id for run in running])
+        running = [run for run in running if run.run_id not in held]
     for run in running:
+        # What nobody has told yet must not come after this.
+        outbox.drop(session, (PAUSE if kind == RESUME else RESUME,), run.run_id, now=now, reason=reason)
         # A run is paused and resumed many times: each asking is an effect of its own.
         outbox.ask(session, kind, run.run_id, now=now, payload={"reason": reason}, key=f"{kind}:{run.run_id}:{ids()}")
     return len(running)

@@ -97,7 +97,10 @@ def ask_ends(session: Session, stop: Stop, *, now: datetime, asked_before: datet
 
 
 def ask_resumes(session: Session, *, now: datetime, actor: str, stopped: Sequence[Stop], ids: Any) -> tuple[int, int]:
-    """Lift the holds of kill switches that are off, and ask the executor to go on; (runs, cards)."""
+    """Lift the holds of kill switches that are off, and ask the executor to go on; (runs, cards).
+
+    Runs of a project that somebody holds go on when that hold is lifted.
+    """
     held = session.execute(
         select(Hold.id, Hold.subject_id, ProjectRun.project_id, ProjectRun.status)
         .join(ProjectRun, ProjectRun.run_id == Hold.subject_id)
@@ -105,6 +108,9 @@ def ask_resumes(session: Session, *, now: datetime, actor: str, stopped: Sequenc
     ).all()
     everything = any(stop.scope == "global" for stop in stopped)
     projects = {stop.subject for stop in stopped if stop.scope == "project"}
+    paused = set(
+        session.scalars(select(Hold.subject_id).where(Hold.subject_type == "project", Hold.lifted_at.is_(None)))
+    )
     runs = 0
     for hold_id, run_id, project_id, status in held:
         if everything or str(project_id) in projects:
@@ -115,7 +121,7 @@ def ask_resumes(session: Session, *, now: datetime, actor: str, stopped: Sequenc
             .values(lifted_at=now, lifted_by=actor[:255])
             .execution_options(synchronize_session=False)
         )
-        if status == "RUNNING":
+        if status == "RUNNING" and str(project_id) not in paused:
             runs += 1
             # A pause that nobody has told yet must not come after this.
             outbox.drop(session, (PAUSE_RUN,), run_id, now=now, reason="resumed")

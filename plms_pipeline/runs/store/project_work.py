@@ -5,13 +5,14 @@ Every function takes an open session and never commits.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from plms_pipeline.registry.tables import ProjectApproval, ProjectRun
+from plms_pipeline.registry.tables import Hold, ProjectApproval, ProjectRun
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +43,16 @@ def open_runs(session: Session, project_id: int) -> list[OpenRun]:
         .order_by(ProjectRun.id)
     )
     return [OpenRun(run_id, status) for run_id, status in rows]
+
+
+def held_runs(session: Session, run_ids: Collection[str]) -> set[str]:
+    """Those of the runs that are held for themselves, whatever their project is."""
+    rows = session.scalars(
+        select(Hold.subject_id).where(
+            Hold.subject_type == "run", Hold.subject_id.in_(list(run_ids)), Hold.lifted_at.is_(None)
+        )
+    )
+    return set(rows)
 
 
 def add_approval(
