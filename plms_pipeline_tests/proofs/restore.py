@@ -7,6 +7,8 @@ empty folders and an empty database by `plms backup restore`. On SQLite and on P
 
 - every invariant holds, as the command itself says, and the priors are those that a rebuild from the receipts gives;
 - nothing is in the restored books that was not in the real ones: every receipt, run and transition stands in them, equal;
+- the restored books go on: with their secrets brought back they are compared with the executor, which has long been done, until
+  every run that they know has ended as it did there;
 - what a killed `create` left behind is no backup;
 - a byte that is flipped at a random place of a random file is found by `plms backup verify`, each time.
 """
@@ -17,6 +19,7 @@ import argparse
 import json
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 import tempfile
@@ -24,7 +27,7 @@ import threading
 import time
 import warnings
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
@@ -41,10 +44,11 @@ from plms_pipeline.registry.engine import Registry
 from plms_pipeline.registry.tables import Project, ProjectRun, StateTransition, TaskReceipt
 from plms_pipeline_tests.clones import execute, postgres_url
 from plms_pipeline_tests.proofs.api import environment, say
-from plms_pipeline_tests.proofs.completions import BIN, TASKS, World, live
-from plms_pipeline_tests.proofs.completions_books import Judged, judge_priors
+from plms_pipeline_tests.proofs.completions import BIN, ENDED, TASKS, Server, World, live, settle_down
+from plms_pipeline_tests.proofs.completions_books import Judged, executor_cards, judge_books, judge_priors, judge_runs
 
 FIRST_RECEIPTS_S = 120.0
+GO_ON_S = 300.0
 APPROVED = ("planning", "pending_approval", "approved")
 APPEND_ONLY = {
     TaskReceipt: (TaskReceipt.run_id, TaskReceipt.task_id, TaskReceipt.attempt, TaskReceipt.cost_usd, TaskReceipt.status),
@@ -160,6 +164,62 @@ def judge_restored(world: World, place: str, environ: dict[str, str]) -> tuple[l
     return [f"{Path(place).name}: {problem}" for problem in problems], told
 
 
+def go_on(world: World, environ: dict[str, str]) -> tuple[list[str], str]:
+    """Put restored books in the place of the real ones, start everything with the same executor, and wait until every run has
+    ended; what is wrong.
+
+    In the same place, because a card names the folder of its files, and an executor takes no other body under a known key.
+    """
+    began, gone = time.monotonic(), world.folder / "gone"
+    data, reports = Path(world.environ["PLMS_DATA_DIR"]), Path(world.environ["PLMS_REPORTS_DIR"])
+    data.rename(gone)
+    shutil.rmtree(reports, ignore_errors=True)
+    Path(environ["PLMS_DATA_DIR"]).rename(data)
+    if Path(environ["PLMS_REPORTS_DIR"]).exists():  # no run had ended yet otherwise
+        Path(environ["PLMS_REPORTS_DIR"]).rename(reports)
+    shutil.copytree(gone / "secrets", data / "secrets")
+    is_file = world.database is None
+    again = world.environ if is_file else world.environ | {"PLMS_DATABASE_URL": environ["PLMS_DATABASE_URL"]}
+    servers = [
+        Server(each.name, [*each.command, "--db", str(gone / "pas" / "pas.db")] if each.name == "pas" else each.command,
+               again, world.folder / f"{each.name}.again.log")
+        for each in world.servers
+    ]  # fmt: skip
+    registry = Registry.open(again["PLMS_DATABASE_URL"])
+    before, total = ended(registry), None
+    try:
+        for server in servers:
+            server.start()
+        while total != ended(registry) and time.monotonic() - began < GO_ON_S:
+            time.sleep(0.5)
+            total = runs_in(registry)
+        settle_down(registry)
+        judged = Judged()
+        with closing(sqlite3.connect(gone / "pas" / "pas.db")) as pas:
+            judge_runs(judged, registry, executor_cards(pas), runs_in(registry))
+        judge_priors(judged, registry)
+        judge_books(judged, registry)
+    finally:
+        for server in servers:
+            server.stop()
+        registry.close()
+    told = f"went on from {before} to {judged.counted['SUCCESS'] + judged.counted['FAIL']} ended runs of {total}"
+    return [f"went on: {problem}" for problem in judged.problems], f"{told} in {time.monotonic() - began:.0f} s"
+
+
+def ended(registry: Registry) -> int:
+    """How many runs have ended."""
+    with registry.reading() as session:
+        n = select(func.count()).select_from(ProjectRun).where(ProjectRun.status.in_(ENDED))
+        return int(session.scalar(n) or 0)
+
+
+def runs_in(registry: Registry) -> int:
+    """How many runs there are."""
+    with registry.reading() as session:
+        return int(session.scalar(select(func.count()).select_from(ProjectRun)) or 0)
+
+
 def rows(registry: Registry, columns: tuple[Any, ...]) -> set[tuple[Any, ...]]:
     """Rows of an append-only table, without surrogate ids."""
     with registry.reading() as session:
@@ -234,8 +294,8 @@ def prove(folder: Path, name: str, given: argparse.Namespace, seed: int, server:
     world.environ |= tools
     backups, taken, stop = world.folder / "backups", Taken(), threading.Event()
     helpers = [
-        threading.Thread(target=take, args=(world, backups, given.backups, random, taken)),
-        threading.Thread(target=write_days, args=(world, stop, taken)),
+        threading.Thread(target=take, args=(world, backups, given.backups, random, taken), daemon=True),
+        threading.Thread(target=write_days, args=(world, stop, taken), daemon=True),
     ]
     for helper in helpers:
         helper.start()
@@ -250,10 +310,15 @@ def prove(folder: Path, name: str, given: argparse.Namespace, seed: int, server:
         if server is not None:
             execute(server, f"CREATE DATABASE restored{number}")
             database = postgres_url(server, f"restored{number}")
-        wrong, told = judge_restored(world, place, environment(target, PLMS_DATABASE_URL=database, **tools))
+        environ = environment(target, PLMS_DATABASE_URL=database, **tools)
+        wrong, told = judge_restored(world, place, environ)
         problems += wrong
         say(f"  {name} {Path(place).name}: {told or 'not restored'}")
     problems += flip(taken.places, given.flips, random) if taken.places else ["no backup was made"]
+    if not problems:
+        wrong, told = go_on(world, environ)
+        problems += wrong
+        say(f"  {name} {Path(place).name}: {told}")
     say(
         f"  {name}: {len(taken.places)} backups of {given.runs} runs of {TASKS} tasks under load, {taken.killed} more killed, "
         f"{given.flips} flipped bits; {time.monotonic() - began:.0f} s"

@@ -178,8 +178,13 @@ def _compare(comparison: _Comparison, run: OpenRun, status: RunStatus | None) ->
             found.events.append((RUN_LOST, event_id_for(RUN_LOST, run.run_id, None, None, "lost"), body))
         return
     seen = {(task.task_id, task.attempt): task for task in status.tasks}
+    newest: dict[str, int] = {}
+    for each in status.tasks:
+        newest[each.task_id] = max(each.attempt, newest.get(each.task_id, 0))
     for card in run.cards:
         task = seen.get((card.task_id, card.attempt))
+        if task is None and card.state == "SUBMITTED" and newest.get(card.task_id, 0) > card.attempt:
+            task = _passed(card, status)
         if task is None:
             if card.state == "SUBMITTED":
                 found.missing.append(card.card_key)
@@ -192,6 +197,19 @@ def _compare(comparison: _Comparison, run: OpenRun, status: RunStatus | None) ->
             if task.last_heartbeat_at is not None and _is_news(task.last_heartbeat_at, card.last_heartbeat_at):
                 found.heard[card.card_key] = task.last_heartbeat_at
                 found.changing.add(run.run_id)
+
+
+def _passed(card: OpenCard, status: RunStatus) -> TaskStatus:
+    """How a card ended whose task is already in a later attempt over there: badly, or nobody had tried again.
+
+    Books that were restored from a backup are behind the executor, which tells of the newest attempt only. What this one took
+    is unknown. Handed over again it would be known there, and never end here.
+    """
+    newer = max((task for task in status.tasks if task.task_id == card.task_id), key=lambda task: task.attempt)
+    return TaskStatus(
+        task_id=card.task_id, attempt=card.attempt, lane=newer.lane, status="failed",
+        receipt_problem=f"the executor is in attempt {newer.attempt} by now and tells of that one only",
+    )  # fmt: skip
 
 
 def _is_news(heard_at: datetime, noted_at: datetime | None) -> bool:

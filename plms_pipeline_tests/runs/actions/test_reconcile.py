@@ -156,6 +156,20 @@ def test_a_card_that_the_executor_never_got_is_handed_over_again(worked: Worked,
     ]
 
 
+def test_an_attempt_that_the_executor_has_left_behind_has_failed(worked: Worked, executor: Executor) -> None:
+    """Books that were restored are behind the executor, which tells of the newest attempt: the task stayed RUNNING for ever,
+    its card handed over again and again."""
+    run_id = worked.run([Planned("a")], max_attempts=2)
+    executor.knows(run_id, "a", "succeeded", attempt=2, receipt=receipt(run_id, "a", attempt=2))
+    worked.clock.passes(minutes=2)
+    assert compare(worked, executor).told == 1
+    assert compare(worked, executor).told == 0
+    settle_due(worked.world, holder="here")
+    assert rows(worked.registry, TaskReceipt, "attempt", "status", "cost_usd") == [(1, "FAIL", None)]
+    assert rows(worked.registry, JobCard, "attempt", "state") == [(1, "ENDED"), (2, "WAITING")]
+    assert rows(worked.registry, ProjectRun, "status") == [("RUNNING",)]
+
+
 def test_the_executor_is_asked_by_the_name_it_gave_the_run(worked: Worked, executor: Executor) -> None:
     """One dialect mints its own ids, and its events bear them."""
     run_id = worked.run([Planned("a")])
