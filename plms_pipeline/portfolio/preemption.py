@@ -41,7 +41,8 @@ class Choice:
 
 
 def victim(
-    book: LaneBook, running: Sequence[Running], waiting: Mapping[int, int], *, cap: int, allowed: Collection[int] | None = None
+    book: LaneBook, running: Sequence[Running], waiting: Mapping[int, int], *, cap: int,
+    allowed: Collection[int] | None = None, least_owed_ms: float = 0.0,
 ) -> Choice | None:  # fmt: skip
     """What to pause for whom, or None.
 
@@ -51,6 +52,7 @@ def victim(
         waiting: project → its eligible tasks that wait.
         cap: the lane's slots.
         allowed: projects whose tasks may be paused; None: all.
+        least_owed_ms: nobody has waited too long who is owed less.
     """
     if len(running) < cap:
         return None
@@ -69,7 +71,7 @@ def victim(
         project for project, tasks in waiting.items()
         if tasks > 0
         and held.get(project, 0) < standing(project).rate
-        and standing(project).owed_ms > PATIENCE_TASKS * task_ms(project)
+        and standing(project).owed_ms > max(least_owed_ms, PATIENCE_TASKS * task_ms(project))
     }  # fmt: skip
     candidates = [
         one for one in running

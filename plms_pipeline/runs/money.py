@@ -30,6 +30,21 @@ class PricedPlan(Plan):
         return sum((_amount(_spend(task.forecast), "median", "mean") or Decimal(0) for task in self), Decimal(0))
 
 
+def no_room(plan: PricedPlan, *, spent: Decimal, budget: Decimal | None) -> str | None:
+    """Why a task of the plan could never go out, in USD; None when each could, if nothing else runs.
+
+    What a task may take is reserved before it starts: one that does not fit into the budget alone would wait for ever.
+    """
+    capped = [(cap, task.task_id) for task, cap in zip(plan, plan.caps, strict=True) if cap is not None]
+    most, task_id = max(capped, default=(Decimal(0), ""))
+    if budget is None or spent + most <= budget:
+        return None
+    return (
+        f"task {task_id} may take up to {shown(most)} USD and reserves that before it starts; {shown(spent)} of a budget of "
+        f"{shown(budget)} are spent, so it could never go out. Receipts of its lane and provider narrow that."
+    )
+
+
 def cap_of(forecast: Mapping[str, Any] | None) -> Decimal | None:
     """The hard cap of a card in USD, or None when nothing is forecast."""
     return _amount(_spend(forecast), "high", "upper", "hi")

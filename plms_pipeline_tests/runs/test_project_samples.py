@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,8 @@ from plms_pipeline.registry.engine import Registry
 from plms_pipeline.runs.actions.project_samples import make_samples
 from plms_pipeline.runs.actions.projects import project
 from plms_pipeline.runs.files.task_files import read_task_file, sample_files
+from plms_pipeline.runs.money import no_room
+from plms_pipeline.runs.store.start import plan_of
 from plms_pipeline.settings import Settings, load_settings
 from plms_pipeline_tests.kpis.conftest import make_world
 from plms_pipeline_tests.runs.desk import ANN, NOON, Desk
@@ -124,3 +127,18 @@ def test_a_file_without_an_end_is_read_no_further_than_the_limit() -> None:
     """A device or a pipe tells no size beforehand: the command would fill the memory of the machine."""
     with pytest.raises(BadInput, match="is larger than"):
         read_task_file(Path("/dev/zero"))
+
+
+def test_every_sample_starts_in_an_empty_registry(sqlite_registry: Registry) -> None:
+    """Where no receipt is known a task reserves what ignorance asks for; a sample whose budget is less would stand still."""
+    made(sqlite_registry)
+    desk = Desk(sqlite_registry)
+    for number in (1, 2, 3, 42):
+        desk.estimated(number)
+    with sqlite_registry.reading() as session:
+        for number in (1, 2, 3, 42):
+            plan = plan_of(session, number)
+            budget = project(sqlite_registry, number).budget_cost_usd_max
+            assert budget is not None
+            assert min(cap for cap in plan.caps if cap is not None) > 10
+            assert no_room(plan, spent=Decimal(0), budget=budget) is None

@@ -15,6 +15,7 @@ from sqlalchemy import func, insert, select, update
 
 from plms_pipeline.budget import store as ledger
 from plms_pipeline.clock import Clock
+from plms_pipeline.errors import Conflict
 from plms_pipeline.pas.client import PasClient
 from plms_pipeline.portfolio.store import queue, slots
 from plms_pipeline.registry.engine import Registry
@@ -23,6 +24,7 @@ from plms_pipeline.registry.tables import (
     KillSwitch,
     Lane,
     LedgerEntry,
+    Project,
     ProjectPolicy,
     ProjectRun,
     QueuedCard,
@@ -408,3 +410,18 @@ def test_a_slot_whose_lease_ends_keeps_counting_until_the_executor_is_asked(port
 
     assert resolve_suspects(portfolio.registry, clock=portfolio.clock, pas=Gone()) == 1
     assert portfolio.open_slots() == {}
+
+
+def test_a_run_of_which_a_task_could_never_go_out_is_refused_at_once(portfolio: Portfolio) -> None:
+    """It used to start, and its first task to wait for ever: what a stranger met who began with an empty registry."""
+    dear = {"spend": {"cost_usd": {"median": 0.18, "high": 13.04}}}
+    planned_project(portfolio.registry, tasks={"a": (), "b": ()}, forecast=dear, budget_usd=Decimal(10))
+    with pytest.raises(Conflict) as told:
+        portfolio.start(42)
+    assert told.value.code == "budget_exceeded"
+    assert "task b may take up to 13.04 USD" in told.value.message
+    assert "plms project budget 42" in told.value.message
+    with portfolio.registry.writing() as session:
+        session.execute(update(Project).where(Project.id == 42).values(budget_cost_usd_max=Decimal(14)))
+    portfolio.start(42)
+    assert portfolio.tick().submitted == 1

@@ -41,6 +41,8 @@ C = TypeVar("C")
 SLOT_LEASE: Final = timedelta(minutes=15)
 # How often a full lane is looked at for somebody who has waited too long.
 LOOK_AGAIN_MS: Final = 5_000.0
+# A slot that will be free in seconds is waited for: telling the executor to pause a task takes as long.
+LEAST_OWED_MS: Final = 30_000.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,7 +194,7 @@ def _put_aside(
         return None
     running = preemptions.running_in(session, world.lane_id, now=world.now)
     wanting = {one.project_id: one.tasks for one in waiting}
-    while (choice := victim(book, running, wanting, cap=cap)) is not None:
+    while (choice := victim(book, running, wanting, cap=cap, least_owed_ms=LEAST_OWED_MS)) is not None:
         first = queue.next_cards(
             session, world.lane_id, choice.for_project_id, now=world.now, only_rehearsals=False, limit=1
         )

@@ -33,7 +33,7 @@ from plms_pipeline.registry.types import canonical_json
 from plms_pipeline.runs import passport as passports
 from plms_pipeline.runs.ids import NewId, card_key
 from plms_pipeline.runs.lifecycle import STARTABLE
-from plms_pipeline.runs.money import PricedPlan, shown
+from plms_pipeline.runs.money import PricedPlan, no_room, shown
 from plms_pipeline.runs.passport import Passport, PassportWorld, PlannedTask
 from plms_pipeline.runs.starting import (
     METHOD,
@@ -276,6 +276,10 @@ def _admitted(session: Session, facts: store.ProjectFacts | None, request: Start
             f"{shown(expected)} more, of a budget of {shown(facts.budget_usd)}; `plms project budget "
             f"{facts.project_id}` raises it.",
             code="budget_exceeded",
+        )
+    if (refusal := no_room(plan, spent=facts.spent_usd, budget=facts.budget_usd)) is not None:
+        raise Conflict(
+            f"budget_exceeded: {refusal} `plms project budget {facts.project_id}` raises it.", code="budget_exceeded"
         )
     if request.expected_prd_sha is not None and plan.sha != request.expected_prd_sha:
         raise Conflict(
