@@ -14,9 +14,10 @@ from typing import Any
 
 from sqlalchemy import select
 
+from plms_pipeline.portfolio.shares import shares_of
 from plms_pipeline.registry.engine import Registry
 from plms_pipeline.registry.tables import Lane, Slot
-from plms_pipeline_tests.proofs.portfolio import lane_shares, most_at_once
+from plms_pipeline_tests.proofs.portfolio import lane_stays, most_at_once
 from plms_pipeline_tests.vectors.live import ROOT, Live, fresh, new_key, say
 
 KINDS = tuple(sorted((ROOT / "data/samples/projects").iterdir()))
@@ -63,7 +64,7 @@ def judge(registry: Registry, names: dict[int, str]) -> None:
         most = most_at_once(list(rows))
         say(f"lane {lane}: {len(rows)} tasks, at most {most} of {caps[lane]} at once")
         assert most <= caps[lane]
-    shares = lane_shares(registry, caps)
+    shares = {lane: shares_of(stays, cap=caps[lane]) for lane, stays in lane_stays(registry).items()}
     paint(used, caps, shares, names)
     say(f"lanes over time, and shares: {PICTURE}")
 
