@@ -7,6 +7,7 @@ machine only.
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
 import tempfile
@@ -89,7 +90,7 @@ def refuse_open_door(settings: Settings, address: str) -> None:
 def worker_application() -> Any:
     """The application of one of several worker processes; its parts live as long as the server of that process."""
     settings = load_settings()
-    threading.Thread(target=_end_with_parent, args=(os.getppid(),), daemon=True).start()
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     parts = running(settings)
     app = parts.__enter__()
 
@@ -102,11 +103,16 @@ def worker_application() -> Any:
     return app
 
 
-def _end_with_parent(parent: int) -> None:
-    """A worker whose parent was killed would go on serving, and hold the port against the next start."""
-    while os.getppid() == parent:
-        time.sleep(1.0)
-    os.kill(os.getpid(), signal.SIGTERM)
+def _end_with_parent() -> None:
+    """A worker whose parent was killed would go on serving, and hold the port against the next start.
+
+    The parent is the one that made this process, also if it was gone before the first line here ran: `os.getppid()` would
+    then name whoever adopted it.
+    """
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _serve_many(settings: Settings, workers: int, listener: socket.socket, on_ready: Callable[[], None]) -> None:
