@@ -16,6 +16,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import json
+import multiprocessing
 import os
 import select
 import signal
@@ -225,3 +226,16 @@ def keep(specs: Sequence[ChildSpec], grace_s: float, tether: int) -> None:
 if __name__ == "__main__":
     _given = json.loads(sys.argv[1])
     keep([ChildSpec(**child) for child in _given["children"]], _given["grace_s"], sys.stdin.fileno())
+
+
+def outlived_parent() -> bool:
+    """Wait until the process that spawned this one is gone, then True; False at once when none did.
+
+    It is the one that made this process, also if that was gone before the first line here ran: `os.getppid()` would then name
+    whoever adopted it, and the wait would never end.
+    """
+    parent = multiprocessing.parent_process()
+    if parent is None:
+        return False
+    parent.join()
+    return True

@@ -7,7 +7,6 @@ machine only.
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import signal
 import tempfile
@@ -27,6 +26,7 @@ from plms_pipeline.registry.engine import Registry
 from plms_pipeline.registry.migrate import require_head
 from plms_pipeline.settings import Settings, load_settings
 from plms_pipeline.web.api.service.composition import doorkeeper, running
+from plms_pipeline.web.process import outlived_parent
 from plms_pipeline.web.service import bound_socket, interruptible
 
 if TYPE_CHECKING:
@@ -104,14 +104,8 @@ def worker_application() -> Any:
 
 
 def _end_with_parent() -> None:
-    """A worker whose parent was killed would go on serving, and hold the port against the next start.
-
-    The parent is the one that made this process, also if it was gone before the first line here ran: `os.getppid()` would
-    then name whoever adopted it.
-    """
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
+    """A worker whose parent was killed would go on serving, and hold the port against the next start."""
+    if outlived_parent():
         os.kill(os.getpid(), signal.SIGTERM)
 
 
