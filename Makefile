@@ -75,10 +75,10 @@ prove-completions: setup ## N runs with every fault switched on, then again with
 	$(BIN)/python -m plms_pipeline_tests.proofs.completions $(if $(N),--runs $(N)) $(if $(KILLS),--kills $(KILLS)) $(if $(SEED),--seed $(SEED)) $(if $(DATABASE),--database $(DATABASE))
 
 prove-small: ## every proof with a small count, as CI runs them
-	$(MAKE) prove-kill N=6
+	$(MAKE) prove-kill N=4
 	$(MAKE) prove-start N=2
-	$(MAKE) prove-completions N=6 KILLS=4
-	$(MAKE) prove-completions N=4 KILLS=2 DATABASE=postgresql
+	$(MAKE) prove-completions N=4 KILLS=3
+	$(MAKE) prove-completions N=3 KILLS=2 DATABASE=postgresql
 	$(MAKE) prove-api N=4
 
 bench: setup ## compare with peers and with the limit of this machine
