@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
-from plms_pipeline.errors import BadInput, NoData, Unavailable
+from plms_pipeline.errors import BadInput, NoData, PlmsError, Unavailable
 from plms_pipeline.pas.files import webhook_secret
 from plms_pipeline.settings import Settings, load_settings, project_root
+
+if TYPE_CHECKING:
+    from plms_pipeline.pas.client import PasClient
 
 app = typer.Typer(
     help="The executor (PAS): ask it, or serve the reference one.", no_args_is_help=True, add_completion=False
@@ -134,16 +137,24 @@ def status(
 
 @app.command(epilog="Example: plms pas health")
 def health(as_json: AsJson = False) -> None:
-    """Whether the executor answers, and what it can do. Exit 4 when it does not."""
+    """Whether the executor answers, what it can do, and which providers it serves. Exit 4 when it does not."""
     from plms_pipeline.pas.service import pas_client
 
     settings = load_settings()
     with pas_client(settings) as client:
         found = client.health()
-    told = _told(settings, found.model_dump(mode="json"))
+        told = _told(settings, {**found.model_dump(mode="json"), "providers": _providers(client)})
     typer.echo(json.dumps(told) if as_json else "\n".join(f"{name}: {value}" for name, value in told.items()))
     if found.status not in ("ok", "healthy"):
         raise Unavailable(f"The executor says that it is {found.status}.", code="pas_unhealthy")
+
+
+def _providers(client: PasClient) -> dict[str, str] | None:
+    """What the executor serves; None when it does not say: a health check must not fail for that."""
+    try:
+        return dict(client.provider_state().providers)
+    except PlmsError:
+        return None
 
 
 def _told(settings: Settings, found: dict[str, Any]) -> dict[str, Any]:

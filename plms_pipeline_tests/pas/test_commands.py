@@ -31,6 +31,7 @@ def test_health_says_where_and_what_it_can(pas: ReferencePas, capsys: pytest.Cap
     told = json.loads(capsys.readouterr().out)
     assert (told["url"], told["status"], told["dialect"]) == (pas.url, "ok", "pas")
     assert "pause_task" in told["capabilities"]
+    assert told["providers"]["openai/gpt-4"]
     assert main(["pas", "health"]) == 0
     assert f"url: {pas.url}" in capsys.readouterr().out
 

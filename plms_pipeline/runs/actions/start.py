@@ -11,7 +11,7 @@ A cache may know the answer; it is asked before the transaction and told after i
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -23,10 +23,11 @@ from plms_pipeline.access.actors import Actor
 from plms_pipeline.access.answers import Answer, AnswerCache, NoCache, cache_key
 from plms_pipeline.access.store import record
 from plms_pipeline.clock import Clock
-from plms_pipeline.errors import Conflict, NotFound, Unprocessable
+from plms_pipeline.errors import Conflict, Unprocessable
 from plms_pipeline.registry.engine import Registry
 from plms_pipeline.registry.types import canonical_json
 from plms_pipeline.runs import passport as passports
+from plms_pipeline.runs.absent import no_project, no_task
 from plms_pipeline.runs.ids import NewId, card_key
 from plms_pipeline.runs.money import PricedPlan, shown
 from plms_pipeline.runs.passport import Passport, PassportWorld, PlannedTask
@@ -176,7 +177,7 @@ def _start_in(
         started_at=now, parent_run_id=request.parent_run_id,
     )  # fmt: skip
     if not passport.is_complete:
-        return _incomplete(session, passport, actor=actor, request=request, now=now)
+        return _incomplete(session, passport, world.providers, actor=actor, request=request, now=now)
     new = _rows(passport, plan, request, run_id=run_id, now=now, actor=actor, left_usd=facts.left_usd)
     text = canonical_json(
         answer_body(run_id, passport.document["provider_matrix"], [card["card_key"] for card in new.cards])
@@ -217,7 +218,7 @@ def _in_progress() -> Conflict:
 def _admitted(session: Session, facts: store.ProjectFacts | None, request: StartRequest) -> PricedPlan:
     """The tasks that the run will hold, if the project admits one."""
     if facts is None:
-        raise NotFound(f"Project {request.project_id} not found.", code="project_not_found")
+        raise no_project(request.project_id)
     startable = startable_states(request.run_kind, is_repetition=request.parent_run_id is not None)
     if facts.status not in startable:
         raise Conflict(
@@ -259,7 +260,7 @@ def _sampled(plan: PricedPlan, request: StartRequest) -> PricedPlan:
         return plan
     unknown = sorted(wanted - {task.task_id for task in plan})
     if unknown:
-        raise NotFound(f"Project {request.project_id} plans no task {unknown[0]!r}.", code="task_not_found")
+        raise no_task(request.project_id, unknown[0])
     return store.restricted(plan, wanted)
 
 
@@ -280,21 +281,16 @@ def _with_last_state(session: Session, world: PassportWorld) -> PassportWorld:
 
 
 def _incomplete(
-    session: Session, passport: Passport, *, actor: Actor, request: StartRequest, now: datetime
-) -> _Refused:
+    session: Session, passport: Passport, providers: Mapping[str, str] | None, *, actor: Actor, request: StartRequest,
+    now: datetime,
+) -> _Refused:  # fmt: skip
     """Nothing starts that could not be repeated; that it was tried is a fact that an alert is made from."""
     missing = list(passport.missing)
     record(
         session, at=now, actor=actor, action="run.start", subject=f"project:{request.project_id}",
         outcome="passport_incomplete", details={"missing": missing, "run_kind": request.run_kind},
     )  # fmt: skip
-    return _Refused(
-        Conflict(
-            f"The run's passport would lack {', '.join(missing)}, so it could never be repeated; start the executor "
-            "(`plms pas health` says its providers' versions) and run from a git checkout or with PLMS_GIT_COMMIT.",
-            code="passport_incomplete",
-        )
-    )
+    return _Refused(Conflict(passports.why_incomplete(missing, providers), code="passport_incomplete"))
 
 
 def _task_row(run_id: str, task: PlannedTask, now: datetime) -> dict[str, Any]:
