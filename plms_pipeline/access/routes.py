@@ -29,6 +29,7 @@ from plms_pipeline.settings import Settings
 E = TypeVar("E", bound=Callable[..., Any])
 # PostgreSQL's INTEGER: a larger number is no id, and asking for it would be an error of the driver.
 MAX_ID = 2**31 - 1
+RUN_ID_FORM = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$"
 _CANONICAL = re.compile(r"[1-9][0-9]{0,9}", re.ASCII)
 _PLAIN = re.compile(rb"[A-Za-z0-9_-]+=[A-Za-z0-9_-]+")
 
@@ -46,7 +47,7 @@ ProjectId = Annotated[
 RunId = Annotated[
     str,
     Path(
-        pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$",
+        pattern=RUN_ID_FORM,
         description="Id of a run.",
         examples=["3f2b8c1e-5a49-4f0e-9d55-0a4b6d2f7c11"],
     ),

@@ -107,6 +107,9 @@ def _print_started(told: dict[str, Any]) -> None:
 def list_(
     project: Annotated[int | None, typer.Option(help="Only this project's.")] = None,
     status: Annotated[str | None, typer.Option(help="Only QUEUED, RUNNING, SUCCESS, FAIL or SKIPPED ones.")] = None,
+    after: Annotated[
+        str | None, typer.Option(help="Only those that were started before this run: the last one of the page before.")
+    ] = None,
     limit: Annotated[int, typer.Option(help="At most so many.", min=1, max=1000)] = 50,
     as_json: AsJson = False,
 ) -> None:
@@ -115,7 +118,7 @@ def list_(
     from plms_pipeline.runs.service.opening import opened
 
     with opened(load_settings()) as world:
-        rows = list_runs(world.registry, project_id=project, status=status, limit=limit)
+        rows = list_runs(world.registry, project_id=project, status=status, after=after, limit=limit)
     if as_json:
         typer.echo(json.dumps({"runs": rows}))
         return
