@@ -89,11 +89,16 @@ def take(session: Session, ids: Any, *, holder: str, now: datetime, lease_until:
 def is_due(now: datetime) -> tuple[Any, ...]:
     """The conditions under which an effect may be claimed.
 
-    What was asked for at once is due, whatever the clock says since: it may have gone back.
+    What was asked for at once is due, whatever the clock says since: it may have gone back. So is what was put off until
+    later than anything is (`wait_s`).
     """
     return (
         OutboxEvent.state == "pending",
-        or_(OutboxEvent.due_at <= now, OutboxEvent.due_at <= OutboxEvent.created_at),
+        or_(
+            OutboxEvent.due_at <= now,
+            OutboxEvent.due_at <= OutboxEvent.created_at,
+            OutboxEvent.due_at > now + LONGEST_LEASE,
+        ),
         is_free(OutboxEvent.lease_expires_at, now),
     )
 

@@ -546,6 +546,28 @@ def test_a_clock_that_jumps_back_stops_nothing(worked: Worked) -> None:
     assert rows(worked.registry, ProjectRun, "status") == [("SUCCESS",)]
 
 
+@pytest.mark.parametrize("holder", ["elsewhere:1:1", None])
+def test_what_a_wrong_clock_claimed_or_put_off_for_years_is_settled_now(worked: Worked, holder: str | None) -> None:
+    """A machine that believed it was 2030 claimed an event and died: its run would have waited until 2030."""
+    run_id = worked.run([Planned("a")])
+    worked.tell(ended(run_id, "a"))
+    claimed = {"lease_holder": holder, "lease_expires_at": AT + timedelta(days=1500)}
+    with worked.registry.writing() as session:
+        session.execute(update(InboxEvent).values(**claimed))
+    assert settle_due(worked.world, holder="here").settled == 1
+    assert rows(worked.registry, ProjectRun, "status") == [("SUCCESS",)]
+
+
+def test_what_is_measured_for_as_long_as_the_settings_allow_is_left_to_who_measures(worked: Worked) -> None:
+    """The bound must not take a claim from a settler that lives: both would measure the same work."""
+    run_id = worked.run([Planned("a")])
+    worked.tell(ended(run_id, "a"))
+    longest = LEASE + 2 * timedelta(seconds=worked.world.settings.kpi_timeout_s)
+    with worked.registry.writing() as session:
+        session.execute(update(InboxEvent).values(lease_holder="elsewhere:1:1", lease_expires_at=AT + longest))
+    assert settle_due(worked.world, holder="here").claimed == 0
+
+
 def test_a_receipt_from_a_clock_ahead_of_ours_moves_the_priors_at_once(worked: Worked) -> None:
     """Beliefs rest on receipts completed by their instant: ours would leave out what the executor says ended in a second."""
     run_id = worked.run([Planned("a")])
