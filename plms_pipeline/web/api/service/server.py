@@ -9,11 +9,10 @@ from __future__ import annotations
 
 import os
 import signal
-import tempfile
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
@@ -26,6 +25,7 @@ from plms_pipeline.registry.engine import Registry
 from plms_pipeline.registry.migrate import require_head
 from plms_pipeline.settings import Settings, load_settings
 from plms_pipeline.web.api.service.composition import doorkeeper, running
+from plms_pipeline.web.api.service.shared_metrics import shared_metrics
 from plms_pipeline.web.process import outlived_parent
 from plms_pipeline.web.service import bound_socket, interruptible
 
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     import socket
 
 GRACE_S = 10
-_METRICS_FOLDER = "PROMETHEUS_MULTIPROC_DIR"  # prometheus_client's name
 FACTORY = "plms_pipeline.web.api.service.server:worker_application"
 
 
@@ -121,23 +120,8 @@ def _serve_many(settings: Settings, workers: int, listener: socket.socket, on_re
     doorkeeper(settings, SystemClock())
     config = _config(FACTORY, lifespan="on", factory=True, workers=workers)
     threading.Thread(target=_tell_when_answered, args=(listener, on_ready), daemon=True).start()
-    with _shared_metrics():
+    with shared_metrics():
         Multiprocess(config, sockets=[listener]).run()
-
-
-@contextmanager
-def _shared_metrics() -> Iterator[None]:
-    """A folder through which the workers add up what they count; the environment tells them, before they import anything."""
-    with tempfile.TemporaryDirectory(prefix="plms-metrics-") as folder:
-        before = os.environ.get(_METRICS_FOLDER)
-        os.environ[_METRICS_FOLDER] = folder
-        try:
-            yield
-        finally:
-            if before is None:
-                del os.environ[_METRICS_FOLDER]
-            else:
-                os.environ[_METRICS_FOLDER] = before
 
 
 def _config(app: Any, **options: Any) -> uvicorn.Config:
