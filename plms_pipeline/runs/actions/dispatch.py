@@ -82,7 +82,7 @@ def has_work(registry: Registry, *, clock: Clock) -> bool:
         if overtaken_runs(session, limit=1):
             return True
         cards = store.waiting(session, now)
-        states = store.task_states(session, {card.run_id for card in cards})
+        states = store.task_states(session, {card.run_id for card in cards if card.depends_on})
     turn = turn_of(cards, states)
     return bool(turn.ready or turn.hopeless)
 

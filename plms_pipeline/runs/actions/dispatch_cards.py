@@ -45,7 +45,7 @@ def hand_over(tick: Tick, limit: int) -> None:
     """Skip cards that never have their turn, and hand over up to `limit` of those that have."""
     with tick.registry.reading() as session:
         cards = store.waiting(session, tick.clock.now())
-        states = store.task_states(session, {card.run_id for card in cards})
+        states = store.task_states(session, {card.run_id for card in cards if card.depends_on})
     turn = turn_of(cards, states)
     if turn.hopeless:
         _skip(tick, {card.card_key: card for card in cards}, turn.hopeless)

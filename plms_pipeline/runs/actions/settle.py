@@ -192,9 +192,10 @@ def _sorted(
 ) -> tuple[_Batch, list[tuple[Read, Work]], SettleResult]:
     """What can be settled at once, what must be measured first, and what became of events about which nobody can say that."""
     batch, waiting, told = _Batch(), [], SettleResult()
-    run_ids = {read.run_id for read in reads if read.found is not None and read.run_id is not None}
+    told_of = [read.found.done for read in reads if read.found is not None]
     with world.registry.reading() as session:
-        books = store.books_of(session, run_ids)
+        # A glance: what is booked is read whole, under the locks, by `_settle_once`.
+        books = store.books_of(session, {done.run_id for done in told_of}, task_ids={done.task_id for done in told_of})
     for read in reads:
         done = read.found.done if read.found else None
         if done is None or not books.needs_verdict(done):

@@ -41,6 +41,7 @@ from plms_pipeline.registry.tables import (
 from plms_pipeline.runs.actions.decide_lanes import accept_ungated_lane
 from plms_pipeline.runs.actions.settle import LEASE, MOST_ATTEMPTS, settle_due
 from plms_pipeline.runs.receiving import Delivered, receipt_row
+from plms_pipeline.runs.store import completions
 from plms_pipeline.settings import Settings
 from plms_pipeline_tests.runs.worked import AT, Planned, Worked, ended, outcomes, rows
 
@@ -358,6 +359,25 @@ def random_lane(name: str) -> int:
 
 def hash_of(run_id: str, name: str) -> int:
     return int(sha256(f"{run_id}{name}".encode()).hexdigest()[:8], 16)
+
+
+def test_a_settlement_reads_a_whole_run_once(worked: Worked, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run of ten thousand tasks takes a tenth of a second to read: read twice, its events settle at half the pace."""
+    run_id = worked.run([Planned(f"t{number}") for number in range(30)])
+    read: list[int] = []
+    whole = completions.books_of
+
+    def counted(*args: Any, **kwargs: Any) -> Any:
+        books = whole(*args, **kwargs)
+        read.append(sum(len(run.tasks) for run in books.runs.values()))
+        return books
+
+    monkeypatch.setattr(completions, "books_of", counted)
+    for number in (3, 4, 30):
+        worked.tell(ended(run_id, f"t{number}"))
+    result = settle_due(worked.world, holder="here")
+    assert (result.settled, result.refused) == (2, 1)
+    assert read == [2, 30]
 
 
 def test_two_settlements_at_once_end_a_run_once(worked: Worked) -> None:
