@@ -117,7 +117,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return _run(arguments)
     except BaseException as error:
-        told = _told(error, interrupted=bool(interrupts))
+        told = _told(error, arguments, interrupted=bool(interrupts))
         if told is None:
             raise
         report_error(told, as_json=as_json)
@@ -134,7 +134,7 @@ def _log_to_terminal(wanted: str) -> None:
     logging.basicConfig(level=level, handlers=[handler], format="%(asctime)s %(levelname)s %(name)s %(message)s")
 
 
-def _told(error: BaseException, *, interrupted: bool) -> PlmsError | None:
+def _told(error: BaseException, arguments: Sequence[str], *, interrupted: bool) -> PlmsError | None:
     """What to say about an error; None when it is a bug, whose traceback is wanted.
 
     Whatever an interrupt breaks on its way (an import in the middle of a class, say) is told as the interrupt.
@@ -148,7 +148,18 @@ def _told(error: BaseException, *, interrupted: bool) -> PlmsError | None:
         where = f"{error.filename}: " if error.filename else ""
         detail = f"{where}{error.strerror or error}; check the disk, the path and its rights, then run the same again."
         return Unavailable(detail, code="os_error")
+    if isinstance(error, UnicodeEncodeError) and (odd := [text for text in arguments if not _is_text(text)]):
+        return BadInput(f"The argument {odd[0][:60]!r} is no UTF-8 text, which no database holds.", code="not_text")
     return None
+
+
+def _is_text(argument: str) -> bool:
+    """Whether an argument came as UTF-8: other bytes are kept as halves of characters, which a path may have and no text."""
+    try:
+        argument.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _run(arguments: list[str]) -> int:

@@ -301,7 +301,7 @@ class PasClient:
             wait_s = max(asked or 0.0, self._jitter(attempt))
         raise PasUnavailable(
             f"the executor at PLMS_PAS_URL does not answer ({failure}, {tried} attempt{'s' if tried > 1 else ''}); check that "
-            "it runs: `plms pas health`.",
+            "it runs and that the address is its own (`plms pas health` asks it).",
             is_ambiguous=ambiguous, retry_after_s=round(LONGEST_WAIT_S),
         )  # fmt: skip
 
