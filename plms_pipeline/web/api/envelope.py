@@ -250,7 +250,8 @@ def ambiguous(body: bytes) -> Refusal | None:
 
 def unstorable(body: bytes) -> Refusal | None:
     """Why a JSON body is refused whatever it asks for: text with NUL or half a surrogate pair cannot be stored."""
-    if not _UNSTORABLE_HINT.search(body):
+    # JSON in UTF-16 or UTF-32 is read as well, and there every ASCII character stands beside a NUL byte.
+    if b"\0" not in body and not _UNSTORABLE_HINT.search(body):
         return None
     try:
         loaded = json.loads(body)

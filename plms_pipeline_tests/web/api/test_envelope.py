@@ -183,6 +183,9 @@ def test_text_that_cannot_be_stored_is_refused(client: httpx.Client) -> None:
         assert answer.json()["code"] == "unstorable_text"
     for body in (rb'{"a": "\\u0000"}', rb'{"a": "\ud83d\ude00"}', rb'{"a": "u0000"}'):
         assert client.post(URL, content=body, headers=kind).status_code == 200, body
+    for encoding in ("utf-16", "utf-32-be"):
+        for text, status in (('{"a": "\\u0000"}', 422), ('{"a": "\\ud800"}', 422), ('{"a": "b"}', 200)):
+            assert client.post(URL, content=text.encode(encoding), headers=kind).status_code == status, encoding
     assert client.get("/healthz?x=%00").status_code == 400
 
 
