@@ -20,9 +20,8 @@ from typer.core import TyperGroup
 from typer.exceptions import TyperException
 
 from plms_pipeline import __version__
-from plms_pipeline.errors import BadInput, PlmsError, Unavailable
+from plms_pipeline.errors import BadInput, Interrupted, PlmsError, Unavailable
 
-INTERRUPTED = 130
 # What a shell shows for a program that a closed pipe ended (128 + SIGPIPE).
 PIPE_CLOSED = 141
 
@@ -139,9 +138,10 @@ def _told(error: BaseException, arguments: Sequence[str], *, interrupted: bool) 
 
     Whatever an interrupt breaks on its way (an import in the middle of a class, say) is told as the interrupt.
     """
+    if isinstance(error, Interrupted):
+        return error
     if interrupted or isinstance(error, KeyboardInterrupt | typer.Abort):
-        message = "Interrupted; what was finished is kept, run the same command again."
-        return PlmsError(message, code="interrupted", exit_code=INTERRUPTED)
+        return Interrupted("Interrupted; what was finished is kept, run the same command again.")
     if isinstance(error, PlmsError):
         return error
     if isinstance(error, OSError):
@@ -180,7 +180,7 @@ def _run(arguments: list[str]) -> int:
         return stop.code if isinstance(stop.code, int) else int(bool(stop.code))
     except BrokenPipeError:
         return _silenced()
-    if code == INTERRUPTED:
+    if code == Interrupted.default_exit_code:
         # Typer answers KeyboardInterrupt with this code and without a word.
         raise KeyboardInterrupt
     return code if isinstance(code, int) else 0

@@ -170,6 +170,29 @@ def test_an_executor_that_never_answered_makes_the_passport_incomplete(settings:
 # --- terminal
 
 
+@pytest.mark.parametrize(
+    "command", [("run", "start", 42, "--wait"), ("run", "rehearse", 42, "--mode", "canary", "--pct", 1)]
+)
+def test_who_interrupts_a_start_is_told_how_to_repeat_it_without_a_second_run(
+    capsys: pytest.CaptureFixture[str],
+    sqlite_registry: Registry,
+    monkeypatch: pytest.MonkeyPatch,
+    command: tuple[str, ...],
+) -> None:
+    """`run the same command again` was a second run: the key that makes it a repetition was nobody's to know."""
+
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    planned_project(sqlite_registry)
+    monkeypatch.setattr("plms_pipeline.runs.service.waiting.wait_for_run", interrupted)
+    code, _, told = plms(capsys, *command, "--json")
+    assert code == 130
+    key = json.loads(told)["error"]["detail"].partition("--key ")[2].partition(":")[0]
+    assert plms(capsys, *command, "--key", key)[0] == 130
+    assert len(json.loads(plms(capsys, "run", "list", "--json")[1])["runs"]) == 1
+
+
 def test_a_start_from_the_terminal_is_worked_repeated_and_replayed(
     capsys: pytest.CaptureFixture[str], sqlite_registry: Registry, settings: Settings
 ) -> None:

@@ -49,11 +49,11 @@ def start(
     from plms_pipeline.access.actors import local_actor
     from plms_pipeline.runs.actions.start import StartPolicy, start_run
     from plms_pipeline.runs.service.opening import opened
-    from plms_pipeline.runs.starting import StartRequest
+    from plms_pipeline.runs.starting import StartRequest, repeatable
 
     given = key or str(uuid4())
     body: dict[str, Any] = {"run_kind": kind, **({"write_sandbox": True} if write_sandbox else {})}
-    with opened(load_settings()) as world:
+    with opened(load_settings()) as world, repeatable(given):
         if not as_json and key is None:
             typer.echo(f"key      {given}", err=True)
         answer = start_run(
