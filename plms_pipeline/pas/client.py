@@ -369,7 +369,9 @@ def _object(status: int, data: bytes) -> dict[str, Any]:
         code = answer.get("code")
         if status == 404 and not code and detail == _SOURCE_SENTENCE:
             code = UNKNOWN_RUN
-        if 400 <= status < 500 and (status != 404 or code) and status not in (401, 403, 405):
+        # Any server may lack a path, and say so with a code: only what the executor lacks is a refusal.
+        is_elsewhere = status == 404 and code in (None, "", "not_found")
+        if 400 <= status < 500 and not is_elsewhere and status not in (401, 403, 405):
             shown = detail if isinstance(detail, str) else json.dumps(detail)
             raise PasRefused(
                 f"the executor refuses: {shown[:500]}", status=status, pas_code=str(code or f"status_{status}")

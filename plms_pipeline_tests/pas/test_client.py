@@ -162,12 +162,23 @@ def test_a_run_that_the_executor_does_not_know_is_none(body: dict[str, str]) -> 
         assert client.run_status("run-1") is None
 
 
-@pytest.mark.parametrize("reply", [Reply(404, {"detail": "Not Found"}), Reply(404, b"<html>"), Reply(200, b"<html>")])
+ELSEWHERE = [
+    Reply(404, {"detail": "Not Found"}), Reply(404, b"<html>"), Reply(200, b"<html>"),
+    Reply(404, {"detail": "There is nothing at this path.", "code": "not_found"}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("reply", ELSEWHERE)
 def test_a_wrong_address_does_not_end_all_runs(reply: Reply) -> None:
-    """A misspelt PLMS_PAS_URL answers every question with 404; read as "unknown run", it fails every run there is."""
-    with talking(reply) as (client, _), pytest.raises(PasUnavailable) as raised:
-        client.run_status("run-1")
-    assert raised.value.code == "pas_bad_answer"
+    """A misspelt PLMS_PAS_URL answers every question with 404; read as "unknown run", it fails every run there is.
+
+    PLMS itself, named by mistake, says `not_found` about the path: read as a refusal, it failed every run that was started.
+    """
+    with talking(reply) as (client, _):
+        for ask in (lambda: client.run_status("run-1"), lambda: client.submit_run(StartRun.model_validate(START))):
+            with pytest.raises(PasUnavailable) as raised:
+                ask()
+            assert raised.value.code == "pas_bad_answer"
 
 
 def test_a_refusal_is_final_and_carries_the_executors_word() -> None:

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Column, Table
 from rich.text import Text
 
-from plms_pipeline.errors import VerdictNo
+from plms_pipeline.errors import BadInput, VerdictNo
 from plms_pipeline.settings import load_settings
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
@@ -47,10 +47,13 @@ def start(
 ) -> None:
     """Start a run of a project, once per key."""
     from plms_pipeline.access.actors import local_actor
+    from plms_pipeline.registry.tables.vocabulary import RUN_KINDS
     from plms_pipeline.runs.actions.start import StartPolicy, start_run
     from plms_pipeline.runs.service.opening import opened
     from plms_pipeline.runs.starting import StartRequest, repeatable
 
+    if kind not in RUN_KINDS:
+        raise BadInput(f"{kind[:60]!r} is no kind of run; use {', '.join(RUN_KINDS)}.", code="invalid_run_kind")
     given = key or str(uuid4())
     body: dict[str, Any] = {"run_kind": kind, **({"write_sandbox": True} if write_sandbox else {})}
     with opened(load_settings()) as world, repeatable(given):
