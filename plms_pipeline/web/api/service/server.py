@@ -16,6 +16,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from ipaddress import ip_address
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import uvicorn
@@ -25,7 +26,9 @@ from plms_pipeline.errors import BadInput
 from plms_pipeline.registry.engine import Registry
 from plms_pipeline.registry.migrate import require_head
 from plms_pipeline.settings import Settings, load_settings
+from plms_pipeline.web.api.service.bell import PATH_VARIABLE
 from plms_pipeline.web.api.service.composition import doorkeeper, running
+from plms_pipeline.web.api.service.worker import worker_beside
 from plms_pipeline.web.process import outlived_parent
 from plms_pipeline.web.service import bound_socket, interruptible
 
@@ -91,7 +94,7 @@ def worker_application() -> Any:
     """The application of one of several worker processes; its parts live as long as the server of that process."""
     settings = load_settings()
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    parts = running(settings)
+    parts = running(settings, Path(os.environ[PATH_VARIABLE]))
     app = parts.__enter__()
 
     @asynccontextmanager
@@ -121,23 +124,29 @@ def _serve_many(settings: Settings, workers: int, listener: socket.socket, on_re
     doorkeeper(settings, SystemClock())
     config = _config(FACTORY, lifespan="on", factory=True, workers=workers)
     threading.Thread(target=_tell_when_answered, args=(listener, on_ready), daemon=True).start()
-    with _shared_metrics():
+    with worker_beside() as heard_at, _shared_metrics(), _told(PATH_VARIABLE, str(heard_at)):
         Multiprocess(config, sockets=[listener]).run()
 
 
 @contextmanager
 def _shared_metrics() -> Iterator[None]:
     """A folder through which the workers add up what they count; the environment tells them, before they import anything."""
-    with tempfile.TemporaryDirectory(prefix="plms-metrics-") as folder:
-        before = os.environ.get(_METRICS_FOLDER)
-        os.environ[_METRICS_FOLDER] = folder
-        try:
-            yield
-        finally:
-            if before is None:
-                del os.environ[_METRICS_FOLDER]
-            else:
-                os.environ[_METRICS_FOLDER] = before
+    with tempfile.TemporaryDirectory(prefix="plms-metrics-") as folder, _told(_METRICS_FOLDER, folder):
+        yield
+
+
+@contextmanager
+def _told(variable: str, value: str) -> Iterator[None]:
+    """What the processes that are started in the block find in their environment."""
+    before = os.environ.get(variable)
+    os.environ[variable] = value
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[variable]
+        else:
+            os.environ[variable] = before
 
 
 def _config(app: Any, **options: Any) -> uvicorn.Config:
