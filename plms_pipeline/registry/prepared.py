@@ -12,7 +12,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any, Protocol
 
 from sqlalchemy import Column, Engine, Select, Table, insert
@@ -20,6 +20,8 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.orm import Session
+
+from plms_pipeline.registry.types import UtcDateTime
 
 Row = tuple[Any, ...]
 Rows = tuple[Row, ...]
@@ -127,7 +129,8 @@ class Inserts:
 
 def _binder(column: Column[Any]) -> Convert | None:
     how: Convert | None = column.type.dialect_impl(_SQLITE).bind_processor(_SQLITE)
-    return how
+    # The rows of one start bear one moment, two dozen times.
+    return lru_cache(maxsize=16)(how) if how is not None and isinstance(column.type, UtcDateTime) else how
 
 
 def _driver(session: Session) -> sqlite3.Connection | None:
