@@ -134,6 +134,44 @@ def test_a_start_behind_another_writer_waits_and_the_server_goes_on(
     importer.close()
 
 
+def test_many_clients_at_once_share_transactions_and_each_gets_its_own_answer(
+    settings: Settings, sqlite_registry: Registry, executor: ReferencePas, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Answers that are mixed up within a group would hand one client another one's run."""
+    from concurrent.futures import ThreadPoolExecutor
+    from contextlib import contextmanager
+
+    planned_project(sqlite_registry)
+    transactions = 0
+    plain = Registry.writing_at_once
+
+    @contextmanager
+    def counted(self: Registry) -> Iterator[Any]:
+        nonlocal transactions
+        transactions += 1
+        with plain(self) as session:
+            yield session
+
+    monkeypatch.setattr(Registry, "writing_at_once", counted)
+    keys = [str(uuid4()) for _ in range(60)]
+    with executor.client() as pas, ThreadPoolExecutor(20) as pool:
+        api = world(settings, sqlite_registry, SystemClock(), pas=lambda: pas)
+        with live(api.app) as client:
+
+            def start(key: str) -> Any:
+                # Every third asks for a project that is not there.
+                path = START if keys.index(key) % 3 else START.replace("42", "4711")
+                return client.post(path, json={}, headers=api.headers("operator") | {"Idempotency-Key": key})
+
+            first, again = list(pool.map(start, keys)), list(pool.map(start, keys))
+    assert [answer.status_code for answer in first] == [200 if number % 3 else 404 for number in range(60)]
+    runs = [answer.json()["run_id"] for answer in first if answer.status_code == 200]
+    assert len(set(runs)) == len(runs) == 40
+    assert [answer.json()["run_id"] for answer in again if answer.status_code == 200] == runs
+    assert {answer.headers["Idempotent-Replay"] for answer in again if answer.status_code == 200} == {"true"}
+    assert transactions <= 120
+
+
 def test_who_may_only_look_starts_nothing(api: World) -> None:
     """The prototype had one user with all scopes."""
     with live(api.app) as client:

@@ -7,8 +7,9 @@ thread that this nudges.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import timedelta
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Header
 from fastapi.concurrency import run_in_threadpool
@@ -18,10 +19,11 @@ from pydantic import BaseModel, ConfigDict, Field
 from plms_pipeline.access.answers import NoCache
 from plms_pipeline.access.principals import Principal
 from plms_pipeline.access.routes import AppState, ProjectId, State, requires
-from plms_pipeline.registry.engine import Busy
 from plms_pipeline.registry.tables.vocabulary import RUN_KINDS
-from plms_pipeline.runs.actions.start import StartPolicy, start_run
+from plms_pipeline.runs.actions.start import Asked, StartPolicy, asked, start_run
+from plms_pipeline.runs.actions.start_together import Outcome, start_together
 from plms_pipeline.runs.files.killswitch import stop_reason
+from plms_pipeline.runs.service.gathering import Gathering
 from plms_pipeline.runs.service.world import Worlds
 from plms_pipeline.runs.starting import StartAnswer, StartRequest
 
@@ -29,6 +31,7 @@ router = APIRouter(tags=["runs"])
 KEY_HEADER: Final = "Idempotency-Key"
 REPLAY_HEADER: Final = "Idempotent-Replay"
 _WORLDS: Final = "runs.worlds"
+_STARTS: Final = "runs.starts"
 _RUN_ID: Final = "3f2b8c1e-5a49-4f0e-9d55-0a4b6d2f7c11"
 
 
@@ -141,27 +144,43 @@ async def _answered(state: AppState, principal: Principal, request: StartRequest
     """The answer to a start, given here when nothing must be waited for, else by a thread.
 
     A start is a transaction of a millisecond or two. Handing it to a thread and back costs as much again, and far more while
-    other threads are at work; but the event loop must never wait for another writer, for Redis or for the executor.
+    other threads are at work; but the event loop must never wait for another writer, for Redis or for the executor. Those
+    that come at the same moment share one transaction.
     """
-    if isinstance(state.cache, NoCache) and worlds_of(state).is_at_hand:
-        try:
-            return _start(state, principal, request, at_once=True)
-        except Busy:
-            pass
-    return await run_in_threadpool(_start, state, principal, request, at_once=False)
+    if isinstance(state.cache, NoCache) and state.registry.dialect == "sqlite" and worlds_of(state).is_at_hand:
+        one = asked(request, **_known(state, principal))
+        return await _starts_of(state).answer(one)
+    return await run_in_threadpool(_start, state, principal, request)
 
 
-def _start(state: AppState, principal: Principal, request: StartRequest, *, at_once: bool) -> StartAnswer:
-    settings = state.settings
+def _starts_of(state: AppState) -> Gathering[Asked, StartAnswer]:
+    """Where the starts of this process gather."""
+    found = state.extras.get(_STARTS)
+    if found is None:
+
+        def together(starts: Sequence[Asked], at_once: bool) -> list[Outcome]:  # noqa: FBT001 - as `Gathering` calls it
+            return start_together(
+                state.registry, starts, clock=state.clock, ids=state.ids, policy=_policy(state), at_once=at_once
+            )
+
+        found = state.extras.setdefault(_STARTS, Gathering(together))
+    starts: Gathering[Asked, StartAnswer] = found
+    return starts
+
+
+def _policy(state: AppState) -> StartPolicy:
+    return StartPolicy(timedelta(seconds=state.settings.idempotency_ttl_seconds), state.settings.idempotency_keys)
+
+
+def _known(state: AppState, principal: Principal) -> dict[str, Any]:
+    """What a start must know besides what was asked."""
+    return {
+        "actor": principal.actor, "world": worlds_of(state).at_hand(), "stopped": stop_reason(state.settings.data_dir),
+        "policy": _policy(state),
+    }  # fmt: skip
+
+
+def _start(state: AppState, principal: Principal, request: StartRequest) -> StartAnswer:
     return start_run(
-        state.registry,
-        clock=state.clock,
-        ids=state.ids,
-        actor=principal.actor,
-        request=request,
-        world=worlds_of(state).at_hand(),
-        stopped=stop_reason(settings.data_dir),
-        policy=StartPolicy(timedelta(seconds=settings.idempotency_ttl_seconds), settings.idempotency_keys),
-        cache=state.cache,
-        at_once=at_once,
+        state.registry, clock=state.clock, ids=state.ids, request=request, cache=state.cache, **_known(state, principal)
     )

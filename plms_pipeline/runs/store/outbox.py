@@ -133,6 +133,16 @@ def done(session: Session, effect_id: int, *, now: datetime) -> None:
     _end(session, effect_id, state="done", done_at=now, last_error=None)
 
 
+def all_done(session: Session, effect_ids: Collection[int], *, now: datetime) -> None:
+    """These effects have happened: one statement, because nobody else may write while it runs."""
+    session.execute(
+        update(OutboxEvent)
+        .where(OutboxEvent.id.in_(sorted(effect_ids)), OutboxEvent.state == "pending")
+        .values(lease_holder=None, lease_expires_at=None, state="done", done_at=now, last_error=None)
+        .execution_options(synchronize_session=False)
+    )
+
+
 def failed(session: Session, effect_id: int, *, now: datetime, error: str) -> None:
     """The effect will never happen."""
     _end(session, effect_id, state="failed", done_at=now, last_error=error[:2000])

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from plms_pipeline.monitoring.process import this_holder
-from plms_pipeline.web.api.service.shared_metrics import FOLDER_VARIABLE, OWNER, PREFIX, shared_metrics, sweep
+from plms_pipeline.web.api.service.own_folder import OWNER, sweep
+from plms_pipeline.web.api.service.shared_metrics import FOLDER_VARIABLE, PREFIX, shared_metrics
 
 _KILLED = """
 import os, signal
@@ -59,6 +60,6 @@ def test_only_what_is_known_to_be_dead_is_removed(tmp_path: Path) -> None:
     target.mkdir()
     (target / OWNER).write_text(f"{host}:{pid}:1.00")
     (tmp_path / f"{PREFIX}link").symlink_to(target)
-    assert sweep(tmp_path) == [reused]
+    assert sweep(tmp_path, PREFIX) == [reused]
     assert not reused.exists()
     assert all(folder.exists() for folder in (living, elsewhere, nameless, garbled, target / OWNER))

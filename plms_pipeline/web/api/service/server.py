@@ -15,6 +15,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from ipaddress import ip_address
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import uvicorn
@@ -24,8 +25,11 @@ from plms_pipeline.errors import BadInput
 from plms_pipeline.registry.engine import Registry
 from plms_pipeline.registry.migrate import require_head
 from plms_pipeline.settings import Settings, load_settings
+from plms_pipeline.web.api.service.bell import PATH_VARIABLE
 from plms_pipeline.web.api.service.composition import doorkeeper, running
+from plms_pipeline.web.api.service.own_folder import told
 from plms_pipeline.web.api.service.shared_metrics import shared_metrics
+from plms_pipeline.web.api.service.worker import worker_beside
 from plms_pipeline.web.process import outlived_parent
 from plms_pipeline.web.service import bound_socket, interruptible
 
@@ -90,7 +94,7 @@ def worker_application() -> Any:
     """The application of one of several worker processes; its parts live as long as the server of that process."""
     settings = load_settings()
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    parts = running(settings)
+    parts = running(settings, Path(os.environ[PATH_VARIABLE]))
     app = parts.__enter__()
 
     @asynccontextmanager
@@ -120,7 +124,7 @@ def _serve_many(settings: Settings, workers: int, listener: socket.socket, on_re
     doorkeeper(settings, SystemClock())
     config = _config(FACTORY, lifespan="on", factory=True, workers=workers)
     threading.Thread(target=_tell_when_answered, args=(listener, on_ready), daemon=True).start()
-    with shared_metrics():
+    with worker_beside() as heard_at, shared_metrics(), told(PATH_VARIABLE, str(heard_at)):
         Multiprocess(config, sockets=[listener]).run()
 
 
