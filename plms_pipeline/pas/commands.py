@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
+from urllib.parse import urlsplit
 
 import typer
 from rich.console import Console
@@ -55,7 +56,7 @@ def serve(
         return
     settings = load_settings()
     options = ServeOptions(
-        host=host, port=port, plms_url=plms or f"http://{settings.api_host}:{settings.api_port}",
+        host=host, port=port, plms_url=_events_to(plms, settings),
         secret=webhook_secret(settings), db=db or settings.data_dir / "pas" / "pas.db", samples=samples or _samples(),
         artifacts_root=artifacts_root or settings.data_dir, token=settings.pas_token, speed=speed, seed=seed,
         faults=parse_faults(fault or (), seed), lanes=_lanes(lane or []), longest_ms=round(longest_min * 60_000),
@@ -71,6 +72,21 @@ def serve(
     except KeyboardInterrupt:
         if not as_json:
             typer.echo("Stopped.")
+
+
+def _events_to(given: str | None, settings: Settings) -> str:
+    """Where events are sent; an address that is none would keep every event for ever, and nobody would know why."""
+    if given is None:
+        host = settings.api_host
+        return f"http://{f'[{host}]' if ':' in host else host}:{settings.api_port}"
+    try:
+        parts = urlsplit(given)
+        is_one = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port or 1) > 0
+    except ValueError:
+        is_one = False
+    if not is_one or not given.isascii() or not given.isprintable() or " " in given:
+        raise BadInput(f"--plms {given[:200]!r} is no address; give one such as http://127.0.0.1:6100.", code="bad_url")
+    return given
 
 
 def _samples() -> Path:

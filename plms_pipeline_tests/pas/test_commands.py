@@ -75,3 +75,16 @@ def test_the_faults_can_be_listed(tmp_path: Path) -> None:
         capture_output=True, text=True, timeout=60, check=True,
     )  # fmt: skip
     assert {"lost", "kpi_red", "ambiguous"} <= set(json.loads(done.stdout))
+
+
+@pytest.mark.parametrize(
+    "address", ["notaurl", "127.0.0.1:6100", "ftp://x", "http://", "http://a b", "http://[::1", ""]
+)
+def test_an_address_that_is_none_is_refused_before_anything_is_served(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], address: str
+) -> None:
+    """It was served all the same, and every event waited for ever in the executor's outbox."""
+    monkeypatch.setenv("PLMS_DATA_DIR", str(tmp_path / "data"))
+    assert main(["pas", "serve", "--port", "0", "--plms", address, "--db", str(tmp_path / "pas.db")]) == 2
+    assert "is no address; give one such as http://127.0.0.1:6100" in capsys.readouterr().err
+    assert not (tmp_path / "pas.db").exists()
