@@ -134,6 +134,90 @@ def test_a_start_behind_another_writer_waits_and_the_server_goes_on(
     importer.close()
 
 
+JSON_TYPE = {"Content-Type": "application/json"}
+
+
+@pytest.mark.parametrize(
+    ("body", "headers", "project"),
+    [
+        (b"{}", {}, "42"),
+        (b'{"run_kind": "hotfix"}', {}, "42"),
+        (b'{"run_kind": "rehearsal", "write_sandbox": true}', {}, "42"),
+        (b'{"run_kind": "hotfix", "run_kind": "baseline"}', {}, "42"),
+        (b'{"write_sandbox": true}', {}, "42"),
+        (b'{"write_sandbox": 1}', {}, "42"),
+        (b'{"run_kind": null}', {}, "42"),
+        (b'{"run_kind": "nothing"}', {}, "42"),
+        (b'{"run_kind": "hotfix", "more": [1.50, null]}', {}, "42"),
+        (b'{"more": NaN}', {}, "42"),
+        (b"[]", {}, "42"),
+        (b"", {}, "42"),
+        (b"{", {}, "42"),
+        (b"[" * 20_000, {}, "42"),
+        (b"\xff", {}, "42"),
+        (b"{}", {"Idempotency-Key": "short"}, "42"),
+        (b"{}", {"Idempotency-Key": ""}, "42"),
+        (b"{}", {"Content-Type": "application/json; charset=utf-8"}, "42"),
+        (b"{}", {"Content-Type": "text/plain"}, "42"),
+        (b"{}", {"Authorization": "Bearer none"}, "42"),
+        (b"{}", {}, "4711"),
+        (b"{}", {}, "042"),
+        (b"{}", {}, "99999999999"),
+    ],
+)
+def test_the_short_way_and_the_long_one_say_the_same(
+    api: World, body: bytes, headers: dict[str, str], project: str
+) -> None:
+    """Whoever adds a parameter to the address must not get another answer, nor another error."""
+    key = {"Idempotency-Key": str(uuid4()), **JSON_TYPE, **api.headers("operator"), **headers}
+    again = {"Idempotency-Key": str(uuid4()), **JSON_TYPE, **api.headers("operator"), **headers}
+    with live(api.app) as client:
+
+        def told(address: str, sent: dict[str, str]) -> tuple[int, list[tuple[str, str]], Any]:
+            answer = client.post(address, content=body, headers=sent)
+            found = answer.json()
+            if answer.status_code == 200:
+                found |= {name: len(found[name]) for name in ("run_id", "replay_passport_path", "pas_job_cards")}
+            shown = [pair for pair in answer.headers.items() if pair[0] not in ("x-request-id", "date")]
+            found.pop("request_id", None)
+            return answer.status_code, shown, json.dumps(found)
+
+        path = START.replace("42", project)
+        assert told(path, key) == told(f"{path}?long", again)
+        # A repetition is known whichever way it comes.
+        assert told(f"{path}?long", key) == told(path, again) == told(path, key)
+
+
+def test_the_plainest_start_never_reaches_the_framework(api: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Finding route, parameters and dependencies takes half as long as the whole transaction."""
+    entered = []
+    monkeypatch.setattr("plms_pipeline.runs.routes.start.met_at_once", entered.append)
+    headers = api.headers("operator") | {"Idempotency-Key": KEY}
+    with live(api.app) as client:
+        assert client.post(START, json={"run_kind": "baseline"}, headers=headers).status_code == 200
+        assert not entered
+        assert client.post(START, json={"run_kind": "baseline", "more": 1}, headers=headers).status_code == 422
+        assert len(entered) == 1
+        counted = client.get("/metrics").text
+    line = 'plms_api_answers_total{endpoint="/api/projects/{project_id}/start",method="POST",status="2xx"} 1.0'
+    assert line in counted
+
+
+def test_a_start_that_is_refused_on_the_short_way_is_one_fact(settings: Settings, sqlite_registry: Registry) -> None:
+    """Tried again by the long way, every refusal would be two alerts."""
+    from plms_pipeline.pas.client import PasClient
+
+    planned_project(sqlite_registry)
+    with PasClient("http://127.0.0.1:9", sleep=lambda _: None, chance=lambda: 0.0, monotonic_s=lambda: 0.0) as nobody:
+        api = world(settings, sqlite_registry, SystemClock(), pas=lambda: nobody)
+        with live(api.app) as client:
+            for _ in range(2):
+                headers = api.headers("operator") | {"Idempotency-Key": KEY}
+                assert client.post(START, json={}, headers=headers).status_code == 409
+    with sqlite_registry.reading() as session:
+        assert session.scalars(select(AuditEntry.outcome)).all() == ["passport_incomplete"] * 2
+
+
 def test_many_clients_at_once_share_transactions_and_each_gets_its_own_answer(
     settings: Settings, sqlite_registry: Registry, executor: ReferencePas, monkeypatch: pytest.MonkeyPatch
 ) -> None:

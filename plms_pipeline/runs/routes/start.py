@@ -7,18 +7,19 @@ thread that this nudges.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Awaitable, Sequence
 from datetime import timedelta
 from typing import Annotated, Any, Final
 
-from fastapi import APIRouter, Header
+from fastapi import APIRouter, Header, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
 
 from plms_pipeline.access.answers import NoCache
 from plms_pipeline.access.principals import Principal
-from plms_pipeline.access.routes import AppState, ProjectId, State, requires
+from plms_pipeline.access.routes import AppState, ProjectId, State, done_at_once, met_at_once, plain_id, requires
 from plms_pipeline.registry.tables.vocabulary import RUN_KINDS
 from plms_pipeline.runs.actions.start import Asked, StartPolicy, asked, start_run
 from plms_pipeline.runs.actions.start_together import Outcome, start_together
@@ -32,6 +33,7 @@ KEY_HEADER: Final = "Idempotency-Key"
 REPLAY_HEADER: Final = "Idempotent-Replay"
 _WORLDS: Final = "runs.worlds"
 _STARTS: Final = "runs.starts"
+_PLAIN_FIELDS: Final = {"run_kind": str, "write_sandbox": bool}
 _RUN_ID: Final = "3f2b8c1e-5a49-4f0e-9d55-0a4b6d2f7c11"
 
 
@@ -106,6 +108,30 @@ def worlds_of(state: AppState) -> Worlds:
     return worlds
 
 
+def _at_once(
+    state: AppState, principal: Principal, values: tuple[str, ...], headers: dict[bytes, bytes], body: bytes
+) -> Awaitable[JSONResponse] | None:
+    """A start in the plainest words: nothing but its key, its kind and its sandbox, each of the right type."""
+    project_id, key = plain_id(values[0]), headers.get(KEY_HEADER.lower().encode())
+    try:
+        told = json.loads(body)
+    except (ValueError, RecursionError):
+        return None
+    if project_id is None or key is None or type(told) is not dict or not told.keys() <= _PLAIN_FIELDS.keys():
+        return None
+    if any(type(value) is not _PLAIN_FIELDS[name] for name, value in told.items()):
+        return None
+    return _done(state, principal, StartRequest(project_id, key.decode("latin-1"), **told, body=told))
+
+
+async def _done(state: AppState, principal: Principal, request: StartRequest) -> JSONResponse:
+    answer = await _answered(state, principal, request)
+    if not answer.replayed:
+        state.nudge("dispatch")
+    headers = {REPLAY_HEADER: "true" if answer.replayed else "false"}
+    return JSONResponse(answer.body, status_code=answer.status_code, headers=headers)
+
+
 @router.post(
     "/api/projects/{project_id}/start",
     response_model=Started,
@@ -113,7 +139,9 @@ def worlds_of(state: AppState) -> Worlds:
     openapi_extra={"parameters": [_KEY_PARAMETER]},
     summary="Start a run of a project",
 )
+@done_at_once(_at_once)
 async def start(
+    asked_with: Request,
     project_id: ProjectId,
     body: StartBody,
     state: State,
@@ -126,6 +154,7 @@ async def start(
     `not_approved`, `project_held`, `budget_exceeded`, `no_tasks`, `killswitch_on`, `passport_incomplete`, and, with
     Retry-After, `idempotency_in_progress`; with 422 `idempotency_key_reused` when the key was used with another body.
     """
+    met_at_once(asked_with)
     request = StartRequest(
         project_id,
         idempotency_key,
@@ -133,11 +162,7 @@ async def start(
         write_sandbox=body.write_sandbox,
         body=body.model_dump(exclude_unset=True),
     )
-    answer = await _answered(state, principal, request)
-    if not answer.replayed:
-        state.nudge("dispatch")
-    headers = {REPLAY_HEADER: "true" if answer.replayed else "false"}
-    return JSONResponse(answer.body, status_code=answer.status_code, headers=headers)
+    return await _done(state, principal, request)
 
 
 async def _answered(state: AppState, principal: Principal, request: StartRequest) -> StartAnswer:
