@@ -99,10 +99,10 @@ prove-simulation: setup ## N simulated days over seeds from SEED without a viola
 	$(BIN)/python -m plms_pipeline_tests.simulation prove $(if $(N),--days $(N)) $(if $(SEED),--seed $(SEED))
 
 prove-small: ## every proof with a small count, as CI runs them
-	$(MAKE) prove-kill N=6
+	$(MAKE) prove-kill N=4
 	$(MAKE) prove-start N=2
-	$(MAKE) prove-completions N=6 KILLS=4
-	$(MAKE) prove-completions N=4 KILLS=2 DATABASE=postgresql
+	$(MAKE) prove-completions N=4 KILLS=3
+	$(MAKE) prove-completions N=3 KILLS=2 DATABASE=postgresql
 	$(MAKE) prove-api N=4
 	$(MAKE) prove-observer KILLS=1
 	$(MAKE) prove-guards N=5

@@ -1,6 +1,6 @@
 """What could this server do at best?
 
-The application of `plms serve` with its background threads, and beside it, in the same uvicorn process and on the same event
+The application of `plms serve` with its worker process, and beside it, in the same uvicorn process and on the same event
 loop, a bare FastAPI application with the two limits: an async endpoint that answers a constant, and one that makes a single
 durable insert in the same database. Prints its URL as one line of JSON, ends on SIGTERM.
 

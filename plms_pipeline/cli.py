@@ -20,9 +20,8 @@ from typer.core import TyperGroup
 from typer.exceptions import TyperException
 
 from plms_pipeline import __version__
-from plms_pipeline.errors import BadInput, PlmsError, Unavailable
+from plms_pipeline.errors import BadInput, Interrupted, PlmsError, Unavailable
 
-INTERRUPTED = 130
 # What a shell shows for a program that a closed pipe ended (128 + SIGPIPE).
 PIPE_CLOSED = 141
 
@@ -126,7 +125,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return _run(arguments)
     except BaseException as error:
-        told = _told(error, interrupted=bool(interrupts))
+        told = _told(error, arguments, interrupted=bool(interrupts))
         if told is None:
             raise
         report_error(told, as_json=as_json)
@@ -143,21 +142,33 @@ def _log_to_terminal(wanted: str) -> None:
     logging.basicConfig(level=level, handlers=[handler], format="%(asctime)s %(levelname)s %(name)s %(message)s")
 
 
-def _told(error: BaseException, *, interrupted: bool) -> PlmsError | None:
+def _told(error: BaseException, arguments: Sequence[str], *, interrupted: bool) -> PlmsError | None:
     """What to say about an error; None when it is a bug, whose traceback is wanted.
 
     Whatever an interrupt breaks on its way (an import in the middle of a class, say) is told as the interrupt.
     """
+    if isinstance(error, Interrupted):
+        return error
     if interrupted or isinstance(error, KeyboardInterrupt | typer.Abort):
-        message = "Interrupted; what was finished is kept, run the same command again."
-        return PlmsError(message, code="interrupted", exit_code=INTERRUPTED)
+        return Interrupted("Interrupted; what was finished is kept, run the same command again.")
     if isinstance(error, PlmsError):
         return error
     if isinstance(error, OSError):
         where = f"{error.filename}: " if error.filename else ""
         detail = f"{where}{error.strerror or error}; check the disk, the path and its rights, then run the same again."
         return Unavailable(detail, code="os_error")
+    if isinstance(error, UnicodeEncodeError) and (odd := [text for text in arguments if not _is_text(text)]):
+        return BadInput(f"The argument {odd[0][:60]!r} is no UTF-8 text, which no database holds.", code="not_text")
     return None
+
+
+def _is_text(argument: str) -> bool:
+    """Whether an argument came as UTF-8: other bytes are kept as halves of characters, which a path may have and no text."""
+    try:
+        argument.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _run(arguments: list[str]) -> int:
@@ -178,7 +189,7 @@ def _run(arguments: list[str]) -> int:
         return stop.code if isinstance(stop.code, int) else int(bool(stop.code))
     except BrokenPipeError:
         return _silenced()
-    if code == INTERRUPTED:
+    if code == Interrupted.default_exit_code:
         # Typer answers KeyboardInterrupt with this code and without a word.
         raise KeyboardInterrupt
     return code if isinstance(code, int) else 0

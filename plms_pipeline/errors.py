@@ -107,3 +107,10 @@ class Forbidden(VerdictNo):
 
     default_code = "forbidden"
     default_http_status = 403
+
+
+class Interrupted(PlmsError):
+    """Somebody pressed Control-C (exit 130); the message says what is to be done so that nothing happens twice."""
+
+    default_code = "interrupted"
+    default_exit_code = 130

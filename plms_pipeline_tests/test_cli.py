@@ -35,7 +35,7 @@ probe_app = typer.Typer()
 
 
 @probe_app.command(epilog="Example: plms probe")
-def probe(how: str, as_json: bool = typer.Option(False, "--json")) -> None:
+def probe(how: str, text: str = typer.Argument("\udcff"), as_json: bool = typer.Option(False, "--json")) -> None:
     """End in every way that a command can end."""
     failures: dict[str, BaseException] = {
         "no": VerdictNo("The answer is no."),
@@ -48,6 +48,8 @@ def probe(how: str, as_json: bool = typer.Option(False, "--json")) -> None:
         "disk": OSError(28, "No space left on device", "/data/x.parquet"),
         "exit1": typer.Exit(1),
     }
+    if how == "store":
+        text.encode()
     if how == "log":
         logger = logging.getLogger("plms_pipeline.somewhere")
         logger.setLevel(logging.INFO)
@@ -216,6 +218,17 @@ def test_bad_use_is_exit_2_with_the_way_to_the_help(arguments: list[str], capsys
     assert printed.err.count("\n") == 1
     assert main([*arguments, "--json"]) == 2
     assert json.loads(capsys.readouterr().err)["error"]["code"] == "bad_usage"
+
+
+@pytest.mark.usefixtures("probing")
+def test_an_argument_that_is_no_text_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    """A terminal that speaks Latin-1 sends such bytes for an accent; they ended in a traceback of the database's driver."""
+    assert main(["probe", "store", "caf\udce9"]) == 2
+    told = capsys.readouterr().err
+    assert told.startswith("error: The argument 'caf\\udce9' is no UTF-8 text")
+    assert told.count("\n") == 1
+    with pytest.raises(UnicodeEncodeError):
+        main(["probe", "store"])
 
 
 def test_a_bad_setting_stops_every_command_that_needs_settings(plms: Run) -> None:

@@ -23,7 +23,9 @@ from plms_pipeline.settings import masked
 TIMEOUT_S = 0.25
 LEFT_ALONE_S = 3.0
 MAX_ANSWER_BYTES = 256 * 1024
-_FAILURES = (RedisError, OSError, ValueError)
+# The last one: of threads that fail together the first closes the connections, and one that is being read by another thread
+# then has no buffer any more, which the library does not expect.
+_FAILURES = (RedisError, OSError, ValueError, AttributeError)
 _log = logging.getLogger(__name__)
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import inspect
 import re
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Annotated, Any, TypeVar, cast
 
@@ -22,13 +22,14 @@ from plms_pipeline.access.answers import AnswerCache, NoCache
 from plms_pipeline.access.bearer import Doorkeeper
 from plms_pipeline.access.principals import Principal
 from plms_pipeline.clock import Clock
-from plms_pipeline.errors import Forbidden
+from plms_pipeline.errors import Forbidden, PlmsError
 from plms_pipeline.registry.engine import Registry
 from plms_pipeline.settings import Settings
 
 E = TypeVar("E", bound=Callable[..., Any])
 # PostgreSQL's INTEGER: a larger number is no id, and asking for it would be an error of the driver.
 MAX_ID = 2**31 - 1
+RUN_ID_FORM = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$"
 _CANONICAL = re.compile(r"[1-9][0-9]{0,9}", re.ASCII)
 _PLAIN = re.compile(rb"[A-Za-z0-9_-]+=[A-Za-z0-9_-]+")
 
@@ -46,7 +47,7 @@ ProjectId = Annotated[
 RunId = Annotated[
     str,
     Path(
-        pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$",
+        pattern=RUN_ID_FORM,
         description="Id of a run.",
         examples=["3f2b8c1e-5a49-4f0e-9d55-0a4b6d2f7c11"],
     ),
@@ -146,6 +147,38 @@ def told_at_once(by: ToldAtOnce) -> Callable[[E], E]:
         return endpoint
 
     return marked
+
+
+# (state, who asks, what stands in the braces of the path, headers, body) → the answer; None: let the route answer.
+DoneAtOnce = Callable[[AppState, Principal, tuple[str, ...], dict[bytes, bytes], bytes], Awaitable[Any] | None]
+# Under which name a request's state holds the error that was met when it was done at once: the route raises it.
+MET_AT_ONCE = "met_at_once"
+
+
+def done_at_once(by: DoneAtOnce) -> Callable[[E], E]:
+    """Mark a POST route whose plainest requests need none of the framework: `by` does them, or leaves them to the route.
+
+    It is asked after the caller's token was checked for the scope of the route, with a body that calls itself JSON and no
+    header or query that the framework would have to weigh. A `PlmsError` that it raises is handed to the route as
+    `met_at_once(request)`, to be raised there and not to be met again. Stands below the route's own decorator.
+    """
+
+    def marked(endpoint: E) -> E:
+        endpoint.done_at_once = by  # type: ignore[attr-defined]  # read by the application when it collects its routes
+        return endpoint
+
+    return marked
+
+
+def met_at_once(request: Request) -> None:
+    """Raise what was met when this request was done at once.
+
+    Raises:
+        PlmsError: that.
+    """
+    error: PlmsError | None = getattr(request.state, MET_AT_ONCE, None)
+    if error is not None:
+        raise error
 
 
 def plain_id(written: str) -> int | None:

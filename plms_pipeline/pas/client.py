@@ -13,10 +13,7 @@ run id. There `submit_run` needs all cards and answers with the executor's id, w
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from typing import Any, Final, Literal, TypeVar
 from urllib.parse import quote
 
@@ -26,6 +23,7 @@ from pydantic import BaseModel, ValidationError
 from plms_pipeline.errors import PlmsError, Unavailable
 from plms_pipeline.pas import breaker as breakers
 from plms_pipeline.pas.breaker import Breaker, BreakerPolicy
+from plms_pipeline.pas.deadline.client import Deadlines
 from plms_pipeline.pas.protocol import (
     ARCHITECT_PATH,
     BASE_PATH,
@@ -42,12 +40,13 @@ from plms_pipeline.pas.protocol import (
     StartRun,
     problem_of,
 )
+from plms_pipeline.pas.retry_after import retry_after_s
 
 Dialect = Literal["pas", "architect"]
 M = TypeVar("M", bound=BaseModel)
 
 MAX_ANSWER: Final = 64 * 1024 * 1024
-LONGEST_ANSWER_S: Final = 30.0
+LONGEST_CALL_S: Final = 30.0
 ATTEMPTS: Final = 4
 FIRST_WAIT_S: Final = 0.1
 LONGEST_WAIT_S: Final = 5.0
@@ -94,6 +93,7 @@ class PasClient:
         monotonic_s: seconds of a clock that never jumps, for the breaker.
         token: bearer token, or None for an executor without authentication.
         timeout_s: for connecting, and again for each read.
+        longest_s: for a whole call with its repetitions, however slowly bytes come; default 30 s or three times `timeout_s`.
         dialect: see the module's text.
         policy: when the circuit breaker opens.
         attempts: how often one call is tried at most.
@@ -109,6 +109,7 @@ class PasClient:
         monotonic_s: Callable[[], float],
         token: str | None = None,
         timeout_s: float = 10.0,
+        longest_s: float | None = None,
         dialect: Dialect = "pas",
         policy: BreakerPolicy | None = None,
         attempts: int = ATTEMPTS,
@@ -123,10 +124,13 @@ class PasClient:
         self._attempts = max(1, attempts)
         self._policy = policy or BreakerPolicy()
         self._breaker = Breaker()
+        self._longest_s = max(LONGEST_CALL_S, 3 * timeout_s) if longest_s is None else longest_s
+        self._deadlines = Deadlines(monotonic_s)
         # A redirect is not followed: it would carry the token to another host.
         self._http = httpx.Client(
-            timeout=timeout_s, follow_redirects=False, trust_env=False, headers=headers, transport=transport
-        )
+            timeout=timeout_s, follow_redirects=False, trust_env=False, headers=headers,
+            transport=transport or self._deadlines.transport(),
+        )  # fmt: skip
 
     def __enter__(self) -> PasClient:
         return self
@@ -266,13 +270,17 @@ class PasClient:
 
     def _call(self, method: str, path: str, body: BaseModel | None, key: str | None) -> dict[str, Any]:
         """One call with its attempts; the JSON object of a 2xx answer."""
-        failure, wait_s, ambiguous = "", 0.0, False
+        failure, wait_s, ambiguous, tried = "", 0.0, False, 0
+        until_s = self._monotonic_s() + self._longest_s
         for attempt in range(self._attempts):
             if attempt:
+                if self._monotonic_s() + wait_s >= until_s:
+                    break
                 self._sleep(wait_s)
             self._pass_breaker(ambiguous)
+            tried += 1
             try:
-                response, data = self._send(method, path, body, key)
+                response, data = self._send(method, path, body, key, until_s)
             except (httpx.HTTPError, httpx.InvalidURL) as error:
                 self._record(is_good=False)
                 failure = type(error).__name__
@@ -284,7 +292,7 @@ class PasClient:
                 return _object(response.status_code, data)
             failure = f"status {response.status_code}"
             ambiguous = ambiguous or response.status_code >= 500
-            asked = _retry_after(response.headers)
+            asked = retry_after_s(response.headers)
             if asked is not None and asked > LONGEST_WAIT_S:
                 raise PasUnavailable(
                     f"the executor asks to wait {asked:.0f} s ({failure}).",
@@ -292,24 +300,28 @@ class PasClient:
                 )  # fmt: skip
             wait_s = max(asked or 0.0, self._jitter(attempt))
         raise PasUnavailable(
-            f"the executor at PLMS_PAS_URL does not answer ({failure}, {self._attempts} attempts); check that it runs: "
-            "`plms pas health`.",
+            f"the executor at PLMS_PAS_URL does not answer ({failure}, {tried} attempt{'s' if tried > 1 else ''}); check that "
+            "it runs and that the address is its own (`plms pas health` asks it).",
             is_ambiguous=ambiguous, retry_after_s=round(LONGEST_WAIT_S),
         )  # fmt: skip
 
-    def _send(self, method: str, path: str, body: BaseModel | None, key: str | None) -> tuple[httpx.Response, bytes]:
+    def _send(
+        self, method: str, path: str, body: BaseModel | None, key: str | None, until_s: float
+    ) -> tuple[httpx.Response, bytes]:
         headers = {} if key is None else {"Idempotency-Key": key}
         content = None
         if body is not None:
             content = body.model_dump_json(by_alias=False)
             headers["Content-Type"] = "application/json"
-        began_s = self._monotonic_s()
-        with self._http.stream(method, self._url + path, content=content, headers=headers) as response:
+        # Each read may be fast enough, and there are ever more of them: whoever asked holds a claim meanwhile.
+        with (
+            self._deadlines.until(until_s),
+            self._http.stream(method, self._url + path, content=content, headers=headers) as response,
+        ):
             data = bytearray()
             for chunk in response.iter_bytes():
                 data += chunk
-                if self._monotonic_s() - began_s > LONGEST_ANSWER_S:
-                    # Each read is fast enough, and there are ever more of them: whoever asked holds a claim meanwhile.
+                if self._monotonic_s() > until_s:
                     raise httpx.ReadTimeout("the answer does not end")
                 if len(data) > MAX_ANSWER:
                     raise PasUnavailable(
@@ -357,7 +369,9 @@ def _object(status: int, data: bytes) -> dict[str, Any]:
         code = answer.get("code")
         if status == 404 and not code and detail == _SOURCE_SENTENCE:
             code = UNKNOWN_RUN
-        if 400 <= status < 500 and (status != 404 or code) and status not in (401, 403, 405):
+        # Any server may lack a path, and say so with a code: only what the executor lacks is a refusal.
+        is_elsewhere = status == 404 and code in (None, "", "not_found")
+        if 400 <= status < 500 and not is_elsewhere and status not in (401, 403, 405):
             shown = detail if isinstance(detail, str) else json.dumps(detail)
             raise PasRefused(
                 f"the executor refuses: {shown[:500]}", status=status, pas_code=str(code or f"status_{status}")
@@ -367,21 +381,3 @@ def _object(status: int, data: bytes) -> dict[str, Any]:
     raise PasUnavailable(
         f"what answers at PLMS_PAS_URL is not an executor (status {status}); check the address.", code="pas_bad_answer"
     )
-
-
-def _retry_after(headers: httpx.Headers) -> float | None:
-    """Seconds to wait as the server asks (a number, or a date as RFC 9110 allows), or None."""
-    text = headers.get("Retry-After", "").strip()
-    if re.fullmatch(r"[0-9]{1,9}", text):
-        return float(text)
-    try:
-        until = parsedate_to_datetime(text)
-        # The server's own clock is the one that its date is meant for.
-        now = parsedate_to_datetime(headers.get("Date", ""))
-    except ValueError:
-        return None
-    return max(0.0, (_aware(until) - _aware(now)).total_seconds())
-
-
-def _aware(moment: datetime) -> datetime:
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

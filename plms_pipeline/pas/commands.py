@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
+from urllib.parse import urlsplit
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
-from plms_pipeline.errors import BadInput, NoData, Unavailable
+from plms_pipeline.errors import BadInput, NoData, PlmsError, Unavailable
 from plms_pipeline.pas.files import webhook_secret
 from plms_pipeline.settings import Settings, load_settings, project_root
+
+if TYPE_CHECKING:
+    from plms_pipeline.pas.client import PasClient
 
 app = typer.Typer(
     help="The executor (PAS): ask it, or serve the reference one.", no_args_is_help=True, add_completion=False
@@ -52,7 +56,7 @@ def serve(
         return
     settings = load_settings()
     options = ServeOptions(
-        host=host, port=port, plms_url=plms or f"http://{settings.api_host}:{settings.api_port}",
+        host=host, port=port, plms_url=_events_to(plms, settings),
         secret=webhook_secret(settings), db=db or settings.data_dir / "pas" / "pas.db", samples=samples or _samples(),
         artifacts_root=artifacts_root or settings.data_dir, token=settings.pas_token, speed=speed, seed=seed,
         faults=parse_faults(fault or (), seed), lanes=_lanes(lane or []), longest_ms=round(longest_min * 60_000),
@@ -68,6 +72,21 @@ def serve(
     except KeyboardInterrupt:
         if not as_json:
             typer.echo("Stopped.")
+
+
+def _events_to(given: str | None, settings: Settings) -> str:
+    """Where events are sent; an address that is none would keep every event for ever, and nobody would know why."""
+    if given is None:
+        host = settings.api_host
+        return f"http://{f'[{host}]' if ':' in host else host}:{settings.api_port}"
+    try:
+        parts = urlsplit(given)
+        is_one = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port or 1) > 0
+    except ValueError:
+        is_one = False
+    if not is_one or not given.isascii() or not given.isprintable() or " " in given:
+        raise BadInput(f"--plms {given[:200]!r} is no address; give one such as http://127.0.0.1:6100.", code="bad_url")
+    return given
 
 
 def _samples() -> Path:
@@ -134,16 +153,24 @@ def status(
 
 @app.command(epilog="Example: plms pas health")
 def health(as_json: AsJson = False) -> None:
-    """Whether the executor answers, and what it can do. Exit 4 when it does not."""
+    """Whether the executor answers, what it can do, and which providers it serves. Exit 4 when it does not."""
     from plms_pipeline.pas.service import pas_client
 
     settings = load_settings()
     with pas_client(settings) as client:
         found = client.health()
-    told = _told(settings, found.model_dump(mode="json"))
+        told = _told(settings, {**found.model_dump(mode="json"), "providers": _providers(client)})
     typer.echo(json.dumps(told) if as_json else "\n".join(f"{name}: {value}" for name, value in told.items()))
     if found.status not in ("ok", "healthy"):
         raise Unavailable(f"The executor says that it is {found.status}.", code="pas_unhealthy")
+
+
+def _providers(client: PasClient) -> dict[str, str] | None:
+    """What the executor serves; None when it does not say: a health check must not fail for that."""
+    try:
+        return dict(client.provider_state().providers)
+    except PlmsError:
+        return None
 
 
 def _told(settings: Settings, found: dict[str, Any]) -> dict[str, Any]:

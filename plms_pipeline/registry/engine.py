@@ -12,6 +12,7 @@ from __future__ import annotations
 import re
 import sqlite3
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -29,6 +30,11 @@ from plms_pipeline.registry.prepared import Asking, AskingSession, Drivers
 from plms_pipeline.settings import masked
 
 BUSY_TIMEOUT_S = 30.0
+# How often whoever waits for another process's transaction looks again. SQLite itself looks ever more rarely, at last every
+# 100 ms: somebody who writes a millisecond at a time then keeps others out for as long as he likes.
+LOOK_AGAIN_S = 0.001
+# By default a commit that finds 1 000 pages in the log carries them over and waits for the disk twice more: 20 to 40 ms.
+_HURRIED_LOG_PAGES = 16_384
 # The guides' SQL is PostgreSQL; this is the one construct of it that SQLite cannot parse.
 _INTERVAL = re.compile(r"NOW\(\)\s*-\s*INTERVAL\s*'(\d+)\s+(second|minute|hour|day|month|year)s?'", re.IGNORECASE)
 
@@ -59,13 +65,15 @@ class Registry:
         self._drivers = Drivers(engine) if engine.dialect.name == "sqlite" and lies is None else None
 
     @classmethod
-    def open(cls, url: str, *, read_only: bool = False) -> Registry:
+    def open(cls, url: str, *, read_only: bool = False, is_in_a_hurry: bool = False) -> Registry:
         """Open (and for SQLite create the folder of) the database at `url`, without touching its schema.
 
         Args:
             url: where it lies.
             read_only: for commands that only ask. The database refuses every change; a SQLite file that is not there is
                 not made, and one in a folder that may not be written can still be read.
+            is_in_a_hurry: somebody waits for each commit, and others write too who do not: SQLite's log is carried over into
+                the file by them, and here only when it has grown to 64 MiB. What is committed is durable all the same.
 
         Raises:
             BadInput: the URL is none that SQLAlchemy understands, a SQLite URL has options, or the folder of the file
@@ -83,7 +91,7 @@ class Registry:
             event.listen(engine, "connect", _prepare_postgresql)
             return cls(engine, read_only=read_only)
         if not read_only:
-            return cls(_sqlite_engine(url, parsed.database))
+            return cls(_sqlite_engine(url, parsed.database, _HURRIED_LOG_PAGES if is_in_a_hurry else None))
         file = sqlite_file(url)
         if file is None or str(file) == ":memory:":
             raise BadInput(f"{masked(url)} names no file, so there is nothing to read.", code="bad_database_url")
@@ -282,7 +290,7 @@ def _sqlite_outage(error: sqlite3.Error, name: str, reason: str) -> PlmsError | 
     return Unavailable(f"The registry {name} cannot be used ({reason}); {remedy}.", code="registry_unavailable")
 
 
-def _sqlite_engine(url: str, database: str | None) -> Engine:
+def _sqlite_engine(url: str, database: str | None, log_pages: int | None) -> Engine:
     if database and database != ":memory:":
         try:
             Path(database).parent.mkdir(parents=True, exist_ok=True)
@@ -294,6 +302,8 @@ def _sqlite_engine(url: str, database: str | None) -> Engine:
             ) from error
     engine = create_engine(url, connect_args={"timeout": BUSY_TIMEOUT_S})
     event.listen(engine, "connect", _prepare_sqlite)
+    if log_pages is not None:
+        event.listen(engine, "connect", lambda driver, _: driver.execute(f"PRAGMA wal_autocheckpoint = {log_pages}"))
     return _spoken(engine)
 
 
@@ -338,14 +348,26 @@ def _sqlite_now() -> str:
 
 def _begin_sqlite(connection: Any) -> None:
     options = connection.get_execution_options()
-    if not options.get("plms_at_once", False):
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if options.get("plms_write", False) else "BEGIN")
+    if not options.get("plms_write", False):
+        connection.exec_driver_sql("BEGIN")
         return
-    connection.exec_driver_sql("PRAGMA busy_timeout = 0")
+    driver: sqlite3.Connection = connection.connection.dbapi_connection
+    driver.execute("PRAGMA busy_timeout = 0")
     try:
+        if not options.get("plms_at_once", False):
+            for _ in range(int(BUSY_TIMEOUT_S / LOOK_AGAIN_S)):
+                try:
+                    driver.execute("BEGIN IMMEDIATE")
+                except sqlite3.OperationalError as error:
+                    if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:
+                        break
+                    time.sleep(LOOK_AGAIN_S)
+                else:
+                    return
+        # Whatever is to be said about it is said in the words of SQLAlchemy.
         connection.exec_driver_sql("BEGIN IMMEDIATE")
     finally:
-        connection.exec_driver_sql(f"PRAGMA busy_timeout = {int(BUSY_TIMEOUT_S * 1000)}")
+        driver.execute(f"PRAGMA busy_timeout = {int(BUSY_TIMEOUT_S * 1000)}")
 
 
 def _speak_sqlite(

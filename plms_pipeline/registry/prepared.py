@@ -12,13 +12,16 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any, Protocol
 
 from sqlalchemy import Column, Engine, Select, Table, insert
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
+from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.orm import Session
+
+from plms_pipeline.registry.types import UtcDateTime
 
 Row = tuple[Any, ...]
 Rows = tuple[Row, ...]
@@ -126,7 +129,8 @@ class Inserts:
 
 def _binder(column: Column[Any]) -> Convert | None:
     how: Convert | None = column.type.dialect_impl(_SQLITE).bind_processor(_SQLITE)
-    return how
+    # The rows of one start bear one moment, two dozen times.
+    return lru_cache(maxsize=16)(how) if how is not None and isinstance(column.type, UtcDateTime) else how
 
 
 def _driver(session: Session) -> sqlite3.Connection | None:
@@ -140,6 +144,37 @@ def _driver(session: Session) -> sqlite3.Connection | None:
     found = connection.connection.dbapi_connection if connection.dialect.name == AskingDriver.dialect else None
     session.info[_DRIVER] = (session.get_transaction(), found)
     return found
+
+
+@contextmanager
+def savepoint(session: Session) -> Iterator[None]:
+    """A part of a write transaction that is undone by itself when it raises, and leaves the rest as it was."""
+    driver = _driver(session)
+    if driver is None:
+        with session.begin_nested():
+            yield
+        return
+    driver.execute("SAVEPOINT part")
+    try:
+        yield
+        session.flush()
+    except BaseException as error:
+        session.expunge_all()
+        try:
+            driver.execute("ROLLBACK TO part")
+            driver.execute("RELEASE part")
+        except sqlite3.Error as gone:
+            # A full disk ends the whole transaction: what is said is why, and not that there is nothing to go back to.
+            raise (error if isinstance(error, sqlite3.Error) else gone) from None
+        raise
+    driver.execute("RELEASE part")
+
+
+def harms_all(error: Exception) -> bool:
+    """Whether the database failed, and with it everything in the transaction; not so when it refused one row."""
+    return isinstance(error, sqlite3.Error | DBAPIError) and not isinstance(
+        error, sqlite3.IntegrityError | IntegrityError
+    )
 
 
 class Asking(Protocol):

@@ -15,9 +15,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
-from typing import Any
+from typing import Any, Final
 
 from plms_pipeline.registry.types import canonical_json
+
+_MATRIX: Final = "provider_matrix."
+# So many names fit into a sentence that somebody reads.
+_SHOWN: Final = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +176,7 @@ def missing_from(document: Mapping[str, Any]) -> tuple[str, ...]:
     if not isinstance(matrix, Mapping) or not matrix:
         lacks.append("provider_matrix")
     else:
-        lacks += [f"provider_matrix.{provider}" for provider, version in matrix.items() if not version]
+        lacks += [f"{_MATRIX}{provider}" for provider, version in matrix.items() if not version]
     if not isinstance(document.get("capabilities"), Mapping):
         lacks.append("capabilities")
     if not document.get("prd_sha"):
@@ -180,6 +184,31 @@ def missing_from(document: Mapping[str, Any]) -> tuple[str, ...]:
     env = document.get("env")
     known: Mapping[str, Any] = env if isinstance(env, Mapping) else {}
     return (*lacks, *(f"env.{name}" for name in ("git_commit", "python_version") if not known.get(name)))
+
+
+def why_incomplete(missing: Sequence[str], providers: Mapping[str, str] | None) -> str:
+    """What a passport lacks, and what to do about each part of it.
+
+    Args:
+        missing: as `missing_from` names it, not empty.
+        providers: the versions that the executor stated; None: it was never heard.
+    """
+    lacking = [name.removeprefix(_MATRIX) for name in missing if name.startswith(_MATRIX)]
+    remedies = []
+    if providers is None:
+        remedies.append("the executor was never heard: start it (`plms pas health` asks it)")
+    elif lacking:
+        served = ", ".join(sorted(providers)[:_SHOWN]) or "none"
+        remedies.append(
+            f"the executor serves no {', '.join(lacking[:_SHOWN])}{' …' if len(lacking) > _SHOWN else ''} (it serves {served}"
+            f"{' …' if len(providers) > _SHOWN else ''}): give it that provider, or plan those tasks with one that it serves"
+        )
+    elif "capabilities" in missing:
+        remedies.append("the executor states no capabilities (`plms pas health` asks it)")
+    if "env.git_commit" in missing:
+        remedies.append("nobody knows the code's commit: run from a git checkout or set PLMS_GIT_COMMIT")
+    told = f"{', '.join(missing[:_SHOWN])}{' …' if len(missing) > _SHOWN else ''}"
+    return "; ".join([f"The run's passport would lack {told}, so it could never be repeated", *remedies]) + "."
 
 
 def mismatch_of(matrix: Mapping[str, str | None], providers: Mapping[str, str]) -> str | None:

@@ -38,6 +38,11 @@ class RunList(BaseModel):
     """Runs that were started here, the newest first."""
 
     runs: list[RunHead]
+    next_after: str | None = Field(
+        None,
+        description="Only when paging was asked for: the `after` of the next page; null at the end.",
+        examples=[RUN_ID],
+    )
 
 
 class TaskOfRun(BaseModel):

@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import re
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
-from plms_pipeline.errors import BadInput, Unprocessable
+from plms_pipeline.errors import BadInput, Interrupted, Unprocessable
 from plms_pipeline.registry.tables.vocabulary import RUN_KINDS
 from plms_pipeline.runs.lifecycle import STARTABLE
 from plms_pipeline.runs.passport import sha256_of
@@ -110,6 +111,22 @@ def checked_key(key: str | None, form: KeyForm) -> str:
         f"Invalid or missing Idempotency-Key header: it must be {rule}, new for each start and the same when one is repeated.",
         code="invalid_idempotency_key",
     )
+
+
+@contextmanager
+def repeatable(key: str) -> Iterator[None]:
+    """Around a command that starts something: who interrupts it is told the key that makes the next one a repetition.
+
+    Raises:
+        Interrupted: Control-C was pressed.
+    """
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise Interrupted(
+            f"Interrupted; what was started goes on (`plms run list`). Repeat the command with --key {key}: then nothing "
+            "starts twice."
+        ) from None
 
 
 def require_sound(request: StartRequest) -> None:

@@ -16,6 +16,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import json
+import multiprocessing
 import os
 import select
 import signal
@@ -37,12 +38,17 @@ _PR_SET_CHILD_SUBREAPER = 36
 
 @dataclass(frozen=True, slots=True)
 class ChildSpec:
-    """One process to keep: started once `wait_for` exists, its output appended to `log_file`."""
+    """One process to keep: started once `wait_for` exists, its output appended to `log_file`.
+
+    Without a log file it goes to our own standard error. With `may_ask_below` False only the process itself is asked to end,
+    and what it started is its own business until the grace is over: a measurement that is told to end is one that failed.
+    """
 
     name: str
     argv: Sequence[str]
-    log_file: str
+    log_file: str | None
     wait_for: str | None = None
+    may_ask_below: bool = True
 
 
 class Keeper:
@@ -121,7 +127,10 @@ class _Child:
 
     def _start(self) -> None:
         if self.log is None:
-            self.log = Path(self.spec.log_file).open("ab", buffering=0)  # noqa: SIM115 - kept for every restart
+            if self.spec.log_file is None:
+                self.log = open(2, "ab", buffering=0, closefd=False)  # noqa: SIM115 - kept for every restart
+            else:
+                self.log = Path(self.spec.log_file).open("ab", buffering=0)  # noqa: SIM115 - kept for every restart
         self.process = subprocess.Popen(
             list(self.spec.argv),
             stdin=subprocess.DEVNULL,
@@ -129,11 +138,13 @@ class _Child:
             stderr=self.log,
             preexec_fn=_prepare_child,  # noqa: PLW1509 - the keeper has one thread
         )
-        self._say(f"{self.spec.name} started as process {self.process.pid}")
+        if self.spec.log_file is not None:
+            self._say(f"{self.spec.name} started as process {self.process.pid}")
 
     def _say(self, text: str) -> None:
         if self.log is not None:
-            self.log.write(f"event=kept_process {text}\n".encode())
+            with contextlib.suppress(OSError):  # nobody may read it any more
+                self.log.write(f"event=kept_process {text}\n".encode())
 
 
 def _prctl(option: int, value: int) -> None:
@@ -171,9 +182,16 @@ def _end_all(children: Sequence[_Child], grace_s: float) -> None:
     for child in children:
         if child.process is not None and child.process.poll() is None:
             child.process.terminate()
+    spared = {
+        pid
+        for child in children
+        if child.process is not None and not child.spec.may_ask_below
+        for pid in (child.process.pid, *descendants(child.process.pid))
+    }
     for pid in descendants(os.getpid()):
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGTERM)
+        if pid not in spared:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGTERM)
     deadline = time.monotonic() + grace_s
     while _reap() and time.monotonic() < deadline:
         time.sleep(0.05)
@@ -225,3 +243,16 @@ def keep(specs: Sequence[ChildSpec], grace_s: float, tether: int) -> None:
 if __name__ == "__main__":
     _given = json.loads(sys.argv[1])
     keep([ChildSpec(**child) for child in _given["children"]], _given["grace_s"], sys.stdin.fileno())
+
+
+def outlived_parent() -> bool:
+    """Wait until the process that spawned this one is gone, then True; False at once when none did.
+
+    It is the one that made this process, also if that was gone before the first line here ran: `os.getppid()` would then name
+    whoever adopted it, and the wait would never end.
+    """
+    parent = multiprocessing.parent_process()
+    if parent is None:
+        return False
+    parent.join()
+    return True

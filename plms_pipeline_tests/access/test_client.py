@@ -121,6 +121,22 @@ def test_threads_that_fail_together_tell_of_one_outage(caching: Watched, server:
     assert [up for up, _ in caching.told] == [False]
 
 
+def test_a_connection_that_another_thread_closed_meanwhile_is_a_miss(monkeypatch: pytest.MonkeyPatch) -> None:
+    """When Redis was killed under load, one start in some hundred was answered 500."""
+
+    class Closed:
+        def get(self, key: str) -> None:
+            # What the library says when its parser lost its buffer while it waited.
+            raise AttributeError(f"'NoneType' object has no attribute 'readline' ({key})")
+
+        def close(self) -> None: ...
+
+    monkeypatch.setattr("plms_pipeline.access.client._connect", lambda _url: Closed())
+    found = watched("redis://127.0.0.1:9")
+    assert found.cache.get(KEYS[0]) is None
+    assert found.told == [(False, "AttributeError")]
+
+
 def test_what_somebody_else_stored_is_a_miss(caching: Watched, server: RedisServer) -> None:
     """Another program on the same Redis, or another version of ours."""
     with redis.Redis(port=server.port) as client:

@@ -17,6 +17,7 @@ class Request:
     path: str
     headers: dict[str, str]
     body: bytes
+    port: int = 0
 
 
 @dataclass
@@ -46,7 +47,8 @@ def scripted_server(answer: Callable[[Request, int], Reply]) -> Iterator[Scripte
 
         def handle_any(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-            request = Request(self.command, self.path, {k.lower(): v for k, v in self.headers.items()}, body)
+            headers = {k.lower(): v for k, v in self.headers.items()}
+            request = Request(self.command, self.path, headers, body, self.client_address[1])
             with lock:
                 number = len(seen)
                 seen.append(request)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import socketserver
 import threading
+import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import httpx
@@ -160,12 +162,23 @@ def test_a_run_that_the_executor_does_not_know_is_none(body: dict[str, str]) -> 
         assert client.run_status("run-1") is None
 
 
-@pytest.mark.parametrize("reply", [Reply(404, {"detail": "Not Found"}), Reply(404, b"<html>"), Reply(200, b"<html>")])
+ELSEWHERE = [
+    Reply(404, {"detail": "Not Found"}), Reply(404, b"<html>"), Reply(200, b"<html>"),
+    Reply(404, {"detail": "There is nothing at this path.", "code": "not_found"}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("reply", ELSEWHERE)
 def test_a_wrong_address_does_not_end_all_runs(reply: Reply) -> None:
-    """A misspelt PLMS_PAS_URL answers every question with 404; read as "unknown run", it fails every run there is."""
-    with talking(reply) as (client, _), pytest.raises(PasUnavailable) as raised:
-        client.run_status("run-1")
-    assert raised.value.code == "pas_bad_answer"
+    """A misspelt PLMS_PAS_URL answers every question with 404; read as "unknown run", it fails every run there is.
+
+    PLMS itself, named by mistake, says `not_found` about the path: read as a refusal, it failed every run that was started.
+    """
+    with talking(reply) as (client, _):
+        for ask in (lambda: client.run_status("run-1"), lambda: client.submit_run(StartRun.model_validate(START))):
+            with pytest.raises(PasUnavailable) as raised:
+                ask()
+            assert raised.value.code == "pas_bad_answer"
 
 
 def test_a_refusal_is_final_and_carries_the_executors_word() -> None:
@@ -245,7 +258,59 @@ def test_an_answer_that_drips_for_ever_is_given_up() -> None:
 
     with (
         machine.client("http://executor", transport=Dripping(), attempts=2) as client,
-        pytest.raises(PasUnavailable, match="ReadTimeout, 2 attempts"),
+        pytest.raises(PasUnavailable, match="ReadTimeout, 1 attempt"),
     ):
         client.run_status("r1")
     assert machine.now < 100
+
+
+@contextmanager
+def dripping_server(head: bytes) -> Iterator[tuple[str, list[int]]]:
+    """A real server that says `head` and then `x` for ever, a byte each 20 ms; its URL, and how many connections came."""
+    came: list[int] = []
+    over = threading.Event()
+
+    class Dripping(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            came.append(1)
+            self.request.sendall(head)
+            with suppress(OSError):
+                while not over.wait(0.02):
+                    self.request.sendall(b"x")
+
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Dripping) as server:
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+        try:
+            yield f"http://127.0.0.1:{server.server_address[1]}", came
+        finally:
+            over.set()
+            server.shutdown()
+
+
+@pytest.mark.parametrize(
+    "head",
+    [b"", b"HTTP/1.1 200 OK\r\nX-Endless: ", b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n"],
+    ids=["status line", "headers", "body"],
+)
+def test_an_executor_that_drips_holds_nobody_beyond_the_deadline(head: bytes) -> None:
+    """Each byte was in time for its read: one status line held a dispatcher's thread, and its claim, for a day."""
+    with (
+        dripping_server(head) as (url, came),
+        PasClient(
+            url, sleep=time.sleep, chance=lambda: 0.0, monotonic_s=time.monotonic, timeout_s=0.2, longest_s=0.3
+        ) as client,
+    ):
+        began_s = time.monotonic()
+        with pytest.raises(PasUnavailable, match="ReadTimeout, 1 attempt"):
+            client.health()
+        assert 0.25 < time.monotonic() - began_s < 5
+        assert len(came) == 1
+
+
+def test_connections_are_kept_under_the_deadline() -> None:
+    """The bound must not cost a new connection for each of a thousand cards, nor outlive the call that it was for."""
+    with talking(ACCEPTED, longest_s=5.0) as (client, seen):
+        for _ in range(3):
+            client.submit_card(JobCard.model_validate(CARD))
+    assert len(seen) == 3
+    assert len({request.port for request in seen}) == 1

@@ -31,6 +31,7 @@ def test_health_says_where_and_what_it_can(pas: ReferencePas, capsys: pytest.Cap
     told = json.loads(capsys.readouterr().out)
     assert (told["url"], told["status"], told["dialect"]) == (pas.url, "ok", "pas")
     assert "pause_task" in told["capabilities"]
+    assert told["providers"]["openai/gpt-4"]
     assert main(["pas", "health"]) == 0
     assert f"url: {pas.url}" in capsys.readouterr().out
 
@@ -74,3 +75,16 @@ def test_the_faults_can_be_listed(tmp_path: Path) -> None:
         capture_output=True, text=True, timeout=60, check=True,
     )  # fmt: skip
     assert {"lost", "kpi_red", "ambiguous"} <= set(json.loads(done.stdout))
+
+
+@pytest.mark.parametrize(
+    "address", ["notaurl", "127.0.0.1:6100", "ftp://x", "http://", "http://a b", "http://[::1", ""]
+)
+def test_an_address_that_is_none_is_refused_before_anything_is_served(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], address: str
+) -> None:
+    """It was served all the same, and every event waited for ever in the executor's outbox."""
+    monkeypatch.setenv("PLMS_DATA_DIR", str(tmp_path / "data"))
+    assert main(["pas", "serve", "--port", "0", "--plms", address, "--db", str(tmp_path / "pas.db")]) == 2
+    assert "is no address; give one such as http://127.0.0.1:6100" in capsys.readouterr().err
+    assert not (tmp_path / "pas.db").exists()

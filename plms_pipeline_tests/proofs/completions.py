@@ -24,7 +24,7 @@ import tempfile
 import time
 import warnings
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
@@ -45,6 +45,7 @@ from plms_pipeline.registry.tables import (
     TaskPlan,
     TaskReceipt,
 )
+from plms_pipeline.web.process import descendants
 from plms_pipeline_tests.clones import postgres_url
 from plms_pipeline_tests.proofs.api import environment, plms, say
 from plms_pipeline_tests.proofs.completions_books import judge
@@ -89,7 +90,12 @@ class Server:
 
     def kill(self) -> None:
         if self.process is not None and self.process.poll() is None:
+            # Its worker and who keeps that as well, which would otherwise end in good order.
+            below = descendants(self.process.pid)
             os.killpg(self.process.pid, signal.SIGKILL)
+            for pid in below:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
             self.process.wait()
             self.kills += 1
 

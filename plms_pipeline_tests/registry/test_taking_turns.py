@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 
 import pytest
-from sqlalchemy import func, insert, select
+from sqlalchemy import func, insert, select, text
 
 from plms_pipeline.registry.engine import Busy, Registry
 from plms_pipeline.registry.tables import AuditEntry
@@ -71,6 +72,48 @@ def test_many_writers_of_one_process_all_get_their_turn(registry: Registry) -> N
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(write, range(8)))
     assert noted(registry) == 80
+
+
+def test_who_waits_for_another_process_comes_between_two_of_its_transactions(
+    sqlite_registry: Registry, sqlite_registry_url: str
+) -> None:
+    """SQLite looks ever more rarely, at last every 100 ms: a worker that never pauses kept a start out for seconds."""
+    other, done = Registry.open(sqlite_registry_url), threading.Event()
+
+    def busy() -> None:
+        while not done.is_set():
+            with other.writing() as session:
+                note(session, "other")
+                done.wait(0.01)
+
+    with ThreadPoolExecutor(1) as pool:
+        going = pool.submit(busy)
+        began = time.monotonic()
+        for _ in range(20):
+            with sqlite_registry.writing() as session:
+                note(session, "mine")
+        took_s = time.monotonic() - began
+        done.set()
+        going.result()
+    other.close()
+    # Twenty times ten milliseconds, and some patience with a busy machine.
+    assert took_s < 5
+
+
+def test_whoever_is_in_a_hurry_leaves_the_log_to_others_and_loses_nothing(
+    sqlite_registry: Registry, sqlite_registry_url: str
+) -> None:
+    """Every twentieth start waited 40 ms for pages to be carried over; but a log that nobody carries over fills the disk."""
+    hurried = Registry.open(sqlite_registry_url, is_in_a_hurry=True)
+    with hurried.writing() as session:
+        pages, synchronous = (
+            session.execute(text(f"PRAGMA {name}")).scalar_one() for name in ("wal_autocheckpoint", "synchronous")
+        )
+        note(session, "mine")
+    assert 1000 < pages <= 65_536
+    assert synchronous == 2  # FULL: a commit is on the disk before it is told
+    hurried.close()
+    assert noted(sqlite_registry) == 1
 
 
 def _write_at_once(registry: Registry) -> None:

@@ -113,6 +113,14 @@ def test_a_clock_that_goes_back_holds_nothing_up(bench: Bench) -> None:
     assert bench.tick().submitted == 1
 
 
+def test_what_a_wrong_clock_put_off_for_years_is_done_now(bench: Bench) -> None:
+    """A machine that believed it was 2030 found the executor away: the run would have been announced in 2030."""
+    bench.start(planned_project(bench.registry, project_id=55))
+    with bench.registry.writing() as session:
+        session.execute(update(OutboxEvent).values(attempts=1, due_at=bench.now + timedelta(days=1500)))
+    assert bench.tick().announced == 1
+
+
 def test_an_executor_that_asks_for_years_is_asked_again_in_minutes(bench: Bench) -> None:
     """`Retry-After: 999999999` of a proxy in between put a start off until after everybody's retirement."""
 

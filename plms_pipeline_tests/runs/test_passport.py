@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -17,6 +18,7 @@ from plms_pipeline.runs.passport import (
     mismatch_of,
     missing_from,
     prd_sha,
+    why_incomplete,
 )
 from plms_pipeline_tests.runs.worlds import AT, PROVIDERS, WORLD
 
@@ -83,6 +85,25 @@ def test_what_is_missing_is_named() -> None:
     assert missing_from({}) == (
         "provider_matrix", "capabilities", "prd_sha", "env.git_commit", "env.python_version",
     )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("missing", "providers", "told"),
+    [(("provider_matrix.a/x",), {"b/y": "1", "c/z": "2"}, ["serves no a/x", "it serves b/y, c/z", "plan those tasks with one"]),
+     (("provider_matrix.a/x", "provider_matrix.a/w"), {}, ["serves no a/x, a/w", "it serves none"]),
+     (("provider_matrix.a/x", "capabilities"), None, ["never heard: start it", "`plms pas health`"]),
+     (("capabilities",), {"a/x": "1"}, ["states no capabilities"]),
+     (("env.git_commit",), {"a/x": "1"}, ["PLMS_GIT_COMMIT"]),
+     (tuple(f"provider_matrix.p{n}" for n in range(10_000)), {f"q{n}": "1" for n in range(10_000)}, ["p9 …", "q0, q1, "])],
+)  # fmt: skip
+def test_an_incomplete_passport_says_which_provider_and_what_to_do(
+    missing: tuple[str, ...], providers: dict[str, str] | None, told: list[str]
+) -> None:
+    """Whoever misspelt a provider in a plan was told to start an executor that runs."""
+    sentence = why_incomplete(missing, providers)
+    assert all(part in sentence for part in told), sentence
+    assert ("never heard" in sentence) == (providers is None)
+    assert len(sentence) < 1000
 
 
 def test_a_passport_holds_no_command_and_no_payload() -> None:

@@ -92,8 +92,8 @@ def test_an_id_that_is_taken_is_a_conflict(desk: Desk) -> None:
 
 
 def test_an_unknown_project_is_not_found(desk: Desk) -> None:
-    """The prototype answered 200 for any id."""
-    with pytest.raises(NotFound, match="There is no project 7"):
+    """The prototype answered 200 for any id; and an id that is typed wrong is looked up where the message says."""
+    with pytest.raises(NotFound, match=r"Project 7 not found; `plms project list` and GET /api/projects"):
         project(desk.registry, 7)
 
 

@@ -34,6 +34,22 @@ def test_the_id_of_a_run_is_listed_whole(
     assert "4 QUEUED" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [(("list", "--status", "DONE"), "'DONE' is no state of a run; known are QUEUED, RUNNING, SUCCESS"),
+     (("list", "--after", "nobody"), "after='nobody' is no run"),
+     (("start", "42", "--kind", "base"), "'base' is no kind of run; use baseline,"),
+     (("show", "nobody"), "`plms run list` and GET /api/runs show those that exist")],
+)  # fmt: skip
+def test_a_word_that_is_none_is_told_with_those_that_are(
+    sqlite_registry: Registry, capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...], told: str
+) -> None:
+    """An empty list for a misspelt state reads as "there is none"; `invalid run_kind` says neither what nor which."""
+    planned_project(sqlite_registry)
+    assert main(["run", *arguments]) == 2
+    assert told in capsys.readouterr().err
+
+
 def test_the_tasks_of_a_project_are_not_cut(sqlite_registry: Registry, capsys: pytest.CaptureFixture[str]) -> None:
     """A lane or a figure that is cut in the plan that somebody approves is a decision about something else."""
     planned_project(sqlite_registry)

@@ -85,10 +85,49 @@ def test_a_run_is_listed_shown_and_its_log_told(client: httpx.Client) -> None:
     assert client.get("/api/runs", params={"project_id": 7}).json() == {"runs": []}
 
 
+def test_runs_are_paged_to_the_last_one(client: httpx.Client) -> None:
+    """Beyond the first hundred a run could not be found; pages must neither skip nor repeat while more are started."""
+    ids = [started(client) for _ in range(5)]
+    first = client.get("/api/runs", params={"limit": 2}).json()
+    assert first["next_after"] == ids[3]
+    newer = started(client)
+    pages, cursor = [first["runs"]], first["next_after"]
+    while cursor is not None:
+        page = client.get("/api/runs", params={"limit": 2, "after": cursor, "project_id": 42}).json()
+        pages.append(page["runs"])
+        cursor = page["next_after"]
+    assert [row["run_id"] for page in pages for row in page] == ids[::-1]
+    assert [len(page) for page in pages] == [2, 2, 1]
+    whole = client.get("/api/runs").json()
+    assert [row["run_id"] for row in whole["runs"]] == [newer, *ids[::-1]]
+    assert list(whole) == ["runs"], "who does not page gets the answer as it was"
+    assert client.get("/api/runs", params={"after": ids[0]}).json() == {"runs": [], "next_after": None}
+
+
+@pytest.mark.parametrize(
+    ("query", "told"),
+    [({"limit": 0}, (422, "validation_failed")), ({"limit": 1001}, (422, "validation_failed")),
+     ({"after": "../x"}, (422, "validation_failed")), ({"after": "nobody"}, (400, "unknown_cursor"))],
+)  # fmt: skip
+def test_a_page_that_cannot_be_is_refused(client: httpx.Client, query: dict[str, Any], told: tuple[int, str]) -> None:
+    """An empty page for a misspelt cursor would read as the end of the list."""
+    assert code(client.get("/api/runs", params=query)) == told
+
+
 @pytest.mark.parametrize("path", ["", "/log", "/report", "/replay", "/comparison"])
 def test_a_run_that_is_not_there_is_404(client: httpx.Client, path: str) -> None:
     """`run_not_found` tells a misspelt id from a run without a report."""
-    assert code(client.get(NOBODY + path)) == (404, "run_not_found")
+    answer = client.get(NOBODY + path)
+    assert code(answer) == (404, "run_not_found")
+    assert "GET /api/runs show" in answer.json()["detail"]
+
+
+@pytest.mark.parametrize("path", ["/metrics", "/status", "/budget-runway", "/simulate"])
+def test_a_project_that_is_not_there_is_404_with_where_to_look(client: httpx.Client, path: str) -> None:
+    """Whoever mistyped an id needs the list of those that exist, not the word `not found` alone."""
+    answer = client.get(f"/api/projects/4711{path}")
+    assert code(answer) == (404, "project_not_found")
+    assert "GET /api/projects show" in answer.json()["detail"]
 
 
 def test_a_run_is_called_off_once_and_audited(client: httpx.Client, registry: Registry) -> None:

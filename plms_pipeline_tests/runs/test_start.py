@@ -280,6 +280,8 @@ def test_what_could_not_be_repeated_does_not_start_and_is_a_fact(
         started(registry, clock, world=replace(WORLD, **lacking))  # type: ignore[arg-type]
     assert refused.value.code == "passport_incomplete"
     assert named in refused.value.message
+    if lacking.get("providers"):
+        assert "the executor serves no local/llama-8b (it serves openai/gpt-4)" in refused.value.message
     assert count(registry, ProjectRun) == 0
     with registry.reading() as session:
         fact = session.scalars(select(AuditEntry)).one()

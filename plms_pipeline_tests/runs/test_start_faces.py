@@ -134,6 +134,128 @@ def test_a_start_behind_another_writer_waits_and_the_server_goes_on(
     importer.close()
 
 
+JSON_TYPE = {"Content-Type": "application/json"}
+
+
+@pytest.mark.parametrize(
+    ("body", "headers", "project"),
+    [
+        (b"{}", {}, "42"),
+        (b'{"run_kind": "hotfix"}', {}, "42"),
+        (b'{"run_kind": "rehearsal", "write_sandbox": true}', {}, "42"),
+        (b'{"run_kind": "hotfix", "run_kind": "baseline"}', {}, "42"),
+        (b'{"write_sandbox": true}', {}, "42"),
+        (b'{"write_sandbox": 1}', {}, "42"),
+        (b'{"run_kind": null}', {}, "42"),
+        (b'{"run_kind": "nothing"}', {}, "42"),
+        (b'{"run_kind": "hotfix", "more": [1.50, null]}', {}, "42"),
+        (b'{"more": NaN}', {}, "42"),
+        (b"[]", {}, "42"),
+        (b"", {}, "42"),
+        (b"{", {}, "42"),
+        (b"[" * 20_000, {}, "42"),
+        (b"\xff", {}, "42"),
+        (b"{}", {"Idempotency-Key": "short"}, "42"),
+        (b"{}", {"Idempotency-Key": ""}, "42"),
+        (b"{}", {"Content-Type": "application/json; charset=utf-8"}, "42"),
+        (b"{}", {"Content-Type": "text/plain"}, "42"),
+        (b"{}", {"Authorization": "Bearer none"}, "42"),
+        (b"{}", {}, "4711"),
+        (b"{}", {}, "042"),
+        (b"{}", {}, "99999999999"),
+    ],
+)
+def test_the_short_way_and_the_long_one_say_the_same(
+    api: World, body: bytes, headers: dict[str, str], project: str
+) -> None:
+    """Whoever adds a parameter to the address must not get another answer, nor another error."""
+    key = {"Idempotency-Key": str(uuid4()), **JSON_TYPE, **api.headers("operator"), **headers}
+    again = {"Idempotency-Key": str(uuid4()), **JSON_TYPE, **api.headers("operator"), **headers}
+    with live(api.app) as client:
+
+        def told(address: str, sent: dict[str, str]) -> tuple[int, list[tuple[str, str]], Any]:
+            answer = client.post(address, content=body, headers=sent)
+            found = answer.json()
+            if answer.status_code == 200:
+                found |= {name: len(found[name]) for name in ("run_id", "replay_passport_path", "pas_job_cards")}
+            shown = [pair for pair in answer.headers.items() if pair[0] not in ("x-request-id", "date")]
+            found.pop("request_id", None)
+            return answer.status_code, shown, json.dumps(found)
+
+        path = START.replace("42", project)
+        assert told(path, key) == told(f"{path}?long", again)
+        # A repetition is known whichever way it comes.
+        assert told(f"{path}?long", key) == told(path, again) == told(path, key)
+
+
+def test_the_plainest_start_never_reaches_the_framework(api: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Finding route, parameters and dependencies takes half as long as the whole transaction."""
+    entered = []
+    monkeypatch.setattr("plms_pipeline.runs.routes.start.met_at_once", entered.append)
+    headers = api.headers("operator") | {"Idempotency-Key": KEY}
+    with live(api.app) as client:
+        assert client.post(START, json={"run_kind": "baseline"}, headers=headers).status_code == 200
+        assert not entered
+        assert client.post(START, json={"run_kind": "baseline", "more": 1}, headers=headers).status_code == 422
+        assert len(entered) == 1
+        counted = client.get("/metrics").text
+    line = 'plms_api_answers_total{endpoint="/api/projects/{project_id}/start",method="POST",status="2xx"} 1.0'
+    assert line in counted
+
+
+def test_a_start_that_is_refused_on_the_short_way_is_one_fact(settings: Settings, sqlite_registry: Registry) -> None:
+    """Tried again by the long way, every refusal would be two alerts."""
+    from plms_pipeline.pas.client import PasClient
+
+    planned_project(sqlite_registry)
+    with PasClient("http://127.0.0.1:9", sleep=lambda _: None, chance=lambda: 0.0, monotonic_s=lambda: 0.0) as nobody:
+        api = world(settings, sqlite_registry, SystemClock(), pas=lambda: nobody)
+        with live(api.app) as client:
+            for _ in range(2):
+                headers = api.headers("operator") | {"Idempotency-Key": KEY}
+                assert client.post(START, json={}, headers=headers).status_code == 409
+    with sqlite_registry.reading() as session:
+        assert session.scalars(select(AuditEntry.outcome)).all() == ["passport_incomplete"] * 2
+
+
+def test_many_clients_at_once_share_transactions_and_each_gets_its_own_answer(
+    settings: Settings, sqlite_registry: Registry, executor: ReferencePas, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Answers that are mixed up within a group would hand one client another one's run."""
+    from concurrent.futures import ThreadPoolExecutor
+    from contextlib import contextmanager
+
+    planned_project(sqlite_registry)
+    transactions = 0
+    plain = Registry.writing_at_once
+
+    @contextmanager
+    def counted(self: Registry) -> Iterator[Any]:
+        nonlocal transactions
+        transactions += 1
+        with plain(self) as session:
+            yield session
+
+    monkeypatch.setattr(Registry, "writing_at_once", counted)
+    keys = [str(uuid4()) for _ in range(60)]
+    with executor.client() as pas, ThreadPoolExecutor(20) as pool:
+        api = world(settings, sqlite_registry, SystemClock(), pas=lambda: pas)
+        with live(api.app) as client:
+
+            def start(key: str) -> Any:
+                # Every third asks for a project that is not there.
+                path = START if keys.index(key) % 3 else START.replace("42", "4711")
+                return client.post(path, json={}, headers=api.headers("operator") | {"Idempotency-Key": key})
+
+            first, again = list(pool.map(start, keys)), list(pool.map(start, keys))
+    assert [answer.status_code for answer in first] == [200 if number % 3 else 404 for number in range(60)]
+    runs = [answer.json()["run_id"] for answer in first if answer.status_code == 200]
+    assert len(set(runs)) == len(runs) == 40
+    assert [answer.json()["run_id"] for answer in again if answer.status_code == 200] == runs
+    assert {answer.headers["Idempotent-Replay"] for answer in again if answer.status_code == 200} == {"true"}
+    assert transactions <= 120
+
+
 def test_who_may_only_look_starts_nothing(api: World) -> None:
     """The prototype had one user with all scopes."""
     with live(api.app) as client:
@@ -168,6 +290,29 @@ def test_an_executor_that_never_answered_makes_the_passport_incomplete(settings:
 
 
 # --- terminal
+
+
+@pytest.mark.parametrize(
+    "command", [("run", "start", 42, "--wait"), ("run", "rehearse", 42, "--mode", "canary", "--pct", 1)]
+)
+def test_who_interrupts_a_start_is_told_how_to_repeat_it_without_a_second_run(
+    capsys: pytest.CaptureFixture[str],
+    sqlite_registry: Registry,
+    monkeypatch: pytest.MonkeyPatch,
+    command: tuple[str, ...],
+) -> None:
+    """`run the same command again` was a second run: the key that makes it a repetition was nobody's to know."""
+
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    planned_project(sqlite_registry)
+    monkeypatch.setattr("plms_pipeline.runs.service.waiting.wait_for_run", interrupted)
+    code, _, told = plms(capsys, *command, "--json")
+    assert code == 130
+    key = json.loads(told)["error"]["detail"].partition("--key ")[2].partition(":")[0]
+    assert plms(capsys, *command, "--key", key)[0] == 130
+    assert len(json.loads(plms(capsys, "run", "list", "--json")[1])["runs"]) == 1
 
 
 def test_a_start_from_the_terminal_is_worked_repeated_and_replayed(

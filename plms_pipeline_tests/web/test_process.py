@@ -107,3 +107,46 @@ def test_kill_9_of_the_keeper_ends_its_children(keeper: Keeper) -> None:
     for pid in family:  # the grandchild in a session of its own: nobody is left who knows it
         if not _gone([pid]):
             os.kill(pid, signal.SIGKILL)
+
+
+PATIENT = """
+import signal, subprocess, sys, time
+below = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+def end(*_):
+    time.sleep(0.3)
+    print("below is", below.poll(), flush=True)
+    sys.exit()
+signal.signal(signal.SIGTERM, end)
+print("ready", flush=True)
+time.sleep(600)
+"""
+
+
+def test_what_a_child_measures_is_not_ended_before_the_child_has_finished(tmp_path: Path) -> None:
+    """A measurement that is asked to end is one that failed, and a good artifact would be refused for it."""
+    log = tmp_path / "log"
+    child = ChildSpec("patient", [sys.executable, "-c", PATIENT], str(log), may_ask_below=False)
+    keeper = Keeper([child], os.environ, str(tmp_path), grace_s=5)
+    family = wait_until(lambda: log.exists() and "ready" in log.read_text() and descendants(keeper.pid))
+    keeper.stop()
+    assert "below is None" in log.read_text()
+    assert _gone([keeper.pid, *family])
+
+
+def test_without_a_log_file_a_child_speaks_where_we_do(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """The log of a service is what its terminal or its supervisor sees."""
+    script = "import sys; print('a word', file=sys.stderr)"
+    keeper = Keeper([ChildSpec("short", [sys.executable, "-c", script], None)], os.environ, str(tmp_path), grace_s=0.5)
+    told = ""
+
+    def heard() -> str:
+        nonlocal told
+        told += capfd.readouterr().err
+        return told
+
+    try:
+        wait_until(lambda: "short ended with status 0" in heard())
+    finally:
+        keeper.stop()
+    assert "a word" in told
+    assert "started as process" not in told

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import ColumnElement, bindparam, func, or_, select, update
@@ -24,6 +24,8 @@ from plms_pipeline.registry.tables import InboxEvent
 PENDING = "pending"
 SETTLER = "settlement"
 _AGAIN = "retry:"
+# No claim and no pause lasts so long, whatever the settings: one that seems to was made before the clock went back.
+LONGEST_LEASE = timedelta(hours=3)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,11 +73,23 @@ def free_from(session: Session, dead: Iterable[str]) -> None:
     )
 
 
-def claim(session: Session, *, holder: str, now: datetime, lease_until: datetime, limit: int) -> list[Event]:
-    """Take up to `limit` events that wait, oldest first."""
+def claim(
+    session: Session,
+    *,
+    holder: str,
+    now: datetime,
+    lease_until: datetime,
+    limit: int,
+    longest: timedelta = LONGEST_LEASE,
+) -> list[Event]:
+    """Take up to `limit` events that wait, oldest first.
+
+    Args:
+        longest: what ends later than so long from now was claimed or put off before the clock went back: it is due.
+    """
     due = (
         select(InboxEvent.id)
-        .where(*_is_due(now))
+        .where(*_is_due(now, longest))
         .order_by(InboxEvent.received_at, InboxEvent.id)
         .limit(limit)
         .with_for_update(skip_locked=True)
@@ -84,7 +98,7 @@ def claim(session: Session, *, holder: str, now: datetime, lease_until: datetime
     )
     rows = session.execute(
         update(InboxEvent)
-        .where(InboxEvent.id.in_(select(due.c.id)), *_is_due(now))
+        .where(InboxEvent.id.in_(select(due.c.id)), *_is_due(now, longest))
         .values(lease_holder=holder, lease_expires_at=lease_until, attempts=InboxEvent.attempts + 1)
         .returning(
             InboxEvent.id, InboxEvent.event_id, InboxEvent.endpoint, InboxEvent.body_json, InboxEvent.run_id,
@@ -203,9 +217,9 @@ def extend(session: Session, ids: Iterable[int], *, holder: str, lease_until: da
     )
 
 
-def count_due(session: Session, *, now: datetime) -> int:
-    """How many events wait for somebody to settle them."""
-    return int(session.scalar(select(func.count()).select_from(InboxEvent).where(*_is_due(now))) or 0)
+def count_due(session: Session, *, now: datetime, longest: timedelta = LONGEST_LEASE) -> int:
+    """How many events wait for somebody to settle them; `longest` as in `claim`."""
+    return int(session.scalar(select(func.count()).select_from(InboxEvent).where(*_is_due(now, longest))) or 0)
 
 
 def pending_runs(session: Session) -> set[str]:
@@ -220,6 +234,7 @@ def depth(session: Session) -> dict[str, int]:
     return {str(state): int(n) for state, n in rows}
 
 
-def _is_due(now: datetime) -> tuple[ColumnElement[bool], ...]:
-    free = or_(InboxEvent.lease_expires_at.is_(None), InboxEvent.lease_expires_at <= now)
+def _is_due(now: datetime, longest: timedelta) -> tuple[ColumnElement[bool], ...]:
+    ends_at = InboxEvent.lease_expires_at
+    free = or_(ends_at.is_(None), ends_at <= now, ends_at > now + longest)
     return InboxEvent.state == PENDING, free

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from plms_pipeline.access.actors import Actor
 from plms_pipeline.access.store import record
 from plms_pipeline.clock import Clock
-from plms_pipeline.errors import BadInput, Conflict, NotFound
+from plms_pipeline.errors import BadInput, Conflict
 from plms_pipeline.registry.engine import Registry
+from plms_pipeline.runs.absent import no_run
 from plms_pipeline.runs.lifecycle import is_terminal
 from plms_pipeline.runs.store import cancel as store
 
@@ -39,9 +40,7 @@ def cancel_run(registry: Registry, *, clock: Clock, actor: Actor, run_id: str, r
     with registry.writing() as session:
         status = store.status_of(session, run_id)
         if status is None:
-            raise NotFound(
-                f"There is no run {run_id[:80]!r}; `plms run list` shows those that exist.", code="run_not_found"
-            )
+            raise no_run(run_id)
         if is_terminal("run", status):
             raise Conflict(f"Run {run_id} has ended ({status}); what has ended never changes.", code="run_ended")
         told = f"cancelled by {actor.name}: {reason.strip()}"[:2000]

@@ -18,6 +18,7 @@ from plms_pipeline.clock import Clock
 from plms_pipeline.errors import Conflict, NotFound, Unavailable
 from plms_pipeline.registry.engine import Registry
 from plms_pipeline.registry.types import canonical_json
+from plms_pipeline.runs.absent import no_run
 from plms_pipeline.runs.actions.evidence import write_heat
 from plms_pipeline.runs.files import artifacts, reports
 from plms_pipeline.runs.files.reports import ReportText
@@ -117,9 +118,7 @@ def _write_revision(registry: Registry, *, settings: Settings, run_id: str, now:
         facts = store.facts_of(session, run_id)
         before = store.written(session, run_id)
     if facts is None:
-        raise NotFound(
-            f"There is no run {run_id[:80]!r}; `plms run list` shows those that exist.", code="run_not_found"
-        )
+        raise no_run(run_id)
     report = report_of(facts, now=now)
     document: dict[str, Any] = report.model_dump(mode="json")
     is_same = before is not None and same_content(document, before.report)
@@ -171,9 +170,7 @@ def run_status(registry: Registry, run_id: str) -> str:
     with registry.reading() as session:
         status = store.status_of(session, run_id)
     if status is None:
-        raise NotFound(
-            f"There is no run {run_id[:80]!r}; `plms run list` shows those that exist.", code="run_not_found"
-        )
+        raise no_run(run_id)
     return status
 
 

@@ -19,8 +19,9 @@ from plms_pipeline.decisions import store as decisions
 from plms_pipeline.decisions.actions import decide, deciding
 from plms_pipeline.decisions.record import Decided
 from plms_pipeline.decisions.rules import APPROVE, REJECT, REQUEST, reason_of
-from plms_pipeline.errors import Conflict, Forbidden, NotFound
+from plms_pipeline.errors import Conflict, Forbidden
 from plms_pipeline.registry.engine import Registry
+from plms_pipeline.runs.absent import no_run
 from plms_pipeline.runs.actions.projects import found_project
 from plms_pipeline.runs.ids import NewId
 from plms_pipeline.runs.store import project_work as work
@@ -192,7 +193,7 @@ def _open_request(case: OverrideCase) -> Decided:
 def _case(session: Session, run_id: str, *, lock: bool = False) -> OverrideCase:
     run = store.run_verdict(session, run_id, lock=lock)
     if run is None:
-        raise NotFound(f"There is no run {run_id[:64]!r}; `plms run list` shows them.", code="unknown_run")
+        raise no_run(run_id, code="unknown_run")
     if lock:
         projects.lock_project(session, run.project_id)
     view = found_project(projects.view_of(session, run.project_id, with_tasks=False), run.project_id)

@@ -95,7 +95,7 @@ def has_work(registry: Registry, *, clock: Clock) -> bool:
         if overtaken_runs(session, limit=1):
             return True
         cards = queueing.unqueued(session)
-        states = store.task_states(session, {card.run_id for card in cards})
+        states = store.task_states(session, {card.run_id for card in cards if card.depends_on})
         if queueing.paused_unqueued(session):
             return True
     turn = turn_of(cards, states)
@@ -106,7 +106,7 @@ def _sweep(tick: Tick) -> None:
     """Queue what is ready and nobody queued, and skip what never will be."""
     with tick.registry.reading() as session:
         cards = queueing.unqueued(session)
-        turn = turn_of(cards, store.task_states(session, {card.run_id for card in cards}))
+        turn = turn_of(cards, store.task_states(session, {card.run_id for card in cards if card.depends_on}))
         paused = queueing.paused_unqueued(session)
     by_key = {card.card_key: card for card in cards}
     if turn.ready or paused:

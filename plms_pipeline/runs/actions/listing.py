@@ -6,17 +6,42 @@ from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
-from plms_pipeline.errors import NotFound
+from plms_pipeline.errors import BadInput
 from plms_pipeline.registry.engine import Registry
+from plms_pipeline.registry.tables.vocabulary import STATES
+from plms_pipeline.runs.absent import no_run
 from plms_pipeline.runs.store import listing as store
 
 
 def list_runs(
-    registry: Registry, *, project_id: int | None = None, status: str | None = None, limit: int = 50
+    registry: Registry,
+    *,
+    project_id: int | None = None,
+    status: str | None = None,
+    after: str | None = None,
+    limit: int = 50,
 ) -> list[dict[str, Any]]:
-    """Runs that were started here, the newest first, as JSON objects."""
+    """Runs that were started here, the newest first, as JSON objects.
+
+    Args:
+        after: only those that were started before this run, whatever its project and state: the last one of the page before.
+
+    Raises:
+        BadInput: an unknown state (`unknown_status`), or `after` is no run (`unknown_cursor`): an empty page would read as the
+            end of the list.
+    """
+    if status is not None and status not in STATES:
+        raise BadInput(f"{status[:60]!r} is no state of a run; known are {', '.join(STATES)}.", code="unknown_status")
     with registry.reading() as session:
-        return [told(row) for row in store.runs(session, project_id=project_id, status=status, limit=limit)]
+        before = None if after is None else store.row_id_of(session, after)
+        if after is not None and before is None:
+            raise BadInput(
+                f"after={after[:80]!r} is no run: give the last run_id of the page before, or leave it out.",
+                code="unknown_cursor",
+            )
+        return [
+            told(row) for row in store.runs(session, project_id=project_id, status=status, before=before, limit=limit)
+        ]
 
 
 def show_run(registry: Registry, run_id: str) -> dict[str, Any]:
@@ -28,9 +53,7 @@ def show_run(registry: Registry, run_id: str) -> dict[str, Any]:
     with registry.reading() as session:
         found = store.details(session, run_id)
     if found is None:
-        raise NotFound(
-            f"There is no run {run_id[:80]!r}; `plms run list` shows those that exist.", code="run_not_found"
-        )
+        raise no_run(run_id)
     return {
         **told(found.run),
         "parent_run_id": found.parent_run_id,

@@ -40,12 +40,11 @@ def write_due(registry: Registry, *, clock: Clock, holder: str, write: WriteCopy
         except (OSError, PlmsError) as error:
             failed[effect.id] = str(error)
     with registry.writing() as session:
+        outbox.all_done(session, {effect.id for effect in effects} - failed.keys(), now=clock.now())
         for effect in effects:
             if effect.id in failed:
                 due_at = clock.now() + timedelta(seconds=wait_s(effect.attempts))
                 outbox.later(session, effect.id, due_at=due_at, error=failed[effect.id])
-            else:
-                outbox.done(session, effect.id, now=clock.now())
     return len(effects) - len(failed)
 
 

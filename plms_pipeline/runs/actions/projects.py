@@ -14,12 +14,13 @@ from sqlalchemy.exc import IntegrityError
 from plms_pipeline.access import store as audit
 from plms_pipeline.access.actors import Actor
 from plms_pipeline.clock import Clock
-from plms_pipeline.errors import BadInput, Conflict, NotFound
+from plms_pipeline.errors import BadInput, Conflict
 from plms_pipeline.estimates.store.receipts import lane_words
 from plms_pipeline.kpis.gates import Gate, condition
 from plms_pipeline.kpis.store.receipts import active_lanes
 from plms_pipeline.registry.engine import Registry
 from plms_pipeline.registry.tables.vocabulary import PROJECT_STATES
+from plms_pipeline.runs.absent import no_project
 from plms_pipeline.runs.lanes import Suggest, suggester
 from plms_pipeline.runs.plan import ProjectPlan, Terms, read_plan
 from plms_pipeline.runs.plan_document import Item
@@ -133,7 +134,7 @@ def found_project(view: ProjectView | None, project_id: int) -> ProjectView:
         NotFound: there is none (`unknown_project`).
     """
     if view is None:
-        raise NotFound(f"There is no project {project_id}; `plms project list` shows them.", code="unknown_project")
+        raise no_project(project_id, code="unknown_project")
     return view
 
 

@@ -29,6 +29,7 @@ from plms_pipeline.estimates.actions.believing import beliefs_at
 from plms_pipeline.estimates.store import summaries as kept
 from plms_pipeline.registry.engine import Registry
 from plms_pipeline.runs import rehearsal, sampling
+from plms_pipeline.runs.absent import no_project
 from plms_pipeline.runs.actions.start import StartPolicy, start_run
 from plms_pipeline.runs.ids import NewId
 from plms_pipeline.runs.lifecycle import is_terminal
@@ -159,7 +160,7 @@ def newest_rehearsal(
     """
     with registry.reading() as session:
         if not store.project_exists(session, project_id):
-            raise _no_project(project_id)
+            raise no_project(project_id)
         row = store.newest(session, project_id, mode)
         if row is None:
             raise NoData(
@@ -278,12 +279,8 @@ def _head(
 
 def _plan(session: Session, project_id: int) -> list[PlannedTask]:
     if not store.project_exists(session, project_id):
-        raise _no_project(project_id)
+        raise no_project(project_id)
     return list(plan_of(session, project_id))
-
-
-def _no_project(project_id: int) -> NotFound:
-    return NotFound(f"Project {project_id} not found.", code="project_not_found")
 
 
 def _checked_seed(seed: int) -> int:

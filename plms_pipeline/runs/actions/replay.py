@@ -19,9 +19,10 @@ from plms_pipeline.access.actors import Actor
 from plms_pipeline.access.answers import AnswerCache
 from plms_pipeline.access.store import record
 from plms_pipeline.clock import Clock
-from plms_pipeline.errors import Conflict, NoData, NotFound, PlmsError
+from plms_pipeline.errors import Conflict, NoData, PlmsError
 from plms_pipeline.registry.engine import Registry
 from plms_pipeline.registry.types import canonical_json
+from plms_pipeline.runs.absent import no_run
 from plms_pipeline.runs.actions.start import POLICY, StartPolicy, start_run
 from plms_pipeline.runs.dispatching import wait_s
 from plms_pipeline.runs.ids import NewId
@@ -63,9 +64,7 @@ def check_replay(registry: Registry, run_id: str, *, world: PassportWorld) -> Ch
     with registry.reading() as session:
         found = store.original(session, run_id)
         if found is None:
-            raise NotFound(
-                f"There is no run {run_id[:80]!r}; `plms run list` shows those that exist.", code="run_not_found"
-            )
+            raise no_run(run_id)
         document = _trusted(found)
         plan = plans.plan_of(session, found.project_id)
         policies = {"gates_sha256": sha256_of(plans.gates_in_force(session))}
@@ -169,7 +168,7 @@ def comparison_of(registry: Registry, run_id: str) -> Comparison:
     """
     with registry.reading() as session:
         if store.original(session, run_id) is None:
-            raise NotFound(f"There is no run {run_id[:80]!r}.", code="run_not_found")
+            raise no_run(run_id)
         parent = store.parent_of(session, run_id)
         if parent is None:
             raise Conflict(f"Run {run_id} repeats no other run.", code="no_replay")

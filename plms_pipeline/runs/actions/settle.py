@@ -45,6 +45,8 @@ MOST_EVENTS: Final = 200
 MOST_ATTEMPTS: Final = 5
 AWAY_PAUSE: Final = timedelta(seconds=30)
 EARLY_PAUSE: Final = timedelta(seconds=5)
+# Clocks of two machines differ by less; a claim that ends later than ever possible was made before ours was set back.
+SKEW: Final = timedelta(minutes=5)
 _NEVER_COMES: Final = "PLMS ended the run: some of its tasks will never be handed over"
 _FIELDS: Final = ("settled", "ignored", "refused", "deferred", "receipts", "priors")
 
@@ -118,14 +120,16 @@ def settle_due(
     """
     now = world.clock.now()
     with world.registry.reading() as session:
-        has_due = inbox.count_due(session, now=now) > 0
+        has_due = inbox.count_due(session, now=now, longest=_longest(world) + SKEW) > 0
         dead = {other for other in inbox.holders(session, now=now) if is_dead(other)}
     events: list[Event] = []
     if has_due or dead:
         with world.registry.writing() as session:
             if dead:
                 inbox.free_from(session, dead)
-            events = inbox.claim(session, holder=holder, now=now, lease_until=now + LEASE, limit=limit)
+            events = inbox.claim(
+                session, holder=holder, now=now, lease_until=now + LEASE, limit=limit, longest=_longest(world) + SKEW
+            )
     result = _closed(world)
     if not events:
         return result
@@ -164,10 +168,15 @@ def _told_by_measuring(
     return _measured(world, holder, judge, waiting)
 
 
+def _longest(world: World) -> timedelta:
+    """How long an event is claimed at most: two children measure one task, its tests and its linter."""
+    return LEASE + 2 * timedelta(seconds=world.settings.kpi_timeout_s)
+
+
 def count_due(world: World) -> int:
     """How many events wait, and how many runs have nothing left to do but end."""
     with world.registry.reading() as session:
-        waiting = inbox.count_due(session, now=world.clock.now())
+        waiting = inbox.count_due(session, now=world.clock.now(), longest=_longest(world) + SKEW)
         return waiting + len(store.finished_but_open(session, limit=MOST_EVENTS))
 
 
@@ -197,9 +206,10 @@ def _sorted(
 ) -> tuple[_Batch, list[tuple[Read, Work]], SettleResult]:
     """What can be settled at once, what must be measured first, and what became of events about which nobody can say that."""
     batch, waiting, told = _Batch(), [], SettleResult()
-    run_ids = {read.run_id for read in reads if read.found is not None and read.run_id is not None}
+    told_of = [read.found.done for read in reads if read.found is not None]
     with world.registry.reading() as session:
-        books = store.books_of(session, run_ids)
+        # A glance: what is booked is read whole, under the locks, by `_settle_once`.
+        books = store.books_of(session, {done.run_id for done in told_of}, task_ids={done.task_id for done in told_of})
     for read in reads:
         done = read.found.done if read.found else None
         if done is None or not books.needs_verdict(done):
@@ -240,8 +250,7 @@ def _measured(world: World, holder: str, judge: Judge, waiting: Sequence[tuple[R
     """Measure and settle. What turns out to be judged by then (the same bytes) is settled together; what had to be measured
     waits for no other measurement. Works that were tried least come first: one that kills its judge holds up nobody."""
     result, batch = SettleResult(), _Batch()
-    # Two children at most measure one task: its tests and its linter.
-    longest = LEASE + 2 * timedelta(seconds=world.settings.kpi_timeout_s)
+    longest = _longest(world)
     ordered = sorted(waiting, key=lambda item: item[0].event.attempts)
     for place, (read, work) in enumerate(ordered):
         try:

@@ -11,7 +11,7 @@ A cache may know the answer; it is asked before the transaction and told after i
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -23,7 +23,7 @@ from plms_pipeline.access.actors import Actor
 from plms_pipeline.access.answers import Answer, AnswerCache, NoCache, cache_key
 from plms_pipeline.access.store import record
 from plms_pipeline.clock import Clock
-from plms_pipeline.errors import Conflict, NotFound, Unprocessable
+from plms_pipeline.errors import Conflict, Unprocessable
 from plms_pipeline.portfolio.actions.guards import pass_launcher
 from plms_pipeline.portfolio.policies import LauncherPolicy
 from plms_pipeline.portfolio.store import switches
@@ -31,6 +31,7 @@ from plms_pipeline.portfolio.switch import reason_in
 from plms_pipeline.registry.engine import Registry
 from plms_pipeline.registry.types import canonical_json
 from plms_pipeline.runs import passport as passports
+from plms_pipeline.runs.absent import no_project, no_task
 from plms_pipeline.runs.ids import NewId, card_key
 from plms_pipeline.runs.lifecycle import STARTABLE
 from plms_pipeline.runs.money import PricedPlan, no_room, shown
@@ -67,14 +68,46 @@ POLICY = StartPolicy()
 
 
 @dataclass(frozen=True, slots=True)
-class _Refused:
+class Refused:
     """A refusal that leaves a fact in the books."""
 
     error: Conflict
 
 
-class _Raced(Exception):
+class Raced(Exception):
     """Another process answered the same key first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """One start with what it must know: everything but the books."""
+
+    request: StartRequest
+    actor: Actor
+    world: PassportWorld
+    stopped: str | None
+    unique: Unique
+    body_sha256: str
+
+
+def asked(
+    request: StartRequest, *, actor: Actor, world: PassportWorld, stopped: str | None, policy: StartPolicy
+) -> Asked:
+    """A start whose form is right.
+
+    Args:
+        actor: who asks; keys are unique per actor.
+        world: code, interpreter and the executor's providers, gathered beforehand.
+        stopped: the reason of the kill switch, or None. A known key is answered all the same: that starts nothing.
+
+    Raises:
+        BadInput: no or a malformed key (`invalid_idempotency_key`), an unknown kind (`invalid_run_kind`).
+        Unprocessable: a baseline in the sandbox, or a body that is no JSON.
+    """
+    key = checked_key(request.key, policy.keys)
+    require_sound(request)
+    unique = Unique(actor.name[:255], METHOD, request.unique_path, key)
+    return Asked(request, actor, world, stopped, unique, request.body_sha256)
 
 
 def start_run(
@@ -89,7 +122,6 @@ def start_run(
     policy: StartPolicy = POLICY,
     cache: AnswerCache | None = None,
     beside: Beside | None = None,
-    at_once: bool = False,
 ) -> StartAnswer:
     """Start a run of a project, or give the answer that the same key was given before.
 
@@ -99,7 +131,6 @@ def start_run(
         stopped: the reason of the flag file, or None; switches in the registry are asked here. A known key is answered all
             the same: that starts nothing.
         cache: finished answers; None when there is none.
-        at_once: do not wait for another writer, but raise `Busy` with nothing done: for a caller on an event loop.
         beside: writes, in the same transaction, what a fresh run must never be without (session, run id, now).
 
     Raises:
@@ -110,25 +141,20 @@ def start_run(
             For a run of a project that is not approved any more: `concurrency_limited`, `rate_limited`, `budget_exceeded`.
         Unprocessable: the key was used with another body (`idempotency_key_reused`), or a baseline in the sandbox.
     """
-    key = checked_key(request.key, policy.keys)
-    require_sound(request)
-    unique = Unique(actor.name[:255], METHOD, request.unique_path, key)
-    body_sha256 = request.body_sha256
+    one = asked(request, actor=actor, world=world, stopped=stopped, policy=policy)
+    unique, body_sha256 = one.unique, one.body_sha256
     cache = cache or NoCache()
     cached_under = cache_key(unique.user, unique.method, unique.path, unique.key)
     known = cache.get(cached_under)
     if known is not None:
         return _repeated(unique, body_sha256, known.body_sha256, known.status_code, known.answer)
 
-    def attempt() -> StartAnswer | _Refused:
-        with registry.writing_at_once() if at_once else registry.writing() as session:
-            return _start_in(
-                session, now=clock.now(), ids=ids, actor=actor, request=request, world=world, stopped=stopped,
-                policy=policy, unique=unique, body_sha256=body_sha256, beside=beside,
-            )  # fmt: skip
+    def attempt() -> StartAnswer | Refused:
+        with registry.writing() as session:
+            return start_in(session, one, now=clock.now(), ids=ids, policy=policy, beside=beside)
 
     answer = _once_more(attempt)
-    if isinstance(answer, _Refused):
+    if isinstance(answer, Refused):
         raise answer.error
     ttl_s = int(policy.ttl.total_seconds())
     if not answer.replayed:
@@ -136,59 +162,56 @@ def start_run(
     return answer
 
 
-def _once_more(attempt: Callable[[], StartAnswer | _Refused]) -> StartAnswer | _Refused:
+def _once_more(attempt: Callable[[], StartAnswer | Refused]) -> StartAnswer | Refused:
     """Whoever lost the race for a key finds the winner's answer on the second look."""
     for _ in range(2):
         try:
             return attempt()
-        except _Raced:
+        except Raced:
             continue
         except idempotency.StillBusy:
             break
-    raise _in_progress()
+    raise in_progress()
 
 
-def _start_in(
-    session: Session,
-    *,
-    now: datetime,
-    ids: NewId,
-    actor: Actor,
-    request: StartRequest,
-    world: PassportWorld,
-    stopped: str | None,
-    policy: StartPolicy,
-    unique: Unique,
-    body_sha256: str,
-    beside: Beside | None,
-) -> StartAnswer | _Refused:
+def start_in(
+    session: Session, one: Asked, *, now: datetime, ids: NewId, policy: StartPolicy, beside: Beside | None = None
+) -> StartAnswer | Refused:
+    """Start one run in a write transaction that the caller commits; nothing of it may be told before that.
+
+    Raises:
+        PlmsError: as `start_run`; whatever was written since the call must be rolled back.
+        Raced: another transaction was faster with the same key; on a server only.
+    """
+    request, unique, body_sha256 = one.request, one.unique, one.body_sha256
     known = idempotency.recall(session, unique)
     if known is not None and known.expires_at <= now:
         idempotency.forget(session, known.row_id)
         known = None
     if known is not None:
         if known.answer_text is None and known.body_sha256 == body_sha256:
-            raise _in_progress()
+            raise in_progress()
         answer = json.loads(known.answer_text or "{}")
         return _repeated(unique, body_sha256, known.body_sha256, known.status_code or 200, answer)
     # In this transaction: a switch that is turned on meanwhile waits until the run is in the books, or is seen here.
-    stopped = stopped or reason_in(switches.checked(session), project_id=request.project_id)
+    stopped = one.stopped or reason_in(switches.checked(session), project_id=request.project_id)
     if stopped is not None:
-        raise Conflict(f"killswitch_on: nothing starts while the kill switch is on ({stopped}).", code="killswitch_on")
+        told = f"killswitch_on: nothing starts while the kill switch is on ({stopped})."
+        raise Conflict(told, code="killswitch_on")
     facts = store.project_facts(session, request.project_id)
     plan = _admitted(session, facts, request)
     assert facts is not None  # noqa: S101 - a missing project was refused
     run_id = ids()
-    _pass_launcher(session, facts, plan, run_id, now=now, ids=ids, actor=actor, policy=policy)
-    world = _with_last_state(session, world)
+    _pass_launcher(session, facts, plan, run_id, now=now, ids=ids, actor=one.actor, policy=policy)
+    world = _with_last_state(session, one.world)
     passport = passports.issue(
         project_id=request.project_id, run_id=run_id, run_kind=request.run_kind, write_sandbox=request.write_sandbox,
         plan=plan, world=world, policies={"gates_sha256": store.gates_in_force(session).sha},
         started_at=now, parent_run_id=request.parent_run_id,
     )  # fmt: skip
     if not passport.is_complete:
-        return _incomplete(session, passport, actor=actor, request=request, now=now)
-    new = _rows(passport, plan, request, run_id=run_id, now=now, actor=actor, left_usd=facts.left_usd)
+        return _incomplete(session, passport, world.providers, actor=one.actor, request=request, now=now)
+    new = _rows(passport, plan, request, run_id=run_id, now=now, actor=one.actor, left_usd=facts.left_usd)
     text = canonical_json(
         answer_body(run_id, passport.document["provider_matrix"], [card["card_key"] for card in new.cards])
     )
@@ -198,7 +221,7 @@ def _start_in(
         now=now, expires_at=now + policy.ttl,
     )  # fmt: skip
     if not mine:
-        raise _Raced
+        raise Raced
     store.insert_rest(session, new)
     if beside is not None:
         beside(session, run_id, now)
@@ -240,7 +263,8 @@ def _repeated(
     return StartAnswer(status_code, answer, replayed=True)
 
 
-def _in_progress() -> Conflict:
+def in_progress() -> Conflict:
+    """Come again: somebody else answers this key at the moment."""
     return Conflict(
         "The same request is being answered right now; repeat it with the same Idempotency-Key.",
         code="idempotency_in_progress", retry_after_s=RETRY_AFTER_S,
@@ -250,7 +274,7 @@ def _in_progress() -> Conflict:
 def _admitted(session: Session, facts: store.ProjectFacts | None, request: StartRequest) -> PricedPlan:
     """The tasks that the run will hold, if the project admits one."""
     if facts is None:
-        raise NotFound(f"Project {request.project_id} not found.", code="project_not_found")
+        raise no_project(request.project_id)
     startable = startable_states(request.run_kind, is_repetition=request.parent_run_id is not None)
     if facts.status not in startable:
         raise Conflict(
@@ -296,7 +320,7 @@ def _sampled(plan: PricedPlan, request: StartRequest) -> PricedPlan:
         return plan
     unknown = sorted(wanted - {task.task_id for task in plan})
     if unknown:
-        raise NotFound(f"Project {request.project_id} plans no task {unknown[0]!r}.", code="task_not_found")
+        raise no_task(request.project_id, unknown[0])
     return store.restricted(plan, wanted)
 
 
@@ -317,21 +341,16 @@ def _with_last_state(session: Session, world: PassportWorld) -> PassportWorld:
 
 
 def _incomplete(
-    session: Session, passport: Passport, *, actor: Actor, request: StartRequest, now: datetime
-) -> _Refused:
+    session: Session, passport: Passport, providers: Mapping[str, str] | None, *, actor: Actor, request: StartRequest,
+    now: datetime,
+) -> Refused:  # fmt: skip
     """Nothing starts that could not be repeated; that it was tried is a fact that an alert is made from."""
     missing = list(passport.missing)
     record(
         session, at=now, actor=actor, action="run.start", subject=f"project:{request.project_id}",
         outcome="passport_incomplete", details={"missing": missing, "run_kind": request.run_kind},
     )  # fmt: skip
-    return _Refused(
-        Conflict(
-            f"The run's passport would lack {', '.join(missing)}, so it could never be repeated; start the executor "
-            "(`plms pas health` says its providers' versions) and run from a git checkout or with PLMS_GIT_COMMIT.",
-            code="passport_incomplete",
-        )
-    )
+    return Refused(Conflict(passports.why_incomplete(missing, providers), code="passport_incomplete"))
 
 
 def _task_row(run_id: str, task: PlannedTask, now: datetime) -> dict[str, Any]:

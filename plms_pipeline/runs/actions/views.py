@@ -22,6 +22,7 @@ from plms_pipeline.measures import MEASURES, Measure
 from plms_pipeline.registry.engine import Registry
 from plms_pipeline.registry.prepared import Rows
 from plms_pipeline.runs import views
+from plms_pipeline.runs.absent import no_project
 from plms_pipeline.runs.store import view_rows
 from plms_pipeline.runs.store import views as store
 
@@ -91,7 +92,7 @@ def found_rows(rows: R | None, project_id: int) -> R:
         NotFound: no such project.
     """
     if rows is None:
-        raise NotFound(f"Project {project_id} not found.", code="project_not_found")
+        raise no_project(project_id)
     return rows
 
 
@@ -339,7 +340,7 @@ def _lane_risk(
 def _facts(session: Session, project_id: int) -> store.ProjectFacts:
     found = store.facts(session, project_id)
     if found is None:
-        raise NotFound(f"Project {project_id} not found.", code="project_not_found")
+        raise no_project(project_id)
     return found
 
 

@@ -42,6 +42,7 @@ def rehearse(
     from plms_pipeline.access.actors import local_actor
     from plms_pipeline.runs.actions import rehearse as actions
     from plms_pipeline.runs.service.opening import opened
+    from plms_pipeline.runs.starting import repeatable
 
     if mode not in MODES:
         raise BadInput(f"{mode!r} is no mode of rehearsal; use {' or '.join(MODES)}.", code="bad_mode")
@@ -52,7 +53,9 @@ def rehearse(
                 actor=local_actor(), alpha=world.settings.alpha,
             )  # fmt: skip
         else:
-            found = _canary(world, project_id, pct, seed, key or str(uuid4()), wait_s)
+            given = key or str(uuid4())
+            with repeatable(given):
+                found = _canary(world, project_id, pct, seed, given, wait_s)
     if as_json:
         typer.echo(json.dumps(found.answer))
     else:

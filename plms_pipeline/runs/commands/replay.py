@@ -44,8 +44,10 @@ def replay(
     from plms_pipeline.runs.actions.replay import check_replay, replay_run
     from plms_pipeline.runs.actions.start import StartPolicy
     from plms_pipeline.runs.service.opening import opened
+    from plms_pipeline.runs.starting import repeatable
 
-    with opened(load_settings()) as world:
+    given = key or str(uuid4())
+    with opened(load_settings()) as world, repeatable(given):
         if check:
             checked = check_replay(world.registry, run_id, world=world.worlds.gathered())
             _print_differences([asdict(one) for one in checked.differences], as_json=as_json)
@@ -56,7 +58,7 @@ def replay(
             clock=world.clock,
             ids=lambda: str(uuid4()),
             actor=local_actor(),
-            key=key or str(uuid4()),
+            key=given,
             world=world.worlds.gathered(),
             stopped=world.dispatcher.stopped(),
             accept_drift=accept_drift,

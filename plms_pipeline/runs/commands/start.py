@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Column, Table
 from rich.text import Text
 
-from plms_pipeline.errors import VerdictNo
+from plms_pipeline.errors import BadInput, VerdictNo
 from plms_pipeline.settings import load_settings
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
@@ -47,13 +47,16 @@ def start(
 ) -> None:
     """Start a run of a project, once per key."""
     from plms_pipeline.access.actors import local_actor
+    from plms_pipeline.registry.tables.vocabulary import RUN_KINDS
     from plms_pipeline.runs.actions.start import StartPolicy, start_run
     from plms_pipeline.runs.service.opening import opened
-    from plms_pipeline.runs.starting import StartRequest
+    from plms_pipeline.runs.starting import StartRequest, repeatable
 
+    if kind not in RUN_KINDS:
+        raise BadInput(f"{kind[:60]!r} is no kind of run; use {', '.join(RUN_KINDS)}.", code="invalid_run_kind")
     given = key or str(uuid4())
     body: dict[str, Any] = {"run_kind": kind, **({"write_sandbox": True} if write_sandbox else {})}
-    with opened(load_settings()) as world:
+    with opened(load_settings()) as world, repeatable(given):
         if not as_json and key is None:
             typer.echo(f"key      {given}", err=True)
         answer = start_run(
@@ -107,6 +110,9 @@ def _print_started(told: dict[str, Any]) -> None:
 def list_(
     project: Annotated[int | None, typer.Option(help="Only this project's.")] = None,
     status: Annotated[str | None, typer.Option(help="Only QUEUED, RUNNING, SUCCESS, FAIL or SKIPPED ones.")] = None,
+    after: Annotated[
+        str | None, typer.Option(help="Only those that were started before this run: the last one of the page before.")
+    ] = None,
     limit: Annotated[int, typer.Option(help="At most so many.", min=1, max=1000)] = 50,
     as_json: AsJson = False,
 ) -> None:
@@ -115,7 +121,7 @@ def list_(
     from plms_pipeline.runs.service.opening import opened
 
     with opened(load_settings()) as world:
-        rows = list_runs(world.registry, project_id=project, status=status, limit=limit)
+        rows = list_runs(world.registry, project_id=project, status=status, after=after, limit=limit)
     if as_json:
         typer.echo(json.dumps({"runs": rows}))
         return

@@ -10,7 +10,7 @@ from fastapi.responses import JSONResponse
 
 from plms_pipeline.access.principals import Principal
 from plms_pipeline.access.problems import problems
-from plms_pipeline.access.routes import MAX_ID, RunId, State, of_the_books, requires
+from plms_pipeline.access.routes import MAX_ID, RUN_ID_FORM, RunId, State, of_the_books, requires
 from plms_pipeline.runs import runs_api as api
 from plms_pipeline.runs.actions.closing import report_document, run_lines, run_status
 from plms_pipeline.runs.actions.listing import list_runs, show_run
@@ -21,6 +21,7 @@ from plms_pipeline.runs.routes.start import worlds_of
 router = APIRouter(tags=["runs"])
 Viewer = Annotated[Principal, requires("projects.view")]
 MOST_RUNS = 1000
+RUNS_PER_PAGE = 100
 
 
 def _told(content: Any) -> JSONResponse:
@@ -35,10 +36,28 @@ def list_(
     _principal: Viewer,
     project_id: Annotated[int | None, Query(ge=1, le=MAX_ID, description="Only this project's.", examples=[42])] = None,
     status: Annotated[api.Status | None, Query(description="Only those in this state.")] = None,
-    limit: Annotated[int, Query(ge=1, le=MOST_RUNS, description="At most so many.")] = 100,
+    after: Annotated[
+        str | None,
+        Query(
+            pattern=RUN_ID_FORM,
+            description="Only those that were started before this run: `next_after` of the page before.",
+            examples=[api.RUN_ID],
+        ),
+    ] = None,
+    limit: Annotated[
+        int | None, Query(ge=1, le=MOST_RUNS, description=f"At most so many; {RUNS_PER_PAGE} when omitted.")
+    ] = None,
 ) -> JSONResponse:
-    """Runs that were started here, the newest first."""
-    return _told({"runs": list_runs(state.registry, project_id=project_id, status=status, limit=limit)})
+    """Runs that were started here, the newest first.
+
+    With `limit` or `after` the answer has `next_after`: the `after` of the next page, null at the end.
+    """
+    most = RUNS_PER_PAGE if limit is None else limit
+    found = list_runs(state.registry, project_id=project_id, status=status, after=after, limit=most)
+    page: dict[str, Any] = {"runs": found}
+    if limit is not None or after is not None:
+        page["next_after"] = found[-1]["run_id"] if len(found) == most else None
+    return _told(page)
 
 
 @router.get("/api/runs/{run_id}", response_model=api.RunOut, summary="Show a run")

@@ -11,8 +11,9 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from plms_pipeline.errors import NotFound, PlmsError
+from plms_pipeline.errors import PlmsError
 from plms_pipeline.registry.engine import Registry
+from plms_pipeline.runs.absent import no_run
 from plms_pipeline.runs.lifecycle import is_terminal
 from plms_pipeline.runs.store import listing
 
@@ -58,7 +59,7 @@ def wait_for_run(
         with registry.reading() as session:
             found = listing.status_of(session, run_id)
         if found is None:
-            raise NotFound(f"There is no run {run_id!r}.", code="run_not_found")
+            raise no_run(run_id)
         status, validation = found
         if is_terminal("run", status) or monotonic_s() >= until:
             return Ended(run_id, status, validation, is_terminal("run", status))

@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as NoAnswer
+from contextlib import ExitStack, contextmanager
 
 from plms_pipeline.clock import Clock
 from plms_pipeline.errors import PlmsError
@@ -169,3 +170,14 @@ class StopWatch:
 
         for run, is_done in zip(left, self._tellers.map(told, left), strict=True):
             self._acknowledged[run.run_id] = is_done
+
+
+@contextmanager
+def watching(settings: Settings, clock: Clock, pas: Callable[[], PasClient]) -> Iterator[StopWatch]:
+    """A watch with a registry of its own, while the block runs; somebody calls its `step` every `LOOK_EVERY_S`."""
+    with ExitStack() as at_the_end:
+        registry = Registry.open(settings.database_url)
+        at_the_end.callback(registry.close)
+        watch = StopWatch(settings, registry, clock, pas)
+        at_the_end.callback(watch.close)
+        yield watch

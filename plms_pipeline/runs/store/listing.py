@@ -65,15 +65,27 @@ class RunDetails:
 
 
 def runs(
-    session: Session, *, project_id: int | None = None, status: str | None = None, limit: int = 50
+    session: Session,
+    *,
+    project_id: int | None = None,
+    status: str | None = None,
+    before: int | None = None,
+    limit: int = 50,
 ) -> list[RunRow]:
-    """Runs that were started here (not imported ones), the newest first."""
+    """Runs that were started here (not imported ones), the newest first; `before`: only those with a lower row id."""
     wanted: list[ColumnElement[bool]] = [ProjectRun.source == "plms"]
+    if before is not None:
+        wanted.append(ProjectRun.id < before)
     if project_id is not None:
         wanted.append(ProjectRun.project_id == project_id)
     if status is not None:
         wanted.append(ProjectRun.status == status)
     return _rows(session, *wanted, limit=limit)
+
+
+def row_id_of(session: Session, run_id: str) -> int | None:
+    """The place of a run in the order in which runs were started, or None."""
+    return session.scalar(select(ProjectRun.id).where(ProjectRun.run_id == run_id))
 
 
 def details(session: Session, run_id: str) -> RunDetails | None:

@@ -89,7 +89,8 @@ def take(session: Session, ids: Any, *, holder: str, now: datetime, lease_until:
 def is_due(now: datetime) -> tuple[Any, ...]:
     """The conditions under which an effect may be claimed.
 
-    What was asked for at once is due, whatever the clock says since: it may have gone back.
+    What was asked for at once is due, whatever the clock says since: it may have gone back. So is what was put off until
+    later than anything is (`wait_s`).
     """
     return due_within(now, now + LONGEST_LEASE)
 
@@ -99,7 +100,7 @@ def due_within(now: Any, latest: Any) -> tuple[Any, ...]:
     expires_at = OutboxEvent.lease_expires_at
     return (
         OutboxEvent.state == "pending",
-        or_(OutboxEvent.due_at <= now, OutboxEvent.due_at <= OutboxEvent.created_at),
+        or_(OutboxEvent.due_at <= now, OutboxEvent.due_at <= OutboxEvent.created_at, OutboxEvent.due_at > latest),
         or_(expires_at.is_(None), expires_at <= now, expires_at > latest),
     )
 
@@ -132,6 +133,16 @@ def free_from(session: Session, dead: Collection[str]) -> None:
 def done(session: Session, effect_id: int, *, now: datetime) -> None:
     """The effect has happened."""
     _end(session, effect_id, state="done", done_at=now, last_error=None)
+
+
+def all_done(session: Session, effect_ids: Collection[int], *, now: datetime) -> None:
+    """These effects have happened: one statement, because nobody else may write while it runs."""
+    session.execute(
+        update(OutboxEvent)
+        .where(OutboxEvent.id.in_(sorted(effect_ids)), OutboxEvent.state == "pending")
+        .values(lease_holder=None, lease_expires_at=None, state="done", done_at=now, last_error=None)
+        .execution_options(synchronize_session=False)
+    )
 
 
 def failed(session: Session, effect_id: int, *, now: datetime, error: str) -> None:

@@ -16,7 +16,12 @@ from plms_pipeline.web.api.proofs import StoredProof
 
 
 def components(
-    registry: Registry, settings: Settings, cache: AnswerCache, executor: Mapping[str, Any] | None
+    registry: Registry,
+    settings: Settings,
+    cache: AnswerCache,
+    executor: Mapping[str, Any] | None,
+    *,
+    background: ComponentStatus | None = None,
 ) -> list[Component]:
     """How each thing that the work needs is doing. Reads only.
 
@@ -25,8 +30,12 @@ def components(
         settings: data directory and limits.
         cache: asked when Redis is used.
         executor: what the background loop saw of PAS last; None when nobody looked yet.
+        background: how the process is that settles and dispatches; None where there is none. Without it everything is
+            kept and answered, and some of it waits.
     """
     found = [_database(registry), _filesystem(settings), _executor(executor)]
+    if background is not None:
+        found.append(Component("background", background, is_essential=False))
     if settings.redis_is_used:
         is_up = cache.is_up()
         details = {"url": masked(settings.redis_url or "")}

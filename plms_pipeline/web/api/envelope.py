@@ -28,6 +28,7 @@ Observe = Callable[[str, str, int, float], None]
 
 REQUEST_ID_HEADER = "x-request-id"
 UNMATCHED = "other"
+_KEY_HEADER = b"idempotency-key"
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{8,128}")
 # Encoded separators, and what only a client that is up to something encodes: control characters and an encoded dot.
 _SUSPICIOUS = re.compile(rb"%(2f|5c|2e|25|[01][0-9a-f]|7f)|\\|//", re.IGNORECASE)
@@ -114,7 +115,9 @@ class Envelope:
         elif allowed := self._methods.refused(scope["path"], scope["method"]):
             refusal = method_refusal(allowed)
         elif _may_have_body(scope):
-            refusal, receive = await self._body(scope, receive)
+            refusal = key_refusal(scope)
+            if refusal is None:
+                refusal, receive = await self._body(scope, receive)
         if refusal is not None:
             await answer.refuse(scope, refusal)
             return
@@ -152,7 +155,7 @@ class Envelope:
             parts.append(part)
             more = message.get("more_body", False)
         body = b"".join(parts)
-        refusal = unstorable(body)
+        refusal = ambiguous(body) or unstorable(body)
         return refusal, _replaying({"type": "http.request", "body": body, "more_body": False}, receive)
 
 
@@ -219,9 +222,36 @@ def path_refusal(scope: Scope) -> Refusal | None:
     return None
 
 
+def key_refusal(scope: Scope) -> Refusal | None:
+    """Why a request with several Idempotency-Keys is refused: whichever of them was taken, the client may mean the other."""
+    if sum(name == _KEY_HEADER for name, _ in scope["headers"]) < 2:
+        return None
+    return Refusal(
+        400,
+        "invalid_idempotency_key",
+        "The request holds several Idempotency-Key headers; send one, new for each start.",
+    )
+
+
+def ambiguous(body: bytes) -> Refusal | None:
+    """Why a JSON body is refused whatever it asks for: a name that stands twice in one object says two things.
+
+    Parsers take the first or the last; who logs, signs or compares a body then sees another request than who obeys it.
+    """
+    try:
+        json.loads(body, object_pairs_hook=_once_each)
+    except _Twice as twice:
+        name = shown_path(str(twice))
+        return Refusal(422, "duplicate_json_key", f"The body names {name!r} twice in one object; name each field once.")
+    except (ValueError, RecursionError):
+        pass  # The route says what is wrong with it.
+    return None
+
+
 def unstorable(body: bytes) -> Refusal | None:
     """Why a JSON body is refused whatever it asks for: text with NUL or half a surrogate pair cannot be stored."""
-    if not _UNSTORABLE_HINT.search(body):
+    # JSON in UTF-16 or UTF-32 is read as well, and there every ASCII character stands beside a NUL byte.
+    if b"\0" not in body and not _UNSTORABLE_HINT.search(body):
         return None
     try:
         loaded = json.loads(body)
@@ -235,6 +265,19 @@ def unstorable(body: bytes) -> Refusal | None:
 def shown_path(path: str) -> str:
     """A path as it may stand in an answer or log: printable, of bounded length."""
     return "".join(c if c.isprintable() and c.isascii() else "?" for c in path[:200])
+
+
+class _Twice(Exception):
+    """A name stands twice in one JSON object."""
+
+
+def _once_each(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    found: dict[str, object] = {}
+    for name, value in pairs:
+        if name in found:
+            raise _Twice(name)
+        found[name] = value
+    return found
 
 
 def _texts(value: object) -> list[str]:

@@ -68,7 +68,7 @@ class Remembered:
         self._reads: dict[int, Read] = {}
         parts, group = [], 1
         for read in reads:
-            pattern, values = _pattern(read.route.path)
+            pattern, values = pattern_of(read.route.path)
             self._reads[group] = read
             parts.append(f"({pattern})")
             group += 1 + values
@@ -157,7 +157,7 @@ def _watching(send: Send, keep: Callable[[Message, Message], None]) -> Send:
     return watched
 
 
-def _pattern(template: str) -> tuple[str, int]:
+def pattern_of(template: str) -> tuple[str, int]:
     """The expression that a path template stands for, and how many braces it has."""
     parts = re.split(r"\{[^/{}]+\}", template)
     return "([^/]+)".join(re.escape(part) for part in parts), len(parts) - 1

@@ -41,6 +41,7 @@ from plms_pipeline.registry.tables import (
 from plms_pipeline.runs.actions.decide_lanes import accept_ungated_lane
 from plms_pipeline.runs.actions.settle import LEASE, MOST_ATTEMPTS, settle_due
 from plms_pipeline.runs.receiving import Delivered, receipt_row
+from plms_pipeline.runs.store import completions
 from plms_pipeline.settings import Settings
 from plms_pipeline_tests.runs.worked import AT, Planned, Worked, ended, outcomes, rows
 
@@ -360,6 +361,25 @@ def hash_of(run_id: str, name: str) -> int:
     return int(sha256(f"{run_id}{name}".encode()).hexdigest()[:8], 16)
 
 
+def test_a_settlement_reads_a_whole_run_once(worked: Worked, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run of ten thousand tasks takes a tenth of a second to read: read twice, its events settle at half the pace."""
+    run_id = worked.run([Planned(f"t{number}") for number in range(30)])
+    read: list[int] = []
+    whole = completions.books_of
+
+    def counted(*args: Any, **kwargs: Any) -> Any:
+        books = whole(*args, **kwargs)
+        read.append(sum(len(run.tasks) for run in books.runs.values()))
+        return books
+
+    monkeypatch.setattr(completions, "books_of", counted)
+    for number in (3, 4, 30):
+        worked.tell(ended(run_id, f"t{number}"))
+    result = settle_due(worked.world, holder="here")
+    assert (result.settled, result.refused) == (2, 1)
+    assert read == [2, 30]
+
+
 def test_two_settlements_at_once_end_a_run_once(worked: Worked) -> None:
     """Each of them settles one of the last two tasks; neither may overlook the other's, nor both end the run."""
     for _ in range(5):
@@ -544,6 +564,28 @@ def test_a_clock_that_jumps_back_stops_nothing(worked: Worked) -> None:
     assert completed >= started
     assert done >= begun
     assert rows(worked.registry, ProjectRun, "status") == [("SUCCESS",)]
+
+
+@pytest.mark.parametrize("holder", ["elsewhere:1:1", None])
+def test_what_a_wrong_clock_claimed_or_put_off_for_years_is_settled_now(worked: Worked, holder: str | None) -> None:
+    """A machine that believed it was 2030 claimed an event and died: its run would have waited until 2030."""
+    run_id = worked.run([Planned("a")])
+    worked.tell(ended(run_id, "a"))
+    claimed = {"lease_holder": holder, "lease_expires_at": AT + timedelta(days=1500)}
+    with worked.registry.writing() as session:
+        session.execute(update(InboxEvent).values(**claimed))
+    assert settle_due(worked.world, holder="here").settled == 1
+    assert rows(worked.registry, ProjectRun, "status") == [("SUCCESS",)]
+
+
+def test_what_is_measured_for_as_long_as_the_settings_allow_is_left_to_who_measures(worked: Worked) -> None:
+    """The bound must not take a claim from a settler that lives: both would measure the same work."""
+    run_id = worked.run([Planned("a")])
+    worked.tell(ended(run_id, "a"))
+    longest = LEASE + 2 * timedelta(seconds=worked.world.settings.kpi_timeout_s)
+    with worked.registry.writing() as session:
+        session.execute(update(InboxEvent).values(lease_holder="elsewhere:1:1", lease_expires_at=AT + longest))
+    assert settle_due(worked.world, holder="here").claimed == 0
 
 
 def test_a_receipt_from_a_clock_ahead_of_ours_moves_the_priors_at_once(worked: Worked) -> None:

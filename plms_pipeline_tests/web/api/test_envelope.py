@@ -19,7 +19,7 @@ from plms_pipeline.access.routes import ProjectId, RunId, requires
 from plms_pipeline.clock import FrozenClock
 from plms_pipeline.registry.engine import Registry
 from plms_pipeline.settings import Settings
-from plms_pipeline.web.api.envelope import path_refusal, unstorable
+from plms_pipeline.web.api.envelope import ambiguous, path_refusal, unstorable
 from plms_pipeline_tests.api_world import World, live, world
 
 router = APIRouter()
@@ -183,7 +183,39 @@ def test_text_that_cannot_be_stored_is_refused(client: httpx.Client) -> None:
         assert answer.json()["code"] == "unstorable_text"
     for body in (rb'{"a": "\\u0000"}', rb'{"a": "\ud83d\ude00"}', rb'{"a": "u0000"}'):
         assert client.post(URL, content=body, headers=kind).status_code == 200, body
+    for encoding in ("utf-16", "utf-32-be"):
+        for text, status in (('{"a": "\\u0000"}', 422), ('{"a": "\\ud800"}', 422), ('{"a": "b"}', 200)):
+            assert client.post(URL, content=text.encode(encoding), headers=kind).status_code == status, encoding
     assert client.get("/healthz?x=%00").status_code == 400
+
+
+@pytest.mark.parametrize(
+    ("body", "name"),
+    [(b'{"run_kind": "baseline", "run_kind": "hotfix"}', "run_kind"), (b'{"a": [{"b": {"c": 1, "d": 2, "\\u0063": 1}}]}', "c"),
+     (b' [{"": 1, "": 2}]', ""), (b'{"x": {"x": 1}, "y": [{"x": 1}, {"x": 2}], "x": 0}', "x"),
+     (b'{"a\\u0000\\nb": 1, "a\\u0000\\nb": 1}', "a??b")],
+)  # fmt: skip
+def test_a_name_that_stands_twice_in_one_object_is_refused(client: httpx.Client, body: bytes, name: str) -> None:
+    """The last one was silently taken: a log, a signature or a digest of the body then spoke of another request."""
+    answer = client.post(URL, content=body, headers={"content-type": "application/json"})
+    assert (answer.status_code, answer.json()["code"]) == (422, "duplicate_json_key")
+    assert repr(name) in answer.json()["detail"]
+
+
+def test_a_name_may_stand_in_several_objects(client: httpx.Client) -> None:
+    """A list of tasks names the same fields again and again."""
+    for body in ({"x": {"x": [{"x": 1}, {"x": 1}]}, "X": 2}, {"tasks": [{"id": "a"}, {"id": "b"}]}):
+        assert client.post(URL, json=body).json()["body"] == body
+
+
+def test_two_idempotency_keys_are_refused(client: httpx.Client) -> None:
+    """The first was silently taken: a proxy that adds its own key would have made every start a new one."""
+    keys = [("Idempotency-Key", "7d9f3f0e-1111-4222-8333-444455556666")]
+    assert client.post(URL, json={}, headers=keys).status_code == 200
+    for again in ("7d9f3f0e-1111-4222-8333-444455556666", "7d9f3f0e-1111-4222-8333-444455556667", ""):
+        answer = client.post(URL, json={}, headers=[*keys, ("idempotency-key", again)])
+        assert (answer.status_code, answer.json()["code"]) == (400, "invalid_idempotency_key")
+        assert "several" in answer.json()["detail"]
 
 
 def test_invalid_fields_are_named_and_not_repeated(client: httpx.Client) -> None:
@@ -215,6 +247,7 @@ def test_any_path_is_judged_without_an_error(raw: bytes) -> None:
     path_refusal({"path": path, "raw_path": raw, "query_string": b""})
     path_refusal({"path": path})
     unstorable(raw)
+    ambiguous(raw)
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from starlette.concurrency import run_in_threadpool
 
 from plms_pipeline import __version__
 from plms_pipeline.access.actions import RefusalBook
-from plms_pipeline.access.routes import AppState, ToldAtOnce
+from plms_pipeline.access.routes import AppState, DoneAtOnce, ToldAtOnce
 from plms_pipeline.intake.routes import ROUTERS as EVENT_ROUTERS
 from plms_pipeline.letters.routes import ROUTERS as LETTER_ROUTERS
 from plms_pipeline.portfolio.routes import ROUTERS as PORTFOLIO_ROUTERS
@@ -30,6 +30,7 @@ from plms_pipeline.web.api.metrics import ApiMetrics
 from plms_pipeline.web.api.neighbours import browser_refusal
 from plms_pipeline.web.api.remembered import Read, Remembered, Version
 from plms_pipeline.web.api.routes import errors, openapi, ops
+from plms_pipeline.web.api.shortcut import Deed, Shortcut
 
 DOMAIN_ROUTERS: tuple[APIRouter, ...] = (*RUN_ROUTERS, *EVENT_ROUTERS, *PORTFOLIO_ROUTERS, *LETTER_ROUTERS)
 
@@ -79,6 +80,7 @@ def create_app(state: AppState, extra_routers: tuple[APIRouter, ...] = ()) -> Fa
     app.add_middleware(
         Remembered, door=state.door, version=_version(state.registry), reads=_reads(app.documented, state)
     )
+    app.add_middleware(Shortcut, door=state.door, deeds=_deeds(app.documented, state))
     app.add_middleware(
         Envelope,
         ids=state.ids,
@@ -104,6 +106,17 @@ def _reads(routes: Iterable[APIRoute], state: AppState) -> list[Read]:
         # A database behind a network may keep its reader waiting, and this one stands on the event loop.
         at_once = partial(told, state) if told is not None and state.registry.dialect == "sqlite" else None
         found.append(Read(route, scope, is_of_the_books, at_once))
+    return found
+
+
+def _deeds(routes: Iterable[APIRoute], state: AppState) -> list[Deed]:
+    """The routes that are done at once, and are not open to everybody."""
+    found = []
+    for route in routes:
+        done: DoneAtOnce | None = getattr(route.endpoint, "done_at_once", None)
+        scope = openapi.scope_of(route.dependant) if route.methods == {"POST"} else None
+        if done is not None and scope is not None:
+            found.append(Deed(route, scope, partial(done, state)))
     return found
 
 

@@ -13,6 +13,8 @@ from plms_pipeline.web.api import actions, health, proofs
 from plms_pipeline.web.api.metrics import MEDIA_TYPE, ApiMetrics
 
 EXECUTOR_SEEN = "executor_seen"
+# Gives the status of the process that settles and dispatches; absent where there is none.
+BACKGROUND_SEEN = "background_seen"
 router = APIRouter(tags=["operations"])
 Viewer = Annotated[Principal, requires("ops.view")]
 
@@ -147,4 +149,8 @@ def metrics(request: Request) -> Response:
 
 
 def _components(state: AppState) -> list[health.Component]:
-    return actions.components(state.registry, state.settings, state.cache, state.extras.get(EXECUTOR_SEEN))
+    background = state.extras.get(BACKGROUND_SEEN)
+    return actions.components(
+        state.registry, state.settings, state.cache, state.extras.get(EXECUTOR_SEEN),
+        background=None if background is None else background(),
+    )  # fmt: skip

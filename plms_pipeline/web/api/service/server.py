@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import os
 import signal
-import tempfile
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from ipaddress import ip_address
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import uvicorn
@@ -25,14 +25,18 @@ from plms_pipeline.errors import BadInput
 from plms_pipeline.registry.engine import Registry
 from plms_pipeline.registry.migrate import require_head
 from plms_pipeline.settings import Settings, load_settings
+from plms_pipeline.web.api.service.bell import PATH_VARIABLE
 from plms_pipeline.web.api.service.composition import doorkeeper, running
+from plms_pipeline.web.api.service.own_folder import told
+from plms_pipeline.web.api.service.shared_metrics import shared_metrics
+from plms_pipeline.web.api.service.worker import worker_beside
+from plms_pipeline.web.process import outlived_parent
 from plms_pipeline.web.service import bound_socket, interruptible
 
 if TYPE_CHECKING:
     import socket
 
 GRACE_S = 10
-_METRICS_FOLDER = "PROMETHEUS_MULTIPROC_DIR"  # prometheus_client's name
 FACTORY = "plms_pipeline.web.api.service.server:worker_application"
 
 
@@ -89,8 +93,8 @@ def refuse_open_door(settings: Settings, address: str) -> None:
 def worker_application() -> Any:
     """The application of one of several worker processes; its parts live as long as the server of that process."""
     settings = load_settings()
-    threading.Thread(target=_end_with_parent, args=(os.getppid(),), daemon=True).start()
-    parts = running(settings)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    parts = running(settings, Path(os.environ[PATH_VARIABLE]))
     app = parts.__enter__()
 
     @asynccontextmanager
@@ -102,11 +106,10 @@ def worker_application() -> Any:
     return app
 
 
-def _end_with_parent(parent: int) -> None:
+def _end_with_parent() -> None:
     """A worker whose parent was killed would go on serving, and hold the port against the next start."""
-    while os.getppid() == parent:
-        time.sleep(1.0)
-    os.kill(os.getpid(), signal.SIGTERM)
+    if outlived_parent():
+        os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _serve_many(settings: Settings, workers: int, listener: socket.socket, on_ready: Callable[[], None]) -> None:
@@ -121,23 +124,8 @@ def _serve_many(settings: Settings, workers: int, listener: socket.socket, on_re
     doorkeeper(settings, SystemClock())
     config = _config(FACTORY, lifespan="on", factory=True, workers=workers)
     threading.Thread(target=_tell_when_answered, args=(listener, on_ready), daemon=True).start()
-    with _shared_metrics():
+    with worker_beside() as heard_at, shared_metrics(), told(PATH_VARIABLE, str(heard_at)):
         Multiprocess(config, sockets=[listener]).run()
-
-
-@contextmanager
-def _shared_metrics() -> Iterator[None]:
-    """A folder through which the workers add up what they count; the environment tells them, before they import anything."""
-    with tempfile.TemporaryDirectory(prefix="plms-metrics-") as folder:
-        before = os.environ.get(_METRICS_FOLDER)
-        os.environ[_METRICS_FOLDER] = folder
-        try:
-            yield
-        finally:
-            if before is None:
-                del os.environ[_METRICS_FOLDER]
-            else:
-                os.environ[_METRICS_FOLDER] = before
 
 
 def _config(app: Any, **options: Any) -> uvicorn.Config:
