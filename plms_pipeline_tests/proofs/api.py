@@ -140,8 +140,8 @@ def attack(url: str, token: str, folder: Path, selected: Sequence[str], known: d
         # All checks are on; named on the command line, the exception above would not count.
         [BIN / "st", "--config-file", str(config), "run", f"{url}/openapi.json",
          "--header", f"Authorization: Bearer {token}", *selected, "--max-examples", str(options.examples),
-         "--phases", options.phases, "--seed", str(options.seed), "--request-timeout", "60", "--workers", "1", "--continue-on-failure",
-         *(("--no-shrink",) if options.quick else ())],
+         "--phases", options.phases, "--seed", str(options.seed), "--request-timeout", "60", "--workers", "1",
+         "--continue-on-failure", *(("--no-shrink",) if options.quick else ())],
         cwd=folder, check=False,
     )  # fmt: skip
     return done.returncode
