@@ -115,6 +115,13 @@ include-path = "/api/runs/{run_id}/replay"
 
 [operations.checks.positive_data_acceptance]
 expected-statuses = ["2xx", "401", "403", "404", "409", "422", "429"]
+
+# In the sources' API DELETE cancels a project, and its books stay readable: that it is gone afterwards would be the defect.
+[[operations]]
+include-path-regex = "^/api/projects/[{]project_id[}]"
+
+[operations.checks.use_after_free]
+enabled = false
 """
 
 
@@ -130,10 +137,11 @@ def attack(url: str, token: str, folder: Path, selected: Sequence[str], known: d
     given = "".join(f'"{name}" = "{value}"\n' for name, value in known.items())
     config.write_text(CONFIG + (f"\n[parameters]\n{given}" if given else ""))
     done = subprocess.run(
-        [BIN / "st", "--config-file", str(config), "run", f"{url}/openapi.json", "--checks", "all",
-         "--header", f"Authorization: Bearer {token}", *selected, "--max-examples", str(options.examples), "--phases",
-         options.phases, "--seed", str(options.seed), "--request-timeout", "60", "--workers", "1", "--continue-on-failure",
-         *(("--no-shrink",) if options.quick else ())],
+        # All checks are on; named on the command line, the exception above would not count.
+        [BIN / "st", "--config-file", str(config), "run", f"{url}/openapi.json",
+         "--header", f"Authorization: Bearer {token}", *selected, "--max-examples", str(options.examples),
+         "--phases", options.phases, "--seed", str(options.seed), "--request-timeout", "60", "--workers", "1",
+         "--continue-on-failure", *(("--no-shrink",) if options.quick else ())],
         cwd=folder, check=False,
     )  # fmt: skip
     return done.returncode

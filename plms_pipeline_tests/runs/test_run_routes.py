@@ -107,7 +107,7 @@ def test_runs_are_paged_to_the_last_one(client: httpx.Client) -> None:
 @pytest.mark.parametrize(
     ("query", "told"),
     [({"limit": 0}, (422, "validation_failed")), ({"limit": 1001}, (422, "validation_failed")),
-     ({"after": "../x"}, (422, "validation_failed")), ({"after": "nobody"}, (400, "unknown_cursor"))],
+     ({"after": "../x"}, (422, "validation_failed")), ({"after": "nobody"}, (404, "unknown_cursor"))],
 )  # fmt: skip
 def test_a_page_that_cannot_be_is_refused(client: httpx.Client, query: dict[str, Any], told: tuple[int, str]) -> None:
     """An empty page for a misspelt cursor would read as the end of the list."""

@@ -6,7 +6,7 @@ from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
-from plms_pipeline.errors import BadInput
+from plms_pipeline.errors import BadInput, NotFound
 from plms_pipeline.registry.engine import Registry
 from plms_pipeline.registry.tables.vocabulary import STATES
 from plms_pipeline.runs.absent import no_run
@@ -27,15 +27,15 @@ def list_runs(
         after: only those that were started before this run, whatever its project and state: the last one of the page before.
 
     Raises:
-        BadInput: an unknown state (`unknown_status`), or `after` is no run (`unknown_cursor`): an empty page would read as the
-            end of the list.
+        BadInput: an unknown state (`unknown_status`).
+        NotFound: `after` is no run (`unknown_cursor`): an empty page would read as the end of the list.
     """
     if status is not None and status not in STATES:
         raise BadInput(f"{status[:60]!r} is no state of a run; known are {', '.join(STATES)}.", code="unknown_status")
     with registry.reading() as session:
         before = None if after is None else store.row_id_of(session, after)
         if after is not None and before is None:
-            raise BadInput(
+            raise NotFound(
                 f"after={after[:80]!r} is no run: give the last run_id of the page before, or leave it out.",
                 code="unknown_cursor",
             )

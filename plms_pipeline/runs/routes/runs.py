@@ -29,7 +29,7 @@ def _told(content: Any) -> JSONResponse:
     return JSONResponse(content)
 
 
-@router.get("/api/runs", response_model=api.RunList, summary="List runs")
+@router.get("/api/runs", response_model=api.RunList, responses=problems(404), summary="List runs")
 @of_the_books
 def list_(
     state: State,
