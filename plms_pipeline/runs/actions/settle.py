@@ -11,10 +11,10 @@ compare with the executor's status (`reconcile`).
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Final
 
 from sqlalchemy.orm import Session
 
@@ -22,17 +22,15 @@ from plms_pipeline.errors import Unavailable
 from plms_pipeline.estimates.actions.refreshing import hold_books, refresh_priors
 from plms_pipeline.intake.store import inbox
 from plms_pipeline.intake.store.inbox import Event
-from plms_pipeline.kpis.actions.evaluate import rows_of
 from plms_pipeline.kpis.actions.judging import Judge, Judgement, Work
 from plms_pipeline.kpis.actions.world import World
-from plms_pipeline.registry.tables import KpiReceipt
 from plms_pipeline.runs.actions.evidence import owe_heat, owe_kpi_receipts, owed_by
 from plms_pipeline.runs.actions.leaving import give_back, leaving_of
 from plms_pipeline.runs.actions.queueing import lock_money, queue_ready
+from plms_pipeline.runs.actions.settle_rows import kpi_rows, receipt_rows
 from plms_pipeline.runs.actions.understanding import Read, understood
 from plms_pipeline.runs.dispatching import staging_path
 from plms_pipeline.runs.files.artifacts import has_staged
-from plms_pipeline.runs.receiving import Delivered, receipt_row
 from plms_pipeline.runs.settling import Books, Completion, Outcome
 from plms_pipeline.runs.store import completions as store
 from plms_pipeline.runs.store import outbox
@@ -323,10 +321,10 @@ def _settle_once(world: World, holder: str, batch: _Batch) -> SettleResult:
         found = {read.event.id: read.found for read in reads if read.found is not None}
         leaving = leaving_of(books, [one.done for one in found.values()])
         lock_money(session, {books.runs[run_id].project_id for run_id in batch.run_ids}, leaving, now=now)
-        rows = _receipt_rows(session, books, found, batch.judgements, now)
+        rows = receipt_rows(session, books, found, batch.judgements, now)
         if not store.add_receipts(session, rows):
             raise _Overtaken
-        store.add_kpi_receipts(session, _kpi_rows(books, batch.judgements))
+        store.add_kpi_receipts(session, kpi_rows(books, batch.judgements))
         _write(session, books, now)
         give_back(session, leaving, rows, now=now)
         queue_ready(session, batch.run_ids, now=now)
@@ -367,35 +365,6 @@ def _outcome(books: Books, read: Read, judgements: Mapping[int, Judgement]) -> O
         return "settled", "a hint: the run is compared with the executor's status"
     judgement = judgements.get(read.event.id)
     return books.complete(read.found.done, judgement.verdict if judgement else None)
-
-
-def _receipt_rows(
-    session: Session, books: Books, found: Mapping[int, Delivered], judgements: Mapping[int, Judgement], now: datetime
-) -> list[dict[str, Any]]:
-    booked = books.effects.booked
-    cards = store.cards_of(session, {done.run_id for done in booked})
-    rows = []
-    for done in booked:
-        judgement = judgements.get(done.event)
-        rows.append(
-            receipt_row(
-                found[done.event], cards[done.run_id, done.task_id, done.attempt],
-                test_pass_rate=judgement.test_pass_rate if judgement else None,
-                echo_cos=judgement.echo_cos if judgement else None,
-                artifacts_path=staging_path(done.run_id, done.task_id, done.attempt).replace("/staging/", "/outputs/"),
-                now=now,
-            )
-        )  # fmt: skip
-    return rows
-
-
-def _kpi_rows(books: Books, judgements: Mapping[int, Judgement]) -> Iterable[KpiReceipt]:
-    for done in books.effects.judged:
-        evaluation = judgements[done.event].evaluation
-        if evaluation is not None:
-            for row in rows_of(evaluation):
-                row.artifact_sha256 = row.artifact_sha256 or None
-                yield row
 
 
 def _write(session: Session, books: Books, now: datetime) -> None:

@@ -541,7 +541,7 @@ def test_one_event_that_cannot_be_settled_does_not_hold_up_the_others(
             raise ZeroDivisionError("a bug")
         return real(found, *arguments, **more)
 
-    monkeypatch.setattr("plms_pipeline.runs.actions.settle.receipt_row", broken)
+    monkeypatch.setattr("plms_pipeline.runs.actions.settle_rows.receipt_row", broken)
     for _ in range(MOST_ATTEMPTS):
         settle_due(worked.world, holder="here")
         worked.clock.passes(minutes=1)
