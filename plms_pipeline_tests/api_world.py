@@ -25,6 +25,7 @@ from plms_pipeline.access.principals import Principal
 from plms_pipeline.access.routes import AppState
 from plms_pipeline.access.tokens import Key, issue
 from plms_pipeline.clock import Clock
+from plms_pipeline.pas.deadline.client import trusted
 from plms_pipeline.registry.engine import Registry
 from plms_pipeline.settings import Settings
 from plms_pipeline.web.api.routes.app import create_app
@@ -86,7 +87,7 @@ def live(app: Any) -> Iterator[httpx.Client]:
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
         thread.start()
         host, port = listener.getsockname()
-        with httpx.Client(base_url=f"http://{host}:{port}", timeout=30, trust_env=False) as client:
+        with httpx.Client(base_url=f"http://{host}:{port}", timeout=30, trust_env=False, verify=trusted()) as client:
             yield client
         server.should_exit = True
         thread.join(10)

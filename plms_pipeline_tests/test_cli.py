@@ -357,6 +357,7 @@ def test_asking_about_a_registry_that_was_never_made_makes_none(
     assert not (tmp_path / "data" / "registry.db").exists()
 
 
+@pytest.mark.live
 def test_the_registry_from_a_terminal(plms: Run) -> None:
     """The first two commands of the README."""
     assert plms("db", "upgrade").returncode == 0

@@ -153,6 +153,7 @@ def test_an_uncommonly_large_answer_is_not_kept(caching: Watched) -> None:
     assert caching.told == []
 
 
+@pytest.mark.live
 def test_a_wrong_password_is_an_outage_and_no_error() -> None:
     """Rotated there, not here: starts go on, and somebody is told."""
     with redis_server("--requirepass", "right") as server:

@@ -76,6 +76,7 @@ def test_the_loser_of_two_starts_is_told_who_runs_and_begins_nothing(
     assert not (settings.data_dir / "dagster").exists()
 
 
+@pytest.mark.live
 def test_a_night_over_empty_books_says_so_and_writes_a_page_that_does_too(
     settings: Settings, sqlite_registry: Registry, capsys: pytest.CaptureFixture[str]
 ) -> None:

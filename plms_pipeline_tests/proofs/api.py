@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -132,6 +133,9 @@ def attack(url: str, token: str, folder: Path, selected: Sequence[str], known: d
         selected: its options that choose operations.
         known: parameters that are not made up but always these.
         options: examples, phases, seed.
+
+    What it prints is kept beside the server's logs, and shown when it found something: it looks like the closing words of
+    a test runner, which whoever reads the log of many steps should not take for those of the tests.
     """
     config = folder / "schemathesis.toml"
     given = "".join(f'"{name}" = "{value}"\n' for name, value in known.items())
@@ -142,9 +146,13 @@ def attack(url: str, token: str, folder: Path, selected: Sequence[str], known: d
          "--header", f"Authorization: Bearer {token}", *selected, "--max-examples", str(options.examples),
          "--phases", options.phases, "--seed", str(options.seed), "--request-timeout", "60", "--workers", "1",
          "--continue-on-failure", *(("--no-shrink",) if options.quick else ())],
-        cwd=folder, check=False,
+        cwd=folder, check=False, capture_output=True, text=True,
     )  # fmt: skip
-    return done.returncode
+    if done.returncode:
+        say(done.stdout + done.stderr)
+    cases = re.search(r"Test cases:\s+(.+)", done.stdout)
+    say(f"{' '.join(selected)}: {cases[1] if cases else 'no test cases'}")
+    return done.returncode if cases else 1
 
 
 def known_things(url: str, tokens: dict[str, str], log: Path) -> dict[str, str]:

@@ -54,6 +54,7 @@ def test_stopping_leaves_nothing_behind(keeper: Keeper) -> None:
     assert _gone([keeper.pid, *family])
 
 
+@pytest.mark.live
 def test_what_dies_is_started_again_with_a_pause(keeper: Keeper, tmp_path: Path) -> None:
     """A daemon that crashed at night must not stay away, and must not fill the disk with its restarts."""
     log = tmp_path / "short.log"
@@ -122,6 +123,7 @@ time.sleep(600)
 """
 
 
+@pytest.mark.live
 def test_what_a_child_measures_is_not_ended_before_the_child_has_finished(tmp_path: Path) -> None:
     """A measurement that is asked to end is one that failed, and a good artifact would be refused for it."""
     log = tmp_path / "log"

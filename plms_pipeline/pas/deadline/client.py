@@ -11,10 +11,18 @@ import ssl
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from functools import cache
 from typing import Any
 
 import httpcore
 import httpx
+
+
+@cache
+def trusted() -> ssl.SSLContext:
+    """Who is believed to be who he says: read once, because reading the certificates takes longer than a request does."""
+    return httpx.create_ssl_context(trust_env=False)
+
 
 _UNTIL_S: ContextVar[float | None] = ContextVar("until_s", default=None)
 
@@ -40,11 +48,11 @@ class Deadlines:
 
     def transport(self) -> httpx.HTTPTransport:
         """A transport of httpx that keeps the deadlines. The environment names neither proxies nor certificates for it."""
-        transport = httpx.HTTPTransport(trust_env=False)
+        transport = httpx.HTTPTransport(trust_env=False, verify=trusted())
         limits = httpx.Limits(max_connections=100, max_keepalive_connections=20)
         # httpx offers no way to hand over a network backend; httpcore does. A test with a dripping server holds on to it.
         transport._pool = httpcore.ConnectionPool(
-            ssl_context=httpx.create_ssl_context(trust_env=False),
+            ssl_context=trusted(),
             max_connections=limits.max_connections,
             max_keepalive_connections=limits.max_keepalive_connections,
             keepalive_expiry=limits.keepalive_expiry,

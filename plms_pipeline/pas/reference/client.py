@@ -12,6 +12,7 @@ import httpx
 
 from plms_pipeline.access.webhooks import EVENT_ID_HEADER, SIGNATURE_HEADER, TIMESTAMP_HEADER, sign
 from plms_pipeline.clock import Clock
+from plms_pipeline.pas.deadline.client import trusted
 from plms_pipeline.pas.reference.actions.telling import Delivery
 from plms_pipeline.pas.reference.store import Event
 
@@ -31,7 +32,11 @@ class WebhookSender:
     def __init__(self, url: str, secret: bytes, clock: Clock, *, timeout_s: float = 10.0) -> None:
         self._url, self._secret, self._clock = url.rstrip("/"), secret, clock
         self._http = httpx.AsyncClient(
-            timeout=timeout_s, follow_redirects=False, trust_env=False, limits=httpx.Limits(max_connections=32)
+            timeout=timeout_s,
+            follow_redirects=False,
+            trust_env=False,
+            verify=trusted(),
+            limits=httpx.Limits(max_connections=32),
         )
 
     async def send(self, event: Event) -> Delivery:

@@ -143,6 +143,7 @@ def big_file(path: Path, n: int) -> Path:
     return write_csv(path, columns, rows)
 
 
+@pytest.mark.live
 def test_two_importers_of_the_same_file_at_once_count_each_row_once(
     importer: Importer, registry_url: str, tmp_path: Path
 ) -> None:
@@ -158,6 +159,7 @@ def test_two_importers_of_the_same_file_at_once_count_each_row_once(
         assert counts(session)["task_receipts"] == 11_000
 
 
+@pytest.mark.live
 def test_a_process_killed_at_random_moments_loses_nothing(sqlite_importer: Importer, tmp_path: Path) -> None:
     """The real thing: SIGKILL, then the same command again, which may be the next victim."""
     path = big_file(tmp_path / "r.csv", 8_000)

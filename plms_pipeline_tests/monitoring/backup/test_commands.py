@@ -24,6 +24,7 @@ def point(monkeypatch: pytest.MonkeyPatch, data: Path, reports: Path) -> None:
     monkeypatch.setenv("PLMS_REPORTS_DIR", str(reports))
 
 
+@pytest.mark.live
 def test_a_backup_goes_from_the_terminal_to_another_folder_and_back(
     sqlite_installation: Installation, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -327,6 +327,7 @@ def test_no_row_of_the_books_is_touched(registry: Registry, settings: Settings, 
     assert rows(registry) == before
 
 
+@pytest.mark.live
 def test_a_purge_beside_a_daemon_disturbs_nobody(
     sqlite_registry: Registry, settings: Settings, instance: dg.DagsterInstance
 ) -> None:

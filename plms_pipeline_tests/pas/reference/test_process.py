@@ -89,6 +89,7 @@ def is_gone(pid: int) -> bool:
         return True
 
 
+@pytest.mark.live
 @pytest.mark.parametrize(
     ("code", "limits"),
     [

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import logging
+import shutil
 import socket
 from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Annotated, Any
 
 import httpx
@@ -18,7 +21,7 @@ from plms_pipeline.access.principals import Principal, unchecked
 from plms_pipeline.access.routes import ProjectId, RunId, requires
 from plms_pipeline.clock import FrozenClock
 from plms_pipeline.registry.engine import Registry
-from plms_pipeline.settings import Settings
+from plms_pipeline.settings import Settings, load_settings
 from plms_pipeline.web.api.envelope import ambiguous, path_refusal, unstorable
 from plms_pipeline_tests.api_world import World, live, world
 
@@ -44,13 +47,20 @@ async def secret(_: Annotated[Principal, requires("guards.write")]) -> str:
     return SECRET
 
 
-@pytest.fixture
-def served(settings: Settings, sqlite_registry: Registry, clock: FrozenClock) -> World:
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory, migrated_sqlite: Path) -> Iterator[World]:
+    """One application for all tests of this file: what they ask of it leaves nothing behind but lines of the audit."""
+    folder = tmp_path_factory.mktemp("envelope")
+    settings = load_settings({"PLMS_DATA_DIR": str(folder / "data"), "PLMS_REPORTS_DIR": str(folder / "reports")})
+    settings.data_dir.mkdir()
+    shutil.copyfile(migrated_sqlite, settings.data_dir / "registry.db")
+    registry = Registry.open(settings.database_url)
     small = settings.model_copy(update={"api_max_body_bytes": 2048})
-    return world(small, sqlite_registry, clock, routers=(router,))
+    yield world(small, registry, FrozenClock(datetime(2026, 3, 1, 12, tzinfo=UTC)), routers=(router,))
+    registry.close()
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def client(served: World) -> Iterator[httpx.Client]:
     with live(served.app) as found:
         yield found

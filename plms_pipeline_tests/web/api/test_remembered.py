@@ -103,6 +103,7 @@ def test_an_answer_is_given_again_until_somebody_commits(
     assert counting.asked == 3
 
 
+@pytest.mark.live
 def test_a_commit_of_another_process_counts(client: httpx.Client, served: World, registry_url: str) -> None:
     """The daemon settles while the API answers."""
     assert client.get("/kept/1").json()["asked"] == 1
