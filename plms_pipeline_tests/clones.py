@@ -54,6 +54,7 @@ class Clones:
         self._template = template
         self._ready: list[str] = []
         self._schemas: dict[str, str] = {}
+        self._connections: dict[str, Any] = {}
         self._tables: list[str] = []
         self._rows: dict[str, bytes] = {}
         self._sequences: list[tuple[str, int | None]] = []
@@ -64,28 +65,35 @@ class Clones:
             return self._ready.pop()
         name = f"test_{uuid4().hex[:12]}"
         execute(self._server, f"CREATE DATABASE {name} TEMPLATE {self._template}")
-        with self._connected(name) as connection:
-            if not self._tables:
-                self._remember(connection)
-            self._schemas[name] = connection.execute(text(SCHEMA)).scalar_one()
+        connection = self._connected(name)
+        if not self._tables:
+            self._remember(connection)
+        self._schemas[name] = connection.execute(text(SCHEMA)).scalar_one()
         return name
 
     def give_back(self, name: str) -> None:
         """Make a copy as it was, or drop it."""
-        with self._connected(name) as connection:
-            # A process that a test killed may still hold locks.
-            connection.execute(text(OTHERS))
-            same = connection.execute(text(SCHEMA)).scalar_one() == self._schemas.pop(name)
-            if same:
-                self._reset(connection)
-                self._schemas[name] = connection.execute(text(SCHEMA)).scalar_one()
-                self._ready.append(name)
-        if not same:
+        connection = self._connected(name)
+        # A process that a test killed may still hold locks.
+        connection.execute(text(OTHERS))
+        if connection.execute(text(SCHEMA)).scalar_one() == self._schemas[name]:
+            self._reset(connection)
+            self._ready.append(name)
+        else:
+            self._connections.pop(name).close()
             execute(self._server, f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
 
+    def close(self) -> None:
+        """Close the connections."""
+        for connection in self._connections.values():
+            connection.close()
+
     def _connected(self, name: str) -> Any:
-        engine = create_engine(postgres_url(self._server, name), isolation_level="AUTOCOMMIT", poolclass=NullPool)
-        return engine.connect()
+        """A connection that stays open as long as the copy lives: a new one would read the whole catalogue anew."""
+        if name not in self._connections:
+            engine = create_engine(postgres_url(self._server, name), isolation_level="AUTOCOMMIT", poolclass=NullPool)
+            self._connections[name] = engine.connect()
+        return self._connections[name]
 
     def _remember(self, connection: Any) -> None:
         names = "SELECT quote_ident(tablename) FROM pg_tables WHERE schemaname = 'public' ORDER BY 1"

@@ -30,6 +30,17 @@ hypothesis.settings.load_profile("plms")
 share_compiled_sql()
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """What is refused before any SQL is refused alike on both databases: tests marked so run on SQLite alone."""
+    spare = {item for item in items if item.get_closest_marker("one_database") and "postgresql" in _parameters(item)}
+    items[:] = [item for item in items if item not in spare]
+    config.hook.pytest_deselected(items=list(spare))
+
+
+def _parameters(item: pytest.Item) -> list[object]:
+    return list(item.callspec.params.values()) if hasattr(item, "callspec") else []
+
+
 def pytest_collection_finish() -> None:
     """All modules of the tests are imported now."""
     keep_what_is_imported()
@@ -96,9 +107,11 @@ def empty_postgres_url(postgres_server: Any) -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-def postgres_clones(postgres_server: Any, migrated_postgres: str) -> Clones:
+def postgres_clones(postgres_server: Any, migrated_postgres: str) -> Iterator[Clones]:
     """Copies of the migrated database."""
-    return Clones(postgres_server, migrated_postgres)
+    clones = Clones(postgres_server, migrated_postgres)
+    yield clones
+    clones.close()
 
 
 @pytest.fixture

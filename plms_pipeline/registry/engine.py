@@ -85,7 +85,10 @@ class Registry:
             # semicolon is refused.
             prepare = {"prepare_threshold": 0} if read_only else {}
             try:
-                engine = create_engine(url, pool_size=4, max_overflow=4, pool_pre_ping=True, connect_args=prepare)
+                # No table has a column of type hstore: nobody needs to be asked for its number at every first connection.
+                engine = create_engine(
+                    url, pool_size=4, max_overflow=4, pool_pre_ping=True, connect_args=prepare, use_native_hstore=False
+                )
             except ArgumentError as error:
                 raise _bad_options(masked(url), str(error)) from None
             event.listen(engine, "connect", _prepare_postgresql)

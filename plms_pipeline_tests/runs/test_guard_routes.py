@@ -60,6 +60,7 @@ def audited(api: World, action: str) -> list[tuple[str, str]]:
         return [(row.actor, row.outcome) for row in rows]
 
 
+@pytest.mark.one_database
 @pytest.mark.parametrize(("path", "least"), WRITES)
 def test_only_who_holds_the_scope_moves_a_guard(api: World, path: str, least: str) -> None:
     """An operator who could turn the switch off, or empty the count, would be bound by nothing."""
@@ -92,6 +93,7 @@ def test_a_lease_is_taken_refused_and_settled(api: World) -> None:
     ]  # fmt: skip
 
 
+@pytest.mark.one_database
 @pytest.mark.parametrize("cost", ["-1", "nan", "inf", "0.0000001", True, "1e99", []])
 def test_what_is_no_amount_is_told_so(api: World, cost: Any) -> None:
     """A cost that is read as nothing passes every budget."""

@@ -125,6 +125,7 @@ def test_a_plan_that_contradicts_the_books_names_every_problem(ann: Person) -> N
     assert ann("GET", "/api/projects")["projects"] == []
 
 
+@pytest.mark.one_database
 @pytest.mark.parametrize(
     "wrong",
     [

@@ -104,6 +104,7 @@ def test_runs_are_paged_to_the_last_one(client: httpx.Client) -> None:
     assert client.get("/api/runs", params={"after": ids[0]}).json() == {"runs": [], "next_after": None}
 
 
+@pytest.mark.one_database
 @pytest.mark.parametrize(
     ("query", "told"),
     [({"limit": 0}, (422, "validation_failed")), ({"limit": 1001}, (422, "validation_failed")),
@@ -114,6 +115,7 @@ def test_a_page_that_cannot_be_is_refused(client: httpx.Client, query: dict[str,
     assert code(client.get("/api/runs", params=query)) == told
 
 
+@pytest.mark.one_database
 @pytest.mark.parametrize("path", ["", "/log", "/report", "/replay", "/comparison"])
 def test_a_run_that_is_not_there_is_404(client: httpx.Client, path: str) -> None:
     """`run_not_found` tells a misspelt id from a run without a report."""
@@ -122,6 +124,7 @@ def test_a_run_that_is_not_there_is_404(client: httpx.Client, path: str) -> None
     assert "GET /api/runs show" in answer.json()["detail"]
 
 
+@pytest.mark.one_database
 @pytest.mark.parametrize("path", ["/metrics", "/status", "/budget-runway", "/simulate"])
 def test_a_project_that_is_not_there_is_404_with_where_to_look(client: httpx.Client, path: str) -> None:
     """Whoever mistyped an id needs the list of those that exist, not the word `not found` alone."""

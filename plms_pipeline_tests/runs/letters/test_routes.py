@@ -112,6 +112,7 @@ def test_a_quarantine_says_what_it_means(api: World, body: dict[str, Any]) -> No
     assert call(api, "GET", f"/api/dead-letters/{letter.letter_id}").json()["state"] == "ready"
 
 
+@pytest.mark.one_database
 def test_only_who_holds_the_scope_sees_or_decides(api: World) -> None:
     """A viewer watches; the executor, which may only report, must not learn our errors or start its work anew."""
     path = f"/api/dead-letters/{put(api, 'x').letter_id}"
