@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from plms_pipeline.access.forms import BecauseIn, Reason, Request
 from plms_pipeline.access.principals import Principal
+from plms_pipeline.access.problems import problems
 from plms_pipeline.access.routes import State, quick_read, requires
 from plms_pipeline.errors import BadInput
 from plms_pipeline.letters.actions import deciding, showing
@@ -110,9 +111,17 @@ class ResetIn(BecauseIn):
 class QuarantineIn(Request):
     """Which letters are set apart: one, those of one cause, or (`everything`) the whole backlog."""
 
-    model_config = ConfigDict(
-        extra="forbid", json_schema_extra={"examples": [{"reason": "one provider", "fingerprint": "0a1b2c3d4e5f6071"}]}
-    )
+    model_config = ConfigDict(extra="forbid", json_schema_extra={
+        "examples": [{"reason": "one provider", "fingerprint": "0a1b2c3d4e5f6071"}],
+        "oneOf": [
+            {"required": ["letter"],
+             "properties": {"letter": {"type": "string"}, "fingerprint": {"type": "null"}, "everything": {"const": False}}},
+            {"required": ["fingerprint"],
+             "properties": {"letter": {"type": "null"}, "fingerprint": {"type": "string"}, "everything": {"const": False}}},
+            {"required": ["everything"],
+             "properties": {"letter": {"type": "null"}, "fingerprint": {"type": "null"}, "everything": {"const": True}}},
+        ],
+    })  # fmt: skip
     reason: Reason
     letter: str | None = Field(None, min_length=1, max_length=255)
     fingerprint: str | None = Field(None, min_length=1, max_length=64)
@@ -160,7 +169,9 @@ def reset_retries(name: LetterName, body: ResetIn, state: State, principal: Oper
     return showing.as_json(done)
 
 
-@router.post("/api/dead-letters/quarantine", response_model=QuarantinedOut, summary="Set letters apart")
+@router.post(
+    "/api/dead-letters/quarantine", response_model=QuarantinedOut, responses=problems(404), summary="Set letters apart"
+)
 def quarantine(body: QuarantineIn, state: State, principal: Operator) -> dict[str, Any]:
     """Until somebody has looked; `reset-retries` brings one back.
 

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from plms_pipeline.access.forms import BecauseIn
 from plms_pipeline.access.principals import Principal
+from plms_pipeline.access.problems import problems
 from plms_pipeline.access.routes import MAX_ID, State, requires
 from plms_pipeline.errors import Unavailable
 from plms_pipeline.portfolio import files
@@ -27,10 +28,14 @@ Guardian = Annotated[Principal, requires("guards.write")]
 class SwitchIn(BecauseIn):
     """What to switch, and why. Without a scope: everything."""
 
-    model_config = ConfigDict(
-        extra="forbid",
-        json_schema_extra={"examples": [{"reason": "runaway spend", "scope": "project", "subject": 42}]},
-    )
+    model_config = ConfigDict(extra="forbid", json_schema_extra={
+        "examples": [{"reason": "runaway spend", "scope": "project", "subject": 42}],
+        "oneOf": [
+            {"properties": {"scope": {"const": "global"}, "subject": {"type": "null"}}},
+            {"required": ["scope", "subject"],
+             "properties": {"scope": {"enum": ["lane", "project"]}, "subject": {"type": "integer"}}},
+        ],
+    })  # fmt: skip
     scope: Literal["global", "lane", "project"] = "global"
     subject: int | None = Field(None, ge=0, le=MAX_ID, description="The lane's or project's number.")
 
@@ -86,7 +91,12 @@ def status(state: State, _principal: Viewer) -> dict[str, Any]:
     return switches.status(state.registry, flag=lambda: files.flag_reason(state.settings.data_dir)).as_json()
 
 
-@router.post("/api/killswitch/on", response_model=SwitchedOut, summary="Stop everything that starts or spends")
+@router.post(
+    "/api/killswitch/on",
+    response_model=SwitchedOut,
+    responses=problems(404),
+    summary="Stop everything that starts or spends",
+)
 def turn_on(body: SwitchIn, state: State, principal: Guardian) -> dict[str, Any]:
     """Nothing starts in scope any more, and what runs there is asked to pause; the books are kept all the same.
 
@@ -108,7 +118,9 @@ def turn_on(body: SwitchIn, state: State, principal: Guardian) -> dict[str, Any]
     return {"scope": scope, "subject": subject, "on": True, "changed": changed, "flag_file": raised}
 
 
-@router.post("/api/killswitch/off", response_model=SwitchedOut, summary="Let things start again")
+@router.post(
+    "/api/killswitch/off", response_model=SwitchedOut, responses=problems(404), summary="Let things start again"
+)
 def turn_off(body: SwitchIn, state: State, principal: Guardian) -> dict[str, Any]:
     """Things may start again in scope; for everything the flag file is taken down too. What was paused stays paused."""
     scope, subject = body.scope, _subject(body)
