@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from functools import cached_property, lru_cache
 from typing import Any, Protocol
 
-from sqlalchemy import Column, Engine, Select, Table, insert
+from sqlalchemy import Column, ColumnElement, Engine, Select, Table, insert, or_
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
 from sqlalchemy.exc import DBAPIError, IntegrityError
@@ -220,6 +220,17 @@ def asking_in(session: Session) -> Asking:
     """Questions inside of a session's transaction."""
     driver = _driver(session)
     return AskingSession(session) if driver is None else AskingDriver(driver)
+
+
+def asked(session: Session, prepared: Prepared, **values: Any) -> list[Row]:
+    """The rows of one answer inside of a session's transaction, as values of the columns' types."""
+    ask = asking_in(session)
+    return prepared.typed(ask.rows(prepared, **values), ask.dialect)
+
+
+def one_of(column: Any, values: Iterable[Any]) -> ColumnElement[bool]:
+    """`column IN (values)` with constants, for a statement that is prepared: its text depends on nothing else."""
+    return or_(*(column == value for value in values))
 
 
 class Drivers:

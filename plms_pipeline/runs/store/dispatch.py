@@ -11,15 +11,17 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
-from typing import Any
+from functools import cache
+from typing import Any, Final
 
-from sqlalchemy import and_, func, select, update
+from sqlalchemy import and_, bindparam, func, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 from sqlalchemy.sql.elements import ColumnElement
 
 from plms_pipeline.portfolio.store import queue
 from plms_pipeline.portfolio.store.preemptions import is_aside
+from plms_pipeline.registry.prepared import Asking, Prepared, asked, one_of
 from plms_pipeline.registry.tables import (
     JobCard,
     Project,
@@ -29,6 +31,7 @@ from plms_pipeline.registry.tables import (
     RunPassport,
     RunTask,
 )
+from plms_pipeline.registry.types import UtcDateTime
 from plms_pipeline.runs.passport import is_intact
 from plms_pipeline.runs.store.outbox import is_free
 
@@ -91,13 +94,19 @@ class Card:
 
 def run_facts(session: Session, run_id: str) -> RunFacts | None:
     """A run with what its announcement needs; None when there is no such run."""
+    rows = asked(session, _run_facts(), run_id=run_id)
+    return RunFacts(*rows[0]) if rows else None
+
+
+@cache
+def _run_facts() -> Prepared:
     tasks = select(func.count()).select_from(RunTask).where(RunTask.run_id == ProjectRun.run_id).scalar_subquery()
     alias = (
         select(func.max(RunAlias.alias))
         .where(RunAlias.run_id == ProjectRun.run_id, RunAlias.vocabulary == PAS)
         .scalar_subquery()
     )
-    row = session.execute(
+    return Prepared(
         select(
             ProjectRun.run_id, ProjectRun.project_id, Project.status, ProjectRun.status, ProjectRun.run_kind,
             ProjectRun.write_sandbox, ProjectRun.rehearsal_pct, tasks, RunPassport.sha256,
@@ -105,9 +114,8 @@ def run_facts(session: Session, run_id: str) -> RunFacts | None:
         )
         .join(Project, Project.id == ProjectRun.project_id)
         .outerjoin(RunPassport, RunPassport.run_id == ProjectRun.run_id)
-        .where(ProjectRun.run_id == run_id)
-    ).one_or_none()  # fmt: skip
-    return None if row is None else RunFacts(*row)
+        .where(ProjectRun.run_id == bindparam("run_id", type_=ProjectRun.run_id.type))
+    )  # fmt: skip
 
 
 def task_states(session: Session, run_ids: Collection[str]) -> dict[str, dict[str, str]]:
@@ -202,12 +210,20 @@ def lock_runs(session: Session, run_ids: Collection[str]) -> None:
         )
 
 
-def holders(session: Session, *, now: datetime) -> set[str]:
-    """Who holds cards that wait, under a lease that has not ended."""
-    query = select(JobCard.lease_holder).where(
-        JobCard.state.in_(_LEASED), JobCard.lease_holder.is_not(None), JobCard.lease_expires_at > now
+_HOLDERS: Final = Prepared(
+    select(JobCard.lease_holder)
+    .where(
+        one_of(JobCard.state, _LEASED),
+        JobCard.lease_holder.is_not(None),
+        JobCard.lease_expires_at > bindparam("now", type_=UtcDateTime()),
     )
-    return {holder for holder in session.scalars(query.distinct()) if holder is not None}
+    .distinct()
+)
+
+
+def holders(ask: Asking, *, now: datetime) -> set[str]:
+    """Who holds cards that wait, under a lease that has not ended."""
+    return {holder for (holder,) in ask.rows(_HOLDERS, now=now)}
 
 
 def free_from(session: Session, dead: Collection[str], *, now: datetime) -> None:
