@@ -67,7 +67,7 @@ def prove(folder: Path, name: str, runs: int, kills: int, seed: int, database: s
         registry.close()
     made = sum(server.kills for server in world.servers)
     took, worked = time.monotonic() - began, processor_s() - worked
-    say(f"  {name}: {runs} runs, {made} kills, {told}")
+    say(f"  {name}: {runs} runs, {made} kills, {world.resumed} times resumed after a silent registry, {told}")
     say(
         f"  {took:.0f} s, {worked:.0f} s of processors ({1000 * worked / (runs * TASKS):.0f} ms per task, kills included, "
         "without a PostgreSQL server's own)"
