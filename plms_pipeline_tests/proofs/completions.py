@@ -268,6 +268,8 @@ def start_some(world: World, started: int, until: int) -> int:
             return done
         if answer.status_code == 409 and "passport_incomplete" in answer.text:
             return done  # The executor is down and has never said its providers: later.
+        if answer.status_code == 409 and "killswitch_on" in answer.text:
+            return done  # The registry was silent a moment ago: when it is back.
         if answer.status_code >= 500:
             return done
         if answer.status_code != 200:

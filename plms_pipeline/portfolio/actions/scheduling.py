@@ -110,8 +110,10 @@ def lanes_to_look_at(registry: Registry, *, now: datetime, may_preempt: bool = F
         held, caps = slots.open_counts(session), queue.caps(session)
         found = []
         for lane_id, resumes in work.items():
-            is_free = caps.get(lane_id, 0) > held.get(lane_resource(lane_id), 0)
-            if resumes or is_free or _has_newcomer(session, lane_id, now, may_preempt=may_preempt):
+            cap = caps.get(lane_id, 0)
+            is_free = cap > held.get(lane_resource(lane_id), 0)
+            # Nobody is entitled to anything in a closed lane, however often it is reckoned.
+            if resumes or is_free or (cap > 0 and _has_newcomer(session, lane_id, now, may_preempt=may_preempt)):
                 found.append(lane_id)
     return found
 

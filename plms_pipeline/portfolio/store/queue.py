@@ -74,12 +74,6 @@ _DUE_THEN: Final = or_(
     QueuedCard.not_before > bindparam("latest", type_=UtcDateTime()),
 )
 _ON_THEIR_WAY: Final = Prepared(select(QueuedCard.card_key).where(_IN_LANE, QueuedCard.holds_slot == true()).limit(1))
-_WORK: Final = Prepared(
-    select(QueuedCard.lane_id, func.max(case((QueuedCard.holds_slot, 1), else_=0)))
-    .where(_DUE_THEN)
-    .group_by(QueuedCard.lane_id)
-    .order_by(QueuedCard.lane_id)
-)
 _HOLDS: Final = Prepared(select(Hold.subject_type).where(Hold.lifted_at.is_(None)).distinct())
 
 
@@ -92,8 +86,16 @@ def put(session: Session, rows: Sequence[Mapping[str, Any]]) -> None:
 
 def leave(session: Session, card_keys: Iterable[str]) -> None:
     """Cards that wait no more: they went out, ended, or were called off."""
-    for key in sorted(card_keys):
-        _LEAVE.into(session, key=key)
+    keys = sorted(card_keys)
+    if len(keys) == 1:
+        _LEAVE.into(session, key=keys[0])
+        return
+    for start in range(0, len(keys), _KEYS):
+        session.execute(
+            delete(QueuedCard)
+            .where(QueuedCard.card_key.in_(keys[start : start + _KEYS]))
+            .execution_options(synchronize_session=False)
+        )
 
 
 def again(session: Session, card_key: str, *, not_before: datetime, holds_slot: bool) -> None:
@@ -174,9 +176,20 @@ def to_resume(session: Session, lane_id: int, *, now: datetime, limit: int) -> l
 
 
 def lanes_with_work(session: Session, now: datetime) -> dict[int, bool]:
-    """Lanes in which a card waits or is to be resumed → whether one is to be resumed."""
-    rows = asked(session, _WORK, now=now, latest=now + LONGEST_LEASE)
+    """Lanes in which a card waits or is to be resumed → whether one is to be resumed. What is on hold does neither."""
+    ask = asking_in(session)
+    rows = ask.rows(_work(held_kinds(ask)), now=now, latest=now + LONGEST_LEASE)
     return {lane: bool(resumes) for lane, resumes in rows}
+
+
+@cache
+def _work(held: frozenset[str]) -> Prepared:
+    return Prepared(
+        select(QueuedCard.lane_id, func.max(case((QueuedCard.holds_slot, 1), else_=0)))
+        .where(_DUE_THEN, *_free_of(held))
+        .group_by(QueuedCard.lane_id)
+        .order_by(QueuedCard.lane_id)
+    )
 
 
 def caps(session: Session) -> dict[int, int]:
