@@ -34,8 +34,10 @@ from uuid import UUID
 import httpx
 from sqlalchemy import func, select
 
+from plms_pipeline.portfolio.switch import UNREADABLE
 from plms_pipeline.registry.engine import Registry
 from plms_pipeline.registry.tables import (
+    Hold,
     InboxEvent,
     Project,
     ProjectPolicy,
@@ -119,6 +121,7 @@ class World:
     problems: list[str] = field(default_factory=list)
     servers: list[Server] = field(default_factory=list)
     url: str = ""
+    resumed: int = 0
 
     def open(self) -> Registry:
         return Registry.open(self.environ["PLMS_DATABASE_URL"])
@@ -227,6 +230,7 @@ def live(world: World, runs: int, kills: int) -> None:
             for server in world.servers:
                 server.keep_alive()
             started += start_some(world, started, runs)
+            world.resumed += resume_some(world, registry)
             ended, receipts = progress(registry)
             if (ended, receipts) != seen:
                 seen, last = (ended, receipts), time.monotonic()
@@ -264,12 +268,31 @@ def start_some(world: World, started: int, until: int) -> int:
             return done
         if answer.status_code == 409 and "passport_incomplete" in answer.text:
             return done  # The executor is down and has never said its providers: later.
+        if answer.status_code == 409 and "killswitch_on" in answer.text:
+            return done  # The registry was silent a moment ago: when it is back.
         if answer.status_code >= 500:
             return done
         if answer.status_code != 200:
             world.problems.append(f"start {number}: {answer.status_code} {answer.text[:200]}")
         done += 1
     return done
+
+
+def resume_some(world: World, registry: Registry) -> int:
+    """What a person does when a registry that was silent for 5 s counted as a kill switch, and is back: let its runs go on.
+
+    A machine that is busy enough with other things makes it silent; how often is told.
+    """
+    with registry.reading() as session:
+        paused = (
+            select(func.count()).select_from(Hold).where(Hold.lifted_at.is_(None), Hold.reason.contains(UNREADABLE))
+        )
+        if not session.scalar(paused):
+            return 0
+    with suppress(httpx.HTTPError):
+        answer = httpx.post(f"{world.url}/api/killswitch/resume", json={"reason": "the registry is back"}, timeout=20)
+        return int(answer.is_success)
+    return 0
 
 
 def progress(registry: Registry) -> tuple[int, int]:
@@ -305,7 +328,10 @@ def prove(folder: Path, name: str, runs: int, kills: int, seed: int, database: s
     made = ", ".join(f"{server.name} {server.kills}" for server in world.servers)
     took, worked = time.monotonic() - began, processor_s() - worked
     told = ", ".join(f"{word} {n}" for word, n in sorted(judged.counted.items()))
-    say(f"  {name}: {runs} runs ({told}); kills: {made}; {took:.0f} s, {worked:.0f} s of processors")
+    say(
+        f"  {name}: {runs} runs ({told}); kills: {made}; {world.resumed} times resumed after a silent registry; {took:.0f} s, "
+        f"{worked:.0f} s of processors"
+    )
     return [f"{name}: {problem}" for problem in (*world.problems, *judged.problems)]
 
 

@@ -9,11 +9,11 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from sqlalchemy import bindparam, insert, select
+from sqlalchemy import bindparam, insert, select, update
 
 from plms_pipeline.errors import Unavailable
 from plms_pipeline.registry.engine import Registry
-from plms_pipeline.registry.prepared import Inserts, Prepared, asking_in
+from plms_pipeline.registry.prepared import Change, Inserts, Prepared, asked, asking_in, one_of, savepoint
 from plms_pipeline.registry.tables import OutboxEvent, Project
 
 AT = datetime(2026, 3, 1, 12, 0, 0, 123456, tzinfo=UTC)
@@ -23,6 +23,18 @@ PROJECTS = Prepared(
     .order_by(Project.id)
 )
 SINCE = Prepared(select(Project.id).where(Project.created_at > bindparam("since", type_=Project.created_at.type)))
+RENAME = Change(
+    update(Project)
+    .where(Project.id == bindparam("of_id"), one_of(Project.status, ("planning", "approved")))
+    .values(
+        name=bindparam("called", type_=Project.name.type),
+        budget_cost_usd_max=Project.budget_cost_usd_max + bindparam("more", type_=Project.budget_cost_usd_max.type),
+        approved_at=bindparam("then", type_=Project.approved_at.type),
+    )
+)
+NAMED = Prepared(
+    select(Project.name, Project.budget_cost_usd_max, Project.approved_at).where(Project.id == bindparam("of_id"))
+)
 EVENTS, FIRST_EVENTS = Inserts(OutboxEvent), Inserts(OutboxEvent, keeps_first=True)
 
 
@@ -53,6 +65,26 @@ def test_values_have_the_types_of_their_columns_on_both_databases(registry: Regi
         assert len(ask.rows(SINCE, since=datetime(2026, 1, 1, tzinfo=UTC))) == 1
         assert ask.rows(SINCE, since=AT) == ()
     assert PROJECTS.typed(rows, ask.dialect) == [(project, Decimal("12.345678"), AT, ["x"])]
+
+
+def test_a_change_converts_its_values_and_says_how_many_rows_it_met(registry: Registry, project: int) -> None:
+    """Whoever moves a state learns from that number whether it was the one who did."""
+    given = {"called": "q", "more": Decimal("0.000001"), "then": AT}
+    with registry.writing() as session:
+        assert RENAME.into(session, of_id=project, **given) == 1
+        assert RENAME.into(session, of_id=project + 1, **given) == 0
+        assert asked(session, NAMED, of_id=project) == [("q", Decimal("12.345679"), AT)]
+    with registry.reading() as session:
+        assert asked(session, NAMED, of_id=project) == [("q", Decimal("12.345679"), AT)]
+
+
+def test_a_change_in_a_part_that_fails_is_undone_with_it(registry: Registry, project: int) -> None:
+    """A start that is refused its money had taken its slot: without this it kept it."""
+    with registry.writing() as session:
+        with pytest.raises(KeyError), savepoint(session):
+            RENAME.into(session, of_id=project, called="q", more=Decimal(1), then=AT)
+            raise KeyError
+        assert asked(session, NAMED, of_id=project)[0][0] == "p"
 
 
 def test_equal_books_give_equal_rows_and_a_change_gives_others(registry: Registry, project: int) -> None:

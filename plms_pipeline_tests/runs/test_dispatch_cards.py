@@ -13,6 +13,7 @@ from plms_pipeline.clock import FrozenClock
 from plms_pipeline.pas.client import PasRefused, PasUnavailable
 from plms_pipeline.registry.engine import Registry
 from plms_pipeline.registry.tables import JobCard, Lane, OutboxEvent, RunTask, Slot
+from plms_pipeline.runs.actions import dispatch_cards
 from plms_pipeline.runs.actions.dispatch import dispatch_due
 from plms_pipeline_tests.pas.server import ReferencePas, reference_pas
 from plms_pipeline_tests.runs.commits import commits
@@ -27,6 +28,15 @@ def executor(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ReferencePas]
     """One real executor for the module; slow enough that nothing ends while a test looks."""
     with reference_pas(tmp_path_factory.mktemp("pas"), speed=0.001) as pas:
         yield pas
+
+
+def test_dispatchers_begin_with_lanes_of_their_own_and_leave_none_out() -> None:
+    """Four that begin with the same lane wait for each other there, and then in the next."""
+    lanes = [4200, 4202, 5100, 6101]
+    begun = {tuple(dispatch_cards._from_another(f"dispatcher:{n}", lanes)) for n in range(20)}
+    assert {order[0] for order in begun} == set(lanes)
+    assert all(sorted(order) == lanes for order in begun)
+    assert dispatch_cards._from_another("anybody", []) == []
 
 
 @pytest.fixture

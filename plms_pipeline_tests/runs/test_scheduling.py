@@ -17,9 +17,11 @@ from plms_pipeline.budget import store as ledger
 from plms_pipeline.clock import Clock
 from plms_pipeline.errors import Conflict
 from plms_pipeline.pas.client import PasClient
+from plms_pipeline.portfolio.actions.scheduling import lanes_to_look_at
 from plms_pipeline.portfolio.store import queue, slots
 from plms_pipeline.registry.engine import Registry
 from plms_pipeline.registry.tables import (
+    Hold,
     JobCard,
     KillSwitch,
     Lane,
@@ -167,6 +169,21 @@ def test_what_nobody_queued_is_found_by_the_sweep(portfolio: Portfolio) -> None:
         queue.leave(session, session.scalars(select(QueuedCard.card_key)).all())
     assert portfolio.tick().submitted == 0
     assert portfolio.tick(sweeps=True).submitted == 2
+
+
+def test_a_lane_of_which_everything_is_on_hold_is_left_alone(portfolio: Portfolio) -> None:
+    """Every dispatcher held a round in it at every tick, and wrote down each time that nobody went."""
+    portfolio.cap(4202, 0)
+    run_id = portfolio.start(planned_project(portfolio.registry, tasks=WIDE))
+    portfolio.cap(4200, 1)
+    portfolio.tick()
+    portfolio.cap(4200, 2)
+    assert lanes_to_look_at(portfolio.registry, now=portfolio.now) == [4200]
+    with portfolio.registry.writing() as session:
+        session.execute(
+            insert(Hold).values(subject_type="run", subject_id=run_id, reason="r", placed_by="t", placed_at=AT)
+        )
+    assert lanes_to_look_at(portfolio.registry, now=portfolio.now) == []
 
 
 def test_several_projects_share_a_lane_from_the_first_round(portfolio: Portfolio) -> None:
