@@ -14,8 +14,9 @@ from pathlib import Path
 
 from plms_pipeline_tests.proofs.api import say
 from plms_pipeline_tests.simulation.days import STEPS_A_DAY
+from plms_pipeline_tests.simulation.home import workplace
 from plms_pipeline_tests.simulation.mutants import MUTANTS, planted
-from plms_pipeline_tests.simulation.running import Outcome, all_of, simulate, workplace
+from plms_pipeline_tests.simulation.running import Outcome, all_of, simulate
 
 DAYS_OF_A_SEED = 100
 # A planted mistake is looked for in so many days, in worlds of so many.

@@ -6,7 +6,6 @@ jumped ahead may have added, so that rates are judged fairly.
 
 from __future__ import annotations
 
-import shutil
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -17,8 +16,6 @@ from random import Random
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import event
-
 from plms_pipeline.budget.ledger import Purse
 from plms_pipeline.errors import PlmsError
 from plms_pipeline.evidence.obligations import EvidenceConfig, evidence_config
@@ -26,14 +23,15 @@ from plms_pipeline.portfolio.actions.scheduling import DispatchPolicy
 from plms_pipeline.portfolio.buckets import Rate
 from plms_pipeline.portfolio.policies import LauncherPolicy
 from plms_pipeline.registry.engine import Registry
-from plms_pipeline.settings import Settings, load_settings
+from plms_pipeline.settings import Settings
 from plms_pipeline_tests.simulation.executor import Executor, Faults
+from plms_pipeline_tests.simulation.home import Home
 from plms_pipeline_tests.simulation.journal import Journal
 from plms_pipeline_tests.simulation.rules import Leases, Rule, States, Violated, watched
 from plms_pipeline_tests.simulation.rules_money import Money
 from plms_pipeline_tests.simulation.rules_proof import Evidence, Letters, Priors
 from plms_pipeline_tests.simulation.rules_work import Once, Outgoing, Places
-from plms_pipeline_tests.simulation.seam import Crash, SeamCalls, SeamRegistry, count_statements
+from plms_pipeline_tests.simulation.seam import Crash, SeamCalls, SeamRegistry
 from plms_pipeline_tests.simulation.turns import Strand, Turns
 
 BEGIN = datetime(2026, 3, 1, 6, tzinfo=UTC)
@@ -146,32 +144,18 @@ class Room:
         self.at_the_end: list[Rule] = [Priors(self)]
         self._reads = watched(self.rules)
         self.turns.idle.committed = self.committed
-        count_statements(self.registry, self.turns.seam)
 
     @classmethod
-    def open(cls, template: Path, folder: Path, seed: int) -> Room:
-        """A new room over a copy of a migrated registry with a journal.
-
-        It lies in memory where the machine allows that, and is never synced: what a killed process leaves behind is the same,
-        and nobody pulls the plug of this disk.
-        """
-        folder.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(template, folder / "registry.db")
-        settings = load_settings(
-            {
-                "PLMS_DATA_DIR": str(folder), "PLMS_REPORTS_DIR": str(folder / "reports"),
-                "P28_LATE_OBS_MAX_INFLIGHT": "4",
-            }
-        )  # fmt: skip
-        registry = Registry.open(settings.database_url)
-        event.listen(registry.engine, "connect", lambda found, _record: found.execute("PRAGMA synchronous = OFF"))
-        return cls(folder, seed, registry, settings)
+    def open(cls, home: Home, seed: int) -> Room:
+        """A new room in an empty home."""
+        room = cls(home.folder, seed, home.registry, home.settings)
+        home.stated = lambda: room.turns.seam().state()
+        return room
 
     def close(self) -> None:
         """Let everything go."""
         self.turns.close()
         self.journal.close()
-        self.registry.close()
 
     # -- what actions reach the world through
 
