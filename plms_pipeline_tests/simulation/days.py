@@ -3,8 +3,9 @@
 A day is twelve steps: in each, one process or person does one whole action of the product (or goes on with one that had lost
 its turn), chosen by chance, those likelier that have something to do. Between two steps pass milliseconds, seconds, minutes or
 hours, so that every lease, wait and limit of the product lies between two of them some time; the rest of the 24 hours passes at
-the end. Each day a project is approved and a run is asked for. Every other day ends with the summaries of a night, every
-twentieth with a calm: faults cease, people let go what they held and pay what is missing, and everything must come to rest.
+the end, also for whoever has lost its turn: a laptop was closed, and goes on the next day with what it knew. Each day a project
+is approved and a run is asked for. Every other day ends with the summaries of a night, every twentieth with a calm: faults
+cease, people let go what they held and pay what is missing, and everything must come to rest.
 """
 
 from __future__ import annotations
@@ -76,8 +77,6 @@ def one_day(room: Room) -> None:
             room.go_on()
         else:
             _choose(room)(room)
-    while room.turns.waiting:
-        room.go_on()
     day = len(room.projects)
     if day % NIGHT_EVERY == 0:
         processes.night(room)

@@ -37,7 +37,7 @@ from plms_pipeline_tests.simulation.turns import Strand, Turns
 BEGIN = datetime(2026, 3, 1, 6, tzinfo=UTC)
 STORMY = Faults(
     away=0.04, ambiguous=0.05, failed=0.15, lost=0.1, duplicate=0.15, late=0.1, forged=0.01, outlier=0.03, forgets=0.01,
-    silent=0.2, slowness=8.6,
+    silent=0.2, slowness=7.5,
 )  # fmt: skip
 CALM = Faults()
 DAILY_USD = Decimal(3)
@@ -118,7 +118,7 @@ class Room:
     dead: set[str] = field(default_factory=set)
     projects: list[int] = field(default_factory=list)
     starts: list[tuple[int, str, str, float]] = field(default_factory=list)
-    answered: dict[str, str] = field(default_factory=dict)
+    answered: dict[str, tuple[str, float]] = field(default_factory=dict)
     spools: dict[str, list[str]] = field(default_factory=dict)
     needs: list[str] = field(default_factory=list)
     owed: set[str] = field(default_factory=set)
@@ -220,8 +220,8 @@ class Room:
                     strand.seam.arm(waits_at=frozenset(int(self.rng.expovariate(1 / 8)) for _ in range(2)))
                 else:
                     strand.seam.arm(waits_at_call=self.rng.randrange(1, 10))
-                # Some go on after a moment, others after much has happened.
-                strand.sleeps_until = self.steps + self.rng.choice((0, 0, 2, 6, 12))
+                # Some go on after a moment, others after much has happened, or the next day.
+                strand.sleeps_until = self.steps + self.rng.choice((0, 0, 2, 6, 12, 20))
         self.turns.begin(strand, may_wait=may_wait)
         self._note(strand)
         return strand

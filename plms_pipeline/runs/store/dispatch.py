@@ -13,7 +13,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import and_, func, select, update
+from sqlalchemy import and_, func, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 from sqlalchemy.sql.elements import ColumnElement
@@ -144,6 +144,18 @@ def claim_cards(
     ).all()
     found = {card.card_key: card for card in _cards(session, JobCard.card_key.in_(taken))} if taken else {}
     return [found[key] for key in card_keys if key in found]
+
+
+def still_ours(session: Session, cards: Collection[Card], *, holder: str) -> set[str]:
+    """Those of the cards that nobody has claimed since, or handed over; one that was called off meanwhile is ours still."""
+    claimed = {card.card_key: card.submissions for card in cards}
+    rows = session.execute(
+        select(JobCard.card_key, JobCard.submissions).where(
+            JobCard.card_key.in_(sorted(claimed)), JobCard.state.in_(("WAITING", "CANCELLED")),
+            or_(JobCard.lease_holder.is_(None), JobCard.lease_holder == holder),
+        )
+    )  # fmt: skip
+    return {key for key, submissions in rows if submissions == claimed[key]}
 
 
 def claim_paused(session: Session, card_key: str, *, holder: str, now: datetime, lease_until: datetime) -> Card | None:
