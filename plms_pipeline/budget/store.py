@@ -17,7 +17,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any, Final
 
-from sqlalchemy import Table, bindparam, func, insert, select, update
+from sqlalchemy import func, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
@@ -197,7 +197,7 @@ def project_purse(session: Session, project_id: int, *, now: datetime) -> Purse:
     Without that opening charge a project that spent before it had an account would be given its budget a second time.
     """
     account = project_account(project_id)
-    purse = Purse(account, session.scalar(_LIMIT, {"project_id": project_id}))
+    purse = Purse(account, session.scalar(select(Project.budget_cost_usd_max).where(Project.id == project_id)))
     key = f"opening@{account}"
     if _known(session, [key]):
         return purse
@@ -223,7 +223,7 @@ def lock(session: Session, accounts: Iterable[str], *, now: datetime) -> None:
 
 def balance(session: Session, account: str) -> Balance | None:
     """An account as it stands; None when nothing was ever moved in it. Reads only."""
-    row = session.execute(_THIS_BALANCE, {"account": account}).one_or_none()
+    row = session.execute(_BALANCE.where(LedgerAccount.account == account)).one_or_none()
     return None if row is None else Balance(*row)
 
 
@@ -238,28 +238,9 @@ def reserved_by(session: Session, subject: str) -> dict[str, Decimal]:
     return {account: moves.reserved for account, moves in _moves_of(session, subject).items() if moves.reserved > 0}
 
 
-# Put together once: each receipt asks a dozen times, and to put a statement together costs more than to execute it.
-_ENTRIES: Final[Table] = LedgerEntry.__table__  # type: ignore[assignment]  # a table, says the class
-_ACCOUNTS: Final[Table] = LedgerAccount.__table__  # type: ignore[assignment]
-_MOVES: Final = select(_ENTRIES.c.account, _ENTRIES.c.kind, _ENTRIES.c.amount_usd, _ENTRIES.c.entry_key).where(
-    _ENTRIES.c.subject == bindparam("subject")
+_BALANCE: Final = select(
+    LedgerAccount.account, LedgerAccount.limit_usd, LedgerAccount.settled_usd, LedgerAccount.reserved_usd
 )
-_KNOWN: Final = select(_ENTRIES.c.entry_key, _ENTRIES.c.amount_usd).where(
-    _ENTRIES.c.entry_key.in_(bindparam("keys", expanding=True))
-)
-_BALANCE: Final = select(_ACCOUNTS.c.account, _ACCOUNTS.c.limit_usd, _ACCOUNTS.c.settled_usd, _ACCOUNTS.c.reserved_usd)
-_THIS_BALANCE: Final = _BALANCE.where(_ACCOUNTS.c.account == bindparam("account"))
-_LOCKED_BALANCE: Final = _THIS_BALANCE.with_for_update()
-_ENTRY: Final = insert(_ENTRIES)
-_SUMS: Final = (
-    update(_ACCOUNTS)
-    .where(_ACCOUNTS.c.account == bindparam("of_account"))
-    .values(
-        reserved_usd=_ACCOUNTS.c.reserved_usd + bindparam("reserves"),
-        settled_usd=_ACCOUNTS.c.settled_usd + bindparam("settles"), updated_at=bindparam("now"),
-    )
-)  # fmt: skip
-_LIMIT: Final = select(Project.budget_cost_usd_max).where(Project.id == bindparam("project_id"))
 
 
 @dataclass(slots=True)
@@ -277,7 +258,11 @@ _NONE: Final = _Moves()
 
 def _moves_of(session: Session, subject: str) -> dict[str, _Moves]:
     found: dict[str, _Moves] = {}
-    for account, kind, amount, key in session.execute(_MOVES, {"subject": subject}):
+    for account, kind, amount, key in session.execute(
+        select(LedgerEntry.account, LedgerEntry.kind, LedgerEntry.amount_usd, LedgerEntry.entry_key).where(
+            LedgerEntry.subject == subject
+        )
+    ):
         moves = found.setdefault(account, _Moves())
         moves.reserved += _MOVES_RESERVED.get(kind, 0) * amount
         moves.times_reserved += kind == "reserve"
@@ -311,10 +296,11 @@ def _open(session: Session, account: str, now: datetime) -> None:
 
 def _lock_or_open(session: Session, account: str, now: datetime) -> Balance:
     """The account, locked until the transaction ends; made when nothing was ever moved in it."""
-    row = session.execute(_LOCKED_BALANCE, {"account": account}).one_or_none()
+    query = _BALANCE.where(LedgerAccount.account == account).with_for_update()
+    row = session.execute(query).one_or_none()
     if row is None:
         _open(session, account, now)
-        row = session.execute(_LOCKED_BALANCE, {"account": account}).one()
+        row = session.execute(query).one()
     return Balance(*row)
 
 
@@ -333,7 +319,7 @@ def _locked(session: Session, purse: Purse, now: datetime) -> Balance:
 
 
 def _known(session: Session, keys: Sequence[str]) -> dict[str, Decimal]:
-    rows = session.execute(_KNOWN, {"keys": list(keys)})
+    rows = session.execute(select(LedgerEntry.entry_key, LedgerEntry.amount_usd).where(LedgerEntry.entry_key.in_(keys)))
     return {key: amount for key, amount in rows}  # noqa: C416 - rows are no pairs to a type checker
 
 
@@ -352,11 +338,19 @@ def _post(
 ) -> None:
     """One entry, and the sums beside it."""
     session.execute(
-        _ENTRY,
-        {
-            "entry_key": entry_key, "account": account, "kind": kind, "amount_usd": amount, "subject": subject,
-            "project_id": project_id, "run_id": run_id, "actor": actor[:255], "at": now,
-        },
+        insert(LedgerEntry).values(
+            entry_key=entry_key, account=account, kind=kind, amount_usd=amount, subject=subject, project_id=project_id,
+            run_id=run_id, actor=actor[:255], at=now,
+        )
     )  # fmt: skip
-    reserves, settles = _MOVES_RESERVED.get(kind, 0) * amount, _MOVES_SETTLED.get(kind, 0) * amount
-    session.execute(_SUMS, {"of_account": account, "reserves": reserves, "settles": settles, "now": now})
+    values: dict[str, Any] = {"updated_at": now}
+    if kind in _MOVES_RESERVED:
+        values["reserved_usd"] = LedgerAccount.reserved_usd + _MOVES_RESERVED[kind] * amount
+    if kind in _MOVES_SETTLED:
+        values["settled_usd"] = LedgerAccount.settled_usd + amount
+    session.execute(
+        update(LedgerAccount)
+        .where(LedgerAccount.account == account)
+        .values(values)
+        .execution_options(synchronize_session=False)
+    )

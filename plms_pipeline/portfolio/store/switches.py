@@ -15,25 +15,18 @@ from sqlalchemy import insert, select, text, update
 from sqlalchemy.orm import Session
 
 from plms_pipeline.portfolio.switch import OnSwitch
-from plms_pipeline.registry.prepared import Asking, Prepared
 from plms_pipeline.registry.tables import KillSwitch, Lane, Project
 
 _COLUMNS: Final[tuple[Any, ...]] = (
     KillSwitch.id, KillSwitch.scope, KillSwitch.subject, KillSwitch.reason, KillSwitch.actor, KillSwitch.turned_on_at,
 )  # fmt: skip
 _ON: Final = select(*_COLUMNS).where(KillSwitch.turned_off_at.is_(None)).order_by(KillSwitch.id)
-_ASKED: Final = Prepared(_ON)
 _LOCK: Final = "hashtextextended('plms:killswitch', 0)"
 
 
 def that_are_on(session: Session) -> list[OnSwitch]:
     """Every switch that is on, the oldest first. Reads only."""
     return [OnSwitch(*row) for row in session.execute(_ON)]
-
-
-def asked(ask: Asking) -> list[OnSwitch]:
-    """`that_are_on` for whoever asks before each thing that it does: a snapshot of its own, at a tenth of the price."""
-    return [OnSwitch(*row) for row in _ASKED.typed(ask.rows(_ASKED), ask.dialect)]
 
 
 def checked(session: Session) -> list[OnSwitch]:

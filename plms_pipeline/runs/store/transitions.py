@@ -8,24 +8,14 @@ trigger on terminal states refuse what a program should get wrong all the same.
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any, Final
+from typing import Any
 
-from sqlalchemy import Table, bindparam, case, func, insert, select, update
+from sqlalchemy import case, func, insert, select, update
 from sqlalchemy.orm import Session
 
 from plms_pipeline.registry.tables import Project, ProjectRun, RunTask, StateTransition
 from plms_pipeline.runs.letters.store import run_ended
 from plms_pipeline.runs.lifecycle import Subject, is_terminal, may_follow
-
-_STEPS: Final[Table] = StateTransition.__table__  # type: ignore[assignment]  # a table, says the class
-_COUNT: Final = (
-    select(func.count())
-    .select_from(_STEPS)
-    .where(_STEPS.c.subject_type == bindparam("of_type"), _STEPS.c.subject_id == bindparam("of_id"))
-    .scalar_subquery()
-)
-# Put together once: every change of a state writes one.
-_STEP: Final = insert(_STEPS).values(sequence=_COUNT + 1)
 
 
 def move_run(
@@ -165,10 +155,22 @@ def _append(
     actor: str,
     reason: str | None,
 ) -> None:
+    count = (
+        select(func.count())
+        .select_from(StateTransition)
+        .where(StateTransition.subject_type == subject, StateTransition.subject_id == subject_id)
+        .scalar_subquery()
+    )
     session.execute(
-        _STEP,
-        {
-            "of_type": subject, "of_id": subject_id, "subject_type": subject, "subject_id": subject_id, "from_state": old,
-            "to_state": new, "is_terminal": is_terminal(subject, new), "reason": reason, "actor": actor[:255], "at": at,
-        },
-    )  # fmt: skip
+        insert(StateTransition).values(
+            subject_type=subject,
+            subject_id=subject_id,
+            sequence=count + 1,
+            from_state=old,
+            to_state=new,
+            is_terminal=is_terminal(subject, new),
+            reason=reason,
+            actor=actor[:255],
+            at=at,
+        )
+    )
