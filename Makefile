@@ -86,8 +86,8 @@ prove-observer: setup ## 1 000 obligations a second for 10 s, evidence absent; R
 prove-guards: setup ## 50 processes for 3 places, 200 charges, 2.0/s for N seconds, a SIGKILL, the kill switch three ways (N=60)
 	$(BIN)/python -m plms_pipeline_tests.proofs.guards $(if $(N),--seconds $(N))
 
-prove-portfolio: setup ## N runs, four dispatchers, every fault, KILLS × SIGKILL, both databases: caps, shares, ledger (N=200 KILLS=100 SEED=…)
-	$(BIN)/python -m plms_pipeline_tests.proofs.portfolio $(if $(N),--runs $(N)) $(if $(KILLS),--kills $(KILLS)) $(if $(SEED),--seed $(SEED))
+prove-portfolio: setup ## N runs, four dispatchers, every fault, KILLS × SIGKILL: caps, shares, ledger (N=200 KILLS=100 SEED=… DATABASE=sqlite|postgresql)
+	$(BIN)/python -m plms_pipeline_tests.proofs.portfolio $(if $(N),--runs $(N)) $(if $(KILLS),--kills $(KILLS)) $(if $(SEED),--seed $(SEED)) $(if $(DATABASE),--database $(DATABASE))
 
 prove-restore: setup ## BACKUPS × backups under the load of N runs, restored and proven on both databases; FLIPS × a flipped bit is found (N=40 BACKUPS=5 FLIPS=200 SEED=…)
 	$(BIN)/python -m plms_pipeline_tests.proofs.restore $(if $(N),--runs $(N)) $(if $(BACKUPS),--backups $(BACKUPS)) $(if $(FLIPS),--flips $(FLIPS)) $(if $(SEED),--seed $(SEED))
@@ -103,6 +103,8 @@ prove-small: ## every proof with a small count, as CI runs them
 	$(MAKE) prove-start N=2
 	$(MAKE) prove-completions N=4 KILLS=3
 	$(MAKE) prove-completions N=3 KILLS=2 DATABASE=postgresql
+	$(MAKE) prove-portfolio N=4 KILLS=2
+	$(MAKE) prove-portfolio N=4 KILLS=2 DATABASE=postgresql
 	$(MAKE) prove-api N=4
 	$(MAKE) prove-observer KILLS=1
 	$(MAKE) prove-guards N=5

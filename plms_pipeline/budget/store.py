@@ -17,7 +17,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any, Final
 
-from sqlalchemy import func, insert, select, update
+from sqlalchemy import bindparam, func, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
@@ -32,7 +32,9 @@ from plms_pipeline.budget.ledger import (
     project_account,
     settlement,
 )
+from plms_pipeline.registry.prepared import Change, Inserts, Prepared, asked
 from plms_pipeline.registry.tables import LedgerAccount, LedgerEntry, Project, ProjectRun, TaskReceipt
+from plms_pipeline.registry.types import UtcDateTime
 
 _MOVES_RESERVED: Final = {"reserve": 1, "settle": -1, "release": -1}
 _MOVES_SETTLED: Final = {"settle": 1, "overrun": 1, "charge": 1}
@@ -197,7 +199,8 @@ def project_purse(session: Session, project_id: int, *, now: datetime) -> Purse:
     Without that opening charge a project that spent before it had an account would be given its budget a second time.
     """
     account = project_account(project_id)
-    purse = Purse(account, session.scalar(select(Project.budget_cost_usd_max).where(Project.id == project_id)))
+    budget = asked(session, _BUDGET, project_id=project_id)
+    purse = Purse(account, budget[0][0] if budget else None)
     key = f"opening@{account}"
     if _known(session, [key]):
         return purse
@@ -243,6 +246,30 @@ _BALANCE: Final = select(
 )
 
 
+_OF_ACCOUNT: Final = LedgerAccount.account == bindparam("of_account", type_=LedgerAccount.account.type)
+_USD: Final = LedgerAccount.settled_usd.type
+_LOCKED: Final = Prepared(_BALANCE.where(_OF_ACCOUNT).with_for_update())
+_MOVED: Final = Prepared(
+    select(LedgerEntry.account, LedgerEntry.kind, LedgerEntry.amount_usd, LedgerEntry.entry_key).where(
+        LedgerEntry.subject == bindparam("of_subject", type_=LedgerEntry.subject.type)
+    )
+)
+_KNOWN: Final = Prepared(
+    select(LedgerEntry.amount_usd).where(LedgerEntry.entry_key == bindparam("key", type_=LedgerEntry.entry_key.type))
+)
+_BUDGET: Final = Prepared(select(Project.budget_cost_usd_max).where(Project.id == bindparam("project_id")))
+_POST: Final = Inserts(LedgerEntry)
+_MOVE: Final = Change(
+    update(LedgerAccount)
+    .where(_OF_ACCOUNT)
+    .values(
+        updated_at=bindparam("moment", type_=UtcDateTime()),
+        reserved_usd=LedgerAccount.reserved_usd + bindparam("reserved", type_=_USD),
+        settled_usd=LedgerAccount.settled_usd + bindparam("settled", type_=_USD),
+    )
+)
+
+
 @dataclass(slots=True)
 class _Moves:
     """What a subject moved in one account."""
@@ -258,11 +285,7 @@ _NONE: Final = _Moves()
 
 def _moves_of(session: Session, subject: str) -> dict[str, _Moves]:
     found: dict[str, _Moves] = {}
-    for account, kind, amount, key in session.execute(
-        select(LedgerEntry.account, LedgerEntry.kind, LedgerEntry.amount_usd, LedgerEntry.entry_key).where(
-            LedgerEntry.subject == subject
-        )
-    ):
+    for account, kind, amount, key in asked(session, _MOVED, of_subject=subject):
         moves = found.setdefault(account, _Moves())
         moves.reserved += _MOVES_RESERVED.get(kind, 0) * amount
         moves.times_reserved += kind == "reserve"
@@ -296,12 +319,11 @@ def _open(session: Session, account: str, now: datetime) -> None:
 
 def _lock_or_open(session: Session, account: str, now: datetime) -> Balance:
     """The account, locked until the transaction ends; made when nothing was ever moved in it."""
-    query = _BALANCE.where(LedgerAccount.account == account).with_for_update()
-    row = session.execute(query).one_or_none()
-    if row is None:
+    rows = asked(session, _LOCKED, of_account=account)
+    if not rows:
         _open(session, account, now)
-        row = session.execute(query).one()
-    return Balance(*row)
+        rows = asked(session, _LOCKED, of_account=account)
+    return Balance(*rows[0])
 
 
 def _locked(session: Session, purse: Purse, now: datetime) -> Balance:
@@ -319,8 +341,7 @@ def _locked(session: Session, purse: Purse, now: datetime) -> Balance:
 
 
 def _known(session: Session, keys: Sequence[str]) -> dict[str, Decimal]:
-    rows = session.execute(select(LedgerEntry.entry_key, LedgerEntry.amount_usd).where(LedgerEntry.entry_key.in_(keys)))
-    return {key: amount for key, amount in rows}  # noqa: C416 - rows are no pairs to a type checker
+    return {key: rows[0][0] for key in keys if (rows := asked(session, _KNOWN, key=key))}
 
 
 def _post(
@@ -337,20 +358,11 @@ def _post(
     run_id: str | None = None,
 ) -> None:
     """One entry, and the sums beside it."""
-    session.execute(
-        insert(LedgerEntry).values(
-            entry_key=entry_key, account=account, kind=kind, amount_usd=amount, subject=subject, project_id=project_id,
-            run_id=run_id, actor=actor[:255], at=now,
-        )
+    _POST.into(session, [{
+        "entry_key": entry_key, "account": account, "kind": kind, "amount_usd": amount, "subject": subject,
+        "project_id": project_id, "run_id": run_id, "actor": actor[:255], "at": now,
+    }])  # fmt: skip
+    _MOVE.into(
+        session, of_account=account, moment=now, reserved=_MOVES_RESERVED.get(kind, 0) * amount,
+        settled=_MOVES_SETTLED.get(kind, 0) * amount,
     )  # fmt: skip
-    values: dict[str, Any] = {"updated_at": now}
-    if kind in _MOVES_RESERVED:
-        values["reserved_usd"] = LedgerAccount.reserved_usd + _MOVES_RESERVED[kind] * amount
-    if kind in _MOVES_SETTLED:
-        values["settled_usd"] = LedgerAccount.settled_usd + amount
-    session.execute(
-        update(LedgerAccount)
-        .where(LedgerAccount.account == account)
-        .values(values)
-        .execution_options(synchronize_session=False)
-    )

@@ -13,9 +13,9 @@ import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property, lru_cache
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
-from sqlalchemy import Column, Engine, Select, Table, insert
+from sqlalchemy import ClauseElement, Column, ColumnElement, Delete, Engine, Select, Table, Update, insert, or_
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
 from sqlalchemy.exc import DBAPIError, IntegrityError
@@ -30,6 +30,27 @@ _DRIVER = "plms.driver"
 _SQLITE = SQLiteDialect_pysqlite(paramstyle="named")
 
 
+Parts = tuple[str, dict[str, Any], dict[str, Convert]]
+
+
+def _parts(statement: ClauseElement) -> Parts:
+    """A statement's text for SQLite, the parameters that are constants, and how the others become values of the driver."""
+    compiled: Any = statement.compile(dialect=_SQLITE)
+    convert: dict[str, Convert] = {}
+    for name, bind in compiled.binds.items():
+        how = bind.type.dialect_impl(_SQLITE).bind_processor(_SQLITE)
+        if how is not None:
+            convert[name] = how
+    given = compiled.construct_params(_check=False)
+    open_names = {name for name, bind in compiled.binds.items() if bind.required}
+    constants = {
+        name: convert[name](value) if name in convert else value
+        for name, value in given.items()
+        if name not in open_names
+    }
+    return str(compiled), constants, {name: how for name, how in convert.items() if name in open_names}
+
+
 class Prepared:
     """A SELECT with named parameters, put together once; without lists in IN, whose text depends on their length."""
 
@@ -37,22 +58,9 @@ class Prepared:
         self.statement = statement
 
     @cached_property
-    def for_sqlite(self) -> tuple[str, dict[str, Any], dict[str, Convert]]:
+    def for_sqlite(self) -> Parts:
         """Its text, the parameters that are constants, and how the others become values of the driver."""
-        compiled = self.statement.compile(dialect=_SQLITE)
-        convert: dict[str, Convert] = {}
-        for name, bind in compiled.binds.items():
-            how = bind.type.dialect_impl(_SQLITE).bind_processor(_SQLITE)
-            if how is not None:
-                convert[name] = how
-        given = compiled.construct_params(_check=False)
-        open_names = {name for name, bind in compiled.binds.items() if bind.required}
-        constants = {
-            name: convert[name](value) if name in convert else value
-            for name, value in given.items()
-            if name not in open_names
-        }
-        return str(compiled), constants, {name: how for name, how in convert.items() if name in open_names}
+        return _parts(self.statement)
 
     @cached_property
     def _columns(self) -> tuple[tuple[int, Convert], ...]:
@@ -79,6 +87,38 @@ class Prepared:
                 values[place] = how(values[place])
             typed.append(tuple(values))
         return typed
+
+
+class Change:
+    """An UPDATE or DELETE with named parameters, put together once.
+
+    What a session holds of the rows is not looked at: for stores that hold none.
+    """
+
+    def __init__(self, statement: Update | Delete) -> None:
+        self._statement = statement
+
+    @cached_property
+    def _for_sqlite(self) -> Parts:
+        return _parts(self._statement)
+
+    @cached_property
+    def _names(self) -> frozenset[str]:
+        return frozenset(cast("Any", self._statement.compile(dialect=_SQLITE)).binds)
+
+    def wants(self, name: str) -> bool:
+        """Whether the statement has such a parameter."""
+        return name in self._names
+
+    def into(self, session: Session, **values: Any) -> int:
+        """Change rows in the session's transaction; how many there were."""
+        driver = _driver(session)
+        if driver is None:
+            return int(session.connection().execute(self._statement, values).rowcount)
+        text, constants, convert = self._for_sqlite
+        for name, how in convert.items():
+            values[name] = how(values[name])
+        return int(driver.execute(text, {**constants, **values}).rowcount)
 
 
 class Inserts:
@@ -220,6 +260,17 @@ def asking_in(session: Session) -> Asking:
     """Questions inside of a session's transaction."""
     driver = _driver(session)
     return AskingSession(session) if driver is None else AskingDriver(driver)
+
+
+def asked(session: Session, prepared: Prepared, **values: Any) -> list[Row]:
+    """The rows of one answer inside of a session's transaction, as values of the columns' types."""
+    ask = asking_in(session)
+    return prepared.typed(ask.rows(prepared, **values), ask.dialect)
+
+
+def one_of(column: Any, values: Iterable[Any]) -> ColumnElement[bool]:
+    """`column IN (values)` with constants, for a statement that is prepared: its text depends on nothing else."""
+    return or_(*(column == value for value in values))
 
 
 class Drivers:

@@ -46,17 +46,29 @@ def test_first_come_first_served_is_caught_and_fairness_passes(seed: int) -> Non
         stays[number] = lane.stays()
     verdict = judge_shares(stays, dict.fromkeys(lanes, CAP))
     assert {problem.partition(":")[0] for problem in verdict.problems} == {"lane 1"}, verdict
-    assert "of 20 judged" in verdict.told
+    assert "20 over fewer" in verdict.told
 
 
-def test_few_tasks_are_granted_one_task_and_many_are_not() -> None:
-    """One task of five is a fifth of a share, whatever the scheduler does; of fifty it is none of its business."""
+def _one_slot(turns: list[int]) -> dict[int, list[Stay]]:
+    """A lane with one slot, tasks of a second that were all eligible at once, in this order."""
+    return {1: [Stay(project, 0.0, at * 1000.0, (at + 1) * 1000.0) for at, project in enumerate(turns)]}
 
-    def late(tasks: int) -> list[Stay]:
-        """One slot, two projects with equal tasks of a second: the second one had every third turn."""
-        turns = [1, 1, 2] * tasks
-        began = [place * 1000.0 for place in range(len(turns))]
-        return [Stay(project, 0.0, at, at + 1000.0) for project, at in zip(turns, began, strict=True)]
 
-    assert judge_shares({1: late(1)}, {1: 1}).problems == []
-    assert len(judge_shares({1: late(60)}, {1: 1}).problems) == 1
+def test_fifty_tasks_are_granted_nothing() -> None:
+    """Over fifty tasks one of them is none of a share's business: a project that had every third turn was treated badly."""
+    assert len(judge_shares(_one_slot([1, 1, 2] * 60), {1: 1}).problems) == 1
+
+
+@pytest.mark.parametrize(("late", "is_problem"), [(2, False), (6, True)])
+def test_few_tasks_are_granted_one_task_and_no_more(late: int, is_problem: bool) -> None:
+    """One task of five is a fifth of a share, whatever the scheduler does; six of them are not."""
+    verdict = judge_shares(_one_slot([1] * late + [1, 2] * 5 + [1] * 50), {1: 1})
+    assert bool(verdict.problems) is is_problem, verdict
+    assert "1 below 0.9" in verdict.told
+
+
+def test_a_lane_that_completed_less_than_fifty_tasks_is_not_judged_and_said_to_be() -> None:
+    """Otherwise a proof over three tasks reads like one over three hundred."""
+    verdict = judge_shares(_one_slot([1, 1, 2]), {1: 1})
+    assert verdict.problems == []
+    assert "1 lanes not judged" in verdict.told

@@ -471,7 +471,7 @@ class Dying:
 class DyingRegistry:
     def __init__(self, real: Registry, fate: Dying) -> None:
         self._real, self._fate = real, fate
-        self.reading = real.reading
+        self.reading, self.asking = real.reading, real.asking
 
     def writing(self) -> Any:
         from contextlib import contextmanager

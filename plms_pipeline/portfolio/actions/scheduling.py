@@ -86,7 +86,7 @@ class LaneRound(Generic[C]):
 
 @dataclass(frozen=True, slots=True)
 class _World:
-    """What the steps of a round share."""
+    """What the steps of a round share. `on`: the switches that are on while it is held; `purses`: of the projects."""
 
     lane_id: int
     now: datetime
@@ -96,6 +96,8 @@ class _World:
     flag: str | None
     claim: Callable[[Session, str], Any]
     on_pause: Callable[[Session, str], None]
+    on: Sequence[OnSwitch]
+    purses: dict[int, Purse] = field(default_factory=dict)
 
 
 def lanes_to_look_at(registry: Registry, *, now: datetime, may_preempt: bool = False) -> list[int]:
@@ -118,7 +120,7 @@ def _has_newcomer(session: Session, lane_id: int, now: datetime, *, may_preempt:
     book, _ = standings.book_of(session, lane_id)
     if may_preempt and book.at_ms is not None and millis(now) - book.at_ms >= LOOK_AGAIN_MS:
         return True
-    waiting = queue.who_waits(session, now, lane_ids=[lane_id])
+    waiting = queue.who_waits(session, lane_id, now)
     return any(one.project_id not in book.standings or book.standings[one.project_id].rate == 0 for one in waiting)
 
 
@@ -153,17 +155,17 @@ def hold_round(
         on = switches.checked(session)
         cap = slots.lock(session, lane_resource(lane_id)) or 0
         now = clock.now()
-        world = _World(lane_id, now, ids, holder, policy, flag, claim, on_pause)
+        world = _World(lane_id, now, ids, holder, policy, flag, claim, on_pause, on)
         book, _ = standings.book_of(session, lane_id)
         had = standings.had_since(session, lane_id, book.at_ms)
         book = _up_to_now(book, had, now)
         resumed = queue.to_resume(session, lane_id, now=now, limit=limit)
         waiting = [
             one
-            for one in queue.who_waits(session, now, lane_ids=[lane_id])
+            for one in queue.who_waits(session, lane_id, now)
             if one.project_id not in without and not _is_stopped(on, flag, one, done)
         ]
-        facts = standings.project_facts(session, {one.project_id for one in waiting})
+        facts = standings.project_facts(session, lane_id)
         contenders = contenders_of(book, waiting, had, facts, now=now)
         turns = _turns(Race(book, contenders, cap=cap), limit)
         _prelock(session, world, {turn.project_id for turn in turns} | {card.project_id for card in resumed})
@@ -214,8 +216,8 @@ def preview(registry: Registry, lane_id: int, *, now: datetime, limit: int = 32)
         book, _ = standings.book_of(session, lane_id)
         had = standings.had_since(session, lane_id, book.at_ms)
         book = _up_to_now(book, had, now)
-        waiting = queue.who_waits(session, now, lane_ids=[lane_id])
-        facts = standings.project_facts(session, {one.project_id for one in waiting})
+        waiting = queue.who_waits(session, lane_id, now)
+        facts = standings.project_facts(session, lane_id)
         cap = queue.caps(session).get(lane_id, 0)
     return _turns(Race(book, contenders_of(book, waiting, had, facts, now=now), cap=cap), limit)
 
@@ -307,8 +309,8 @@ def _run(session: Session, world: _World, race: Race, turns: Sequence[Turn], cap
 
 def _go(session: Session, world: _World, card: NextCard, cap: int, done: LaneRound[Any]) -> bool:
     """One card takes what it needs and is claimed; False when it does not go, and then it holds nothing new."""
-    wish = wish_of(session, card, world.lane_id, cap, holder=world.holder, now=world.now, policy=world.policy)
-    refusal = pass_guards(session, wish, flag=world.flag, now=world.now, ids=world.ids)
+    wish = wish_of(session, world, card, cap)
+    refusal = pass_guards(session, wish, flag=world.flag, now=world.now, ids=world.ids, on=world.on)
     if refusal is not None:
         if refusal.guard == "rate_limited":
             done.wait_s = refusal.retry_after_s or 0.1
@@ -331,19 +333,22 @@ def _go(session: Session, world: _World, card: NextCard, cap: int, done: LaneRou
     return True
 
 
-def wish_of(
-    session: Session, card: NextCard, lane_id: int, cap: int, *, holder: str, now: datetime, policy: DispatchPolicy
-) -> Wish:
+def wish_of(session: Session, world: _World, card: NextCard, cap: int) -> Wish:
     """What a card needs to go out."""
+    purses: list[Purse] = []
     # A task that goes on has its reservation, of the day on which it began.
-    purses = [] if card.is_paused else [ledger.project_purse(session, card.project_id, now=now)]
-    daily = None if card.is_paused else policy.portfolio_purse(now)
+    if not card.is_paused:
+        purse = world.purses.get(card.project_id)
+        if purse is None:
+            purse = world.purses[card.project_id] = ledger.project_purse(session, card.project_id, now=world.now)
+        daily = world.policy.portfolio_purse(world.now)
+        purses = [purse] if daily is None else [purse, daily]
+    rate = world.policy.rate
     return Wish(
-        subject=card.card_key, holder=holder, expires_at=now + policy.slot_lease,
-        places=(Place(lane_resource(lane_id), cap),),
-        rates=() if policy.rate is None else ((PAS_BUCKET, policy.rate),),
-        purses=purses if daily is None else [*purses, daily],
-        amount_usd=card.reserve_usd or Decimal(0), project_id=card.project_id, lane_id=lane_id, run_id=card.run_id,
+        subject=card.card_key, holder=world.holder, expires_at=world.now + world.policy.slot_lease,
+        places=(Place(lane_resource(world.lane_id), cap),), rates=() if rate is None else ((PAS_BUCKET, rate),),
+        purses=purses, amount_usd=card.reserve_usd or Decimal(0), project_id=card.project_id, lane_id=world.lane_id,
+        run_id=card.run_id,
     )  # fmt: skip
 
 

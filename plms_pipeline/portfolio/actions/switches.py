@@ -63,8 +63,8 @@ def stop_reason(
     if found is not None:
         return found
     try:
-        with registry.reading() as session:
-            return reason_in(store.that_are_on(session), project_id=project_id, lane_id=lane_id)
+        with registry.asking() as ask:
+            return reason_in(store.seen(ask), project_id=project_id, lane_id=lane_id)
     except Exception as error:  # noqa: BLE001 - whatever keeps us from reading, nobody knows then
         return f"{UNREADABLE} ({_named(error)})"
 

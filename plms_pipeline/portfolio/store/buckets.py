@@ -6,33 +6,39 @@ The bucket's row is locked while it is refilled and taken from; a bucket that no
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Final
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import bindparam, delete, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
 from plms_pipeline.portfolio.buckets import JUMP, Level, Rate, full, take
+from plms_pipeline.registry.prepared import Change, Prepared, asked
 from plms_pipeline.registry.tables import RateBucket
+from plms_pipeline.registry.types import UtcDateTime
+
+_NAME: Final = RateBucket.name == bindparam("of_name", type_=RateBucket.name.type)
+_LEVEL: Final = Prepared(select(RateBucket.tokens, RateBucket.refilled_at).where(_NAME).with_for_update())
+_TAKE: Final = Change(
+    update(RateBucket)
+    .where(_NAME)
+    .values(tokens=bindparam("left", type_=RateBucket.tokens.type), refilled_at=bindparam("at", type_=UtcDateTime()))
+)
 
 
 def spend(session: Session, name: str, rate: Rate, *, now: datetime) -> float:
     """Take one token: 0.0 when there was one, else the seconds until there will be, and then nothing was taken."""
-    dialect = postgresql if session.get_bind().dialect.name == "postgresql" else sqlite
-    new = full(rate, now)
-    session.execute(
-        dialect.insert(RateBucket).values(name=name, tokens=new.tokens, refilled_at=new.at).on_conflict_do_nothing()
-    )
-    row = session.execute(
-        select(RateBucket.tokens, RateBucket.refilled_at).where(RateBucket.name == name).with_for_update()
-    ).one()
-    level, wait_s = take(Level(*row), rate, now)
-    if wait_s == 0.0:
+    rows = asked(session, _LEVEL, of_name=name)
+    if not rows:
+        dialect = postgresql if session.get_bind().dialect.name == "postgresql" else sqlite
+        new = full(rate, now)
         session.execute(
-            update(RateBucket)
-            .where(RateBucket.name == name)
-            .values(tokens=level.tokens, refilled_at=level.at)
-            .execution_options(synchronize_session=False)
+            dialect.insert(RateBucket).values(name=name, tokens=new.tokens, refilled_at=new.at).on_conflict_do_nothing()
         )
+        rows = asked(session, _LEVEL, of_name=name)
+    level, wait_s = take(Level(*rows[0]), rate, now)
+    if wait_s == 0.0:
+        _TAKE.into(session, of_name=name, left=level.tokens, at=level.at)
     return wait_s
 
 

@@ -13,15 +13,18 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
+from functools import cache
 from typing import Any, Final
 
-from sqlalchemy import case, cast, delete, false, func, or_, select, true, update
+from sqlalchemy import Boolean, Integer, bindparam, case, cast, delete, false, func, or_, select, true, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 from sqlalchemy.sql.elements import ColumnElement
 
 from plms_pipeline.portfolio.queueing import LONGEST_LEASE
+from plms_pipeline.registry.prepared import Asking, Change, Prepared, asked, asking_in
 from plms_pipeline.registry.tables import Hold, Lane, QueuedCard
+from plms_pipeline.registry.types import UtcDateTime
 
 # SQLite's oldest builds take 999 parameters in a statement; a row has eleven.
 _ROWS: Final = 80
@@ -56,6 +59,30 @@ _NEXT: Final = (
 )  # fmt: skip
 
 
+_KEY: Final = QueuedCard.card_key == bindparam("key", type_=QueuedCard.card_key.type)
+_LEAVE: Final = Change(delete(QueuedCard).where(_KEY))
+_AGAIN: Final = Change(
+    update(QueuedCard)
+    .where(_KEY)
+    .values(not_before=bindparam("then", type_=UtcDateTime()), holds_slot=bindparam("holds", type_=Boolean()))
+)
+_CAPS: Final = Prepared(select(Lane.lane_id, Lane.cap, Lane.active).order_by(Lane.lane_id))
+_LENGTH: Final = Prepared(select(func.count()).select_from(QueuedCard))
+_IN_LANE: Final = QueuedCard.lane_id == bindparam("lane_id", type_=Integer())
+_DUE_THEN: Final = or_(
+    QueuedCard.not_before <= bindparam("now", type_=UtcDateTime()),
+    QueuedCard.not_before > bindparam("latest", type_=UtcDateTime()),
+)
+_ON_THEIR_WAY: Final = Prepared(select(QueuedCard.card_key).where(_IN_LANE, QueuedCard.holds_slot == true()).limit(1))
+_WORK: Final = Prepared(
+    select(QueuedCard.lane_id, func.max(case((QueuedCard.holds_slot, 1), else_=0)))
+    .where(_DUE_THEN)
+    .group_by(QueuedCard.lane_id)
+    .order_by(QueuedCard.lane_id)
+)
+_HOLDS: Final = Prepared(select(Hold.subject_type).where(Hold.lifted_at.is_(None)).distinct())
+
+
 def put(session: Session, rows: Sequence[Mapping[str, Any]]) -> None:
     """Queue cards; one that is queued already stays as it is."""
     dialect = postgresql if session.get_bind().dialect.name == "postgresql" else sqlite
@@ -65,23 +92,13 @@ def put(session: Session, rows: Sequence[Mapping[str, Any]]) -> None:
 
 def leave(session: Session, card_keys: Iterable[str]) -> None:
     """Cards that wait no more: they went out, ended, or were called off."""
-    keys = sorted(card_keys)
-    for start in range(0, len(keys), _KEYS):
-        session.execute(
-            delete(QueuedCard)
-            .where(QueuedCard.card_key.in_(keys[start : start + _KEYS]))
-            .execution_options(synchronize_session=False)
-        )
+    for key in sorted(card_keys):
+        _LEAVE.into(session, key=key)
 
 
 def again(session: Session, card_key: str, *, not_before: datetime, holds_slot: bool) -> None:
     """The card goes (again) at `not_before`; `holds_slot`: in the slot that it has."""
-    session.execute(
-        update(QueuedCard)
-        .where(QueuedCard.card_key == card_key)
-        .values(not_before=not_before, holds_slot=holds_slot)
-        .execution_options(synchronize_session=False)
-    )
+    _AGAIN.into(session, key=card_key, then=not_before, holds=holds_slot)
 
 
 def at_once(session: Session, card_keys: Iterable[str], *, now: datetime) -> None:
@@ -96,41 +113,52 @@ def at_once(session: Session, card_keys: Iterable[str], *, now: datetime) -> Non
         )
 
 
-def who_waits(session: Session, now: datetime, *, lane_ids: Collection[int] | None = None) -> list[Waiting]:
-    """Lane by lane, whose tasks wait for a slot now. What is on hold does not wait."""
-    is_rehearsal = case((QueuedCard.run_kind == REHEARSAL, 1), else_=0)
-    query = (
-        select(
-            QueuedCard.lane_id, QueuedCard.project_id, func.count(), func.sum(is_rehearsal), func.max(QueuedCard.rank)
-        )
-        .where(QueuedCard.holds_slot == false(), _is_due(now), *_not_held(session))
-        .group_by(QueuedCard.lane_id, QueuedCard.project_id)
-        .order_by(QueuedCard.lane_id, QueuedCard.project_id)
-    )  # fmt: skip
-    if lane_ids is not None:
-        query = query.where(QueuedCard.lane_id.in_(sorted(lane_ids)))
+def who_waits(session: Session, lane_id: int, now: datetime) -> list[Waiting]:
+    """Whose tasks wait for a slot of a lane now. What is on hold does not wait."""
+    ask = asking_in(session)
+    rows = ask.rows(_waiting(held_kinds(ask)), lane_id=lane_id, now=now, latest=now + LONGEST_LEASE)
     return [
-        Waiting(lane, project, int(tasks), int(rehearsing), float(rank))
-        for lane, project, tasks, rehearsing, rank in session.execute(query)
+        Waiting(lane_id, project, int(tasks), int(rehearsing), float(rank)) for project, tasks, rehearsing, rank in rows
     ]
+
+
+@cache
+def _waiting(held: frozenset[str]) -> Prepared:
+    is_rehearsal = case((QueuedCard.run_kind == REHEARSAL, 1), else_=0)
+    return Prepared(
+        select(QueuedCard.project_id, func.count(), func.sum(is_rehearsal), func.max(QueuedCard.rank))
+        .where(_IN_LANE, QueuedCard.holds_slot == false(), _DUE_THEN, *_free_of(held))
+        .group_by(QueuedCard.project_id)
+        .order_by(QueuedCard.project_id)
+    )
 
 
 def next_cards(
     session: Session, lane_id: int, project_id: int, *, now: datetime, only_rehearsals: bool, limit: int
 ) -> list[NextCard]:
     """The first cards of a project in a lane: what was begun and put aside, then the highest rank first."""
+    ask = asking_in(session)
+    prepared = _next_cards(held_kinds(ask), only_rehearsals=only_rehearsals)
+    rows = ask.rows(prepared, lane_id=lane_id, project_id=project_id, now=now, latest=now + LONGEST_LEASE, most=limit)
+    return [NextCard(*row) for row in prepared.typed(rows, ask.dialect)]
+
+
+@cache
+def _next_cards(held: frozenset[str], *, only_rehearsals: bool) -> Prepared:
     query = select(*_NEXT).where(
-        QueuedCard.lane_id == lane_id, QueuedCard.holds_slot == false(), QueuedCard.project_id == project_id,
-        _is_due(now), *_not_held(session),
+        _IN_LANE, QueuedCard.holds_slot == false(), QueuedCard.project_id == bindparam("project_id", type_=Integer()),
+        _DUE_THEN, *_free_of(held),
     )  # fmt: skip
     if only_rehearsals:
         query = query.where(QueuedCard.run_kind == REHEARSAL)
-    ordered = query.order_by(QueuedCard.is_paused.desc(), QueuedCard.rank.desc(), QueuedCard.card_key).limit(limit)
-    return [NextCard(*row) for row in session.execute(ordered)]
+    ordered = query.order_by(QueuedCard.is_paused.desc(), QueuedCard.rank.desc(), QueuedCard.card_key)
+    return Prepared(ordered.limit(bindparam("most", type_=Integer())))
 
 
 def to_resume(session: Session, lane_id: int, *, now: datetime, limit: int) -> list[NextCard]:
     """Cards that were on their way in a slot of their own when somebody died or the line broke."""
+    if not asked(session, _ON_THEIR_WAY, lane_id=lane_id):
+        return []
     query = (
         select(*_NEXT)
         .where(
@@ -147,24 +175,28 @@ def to_resume(session: Session, lane_id: int, *, now: datetime, limit: int) -> l
 
 def lanes_with_work(session: Session, now: datetime) -> dict[int, bool]:
     """Lanes in which a card waits or is to be resumed → whether one is to be resumed."""
-    query = (
-        select(QueuedCard.lane_id, func.max(case((QueuedCard.holds_slot, 1), else_=0)))
-        .where(_is_due(now))
-        .group_by(QueuedCard.lane_id)
-        .order_by(QueuedCard.lane_id)
-    )
-    return {lane: bool(resumes) for lane, resumes in session.execute(query)}
+    rows = asked(session, _WORK, now=now, latest=now + LONGEST_LEASE)
+    return {lane: bool(resumes) for lane, resumes in rows}
 
 
 def caps(session: Session) -> dict[int, int]:
     """Lane → slots; a lane that is not active has none."""
-    rows = session.execute(select(Lane.lane_id, Lane.cap, Lane.active).order_by(Lane.lane_id))
-    return {lane: cap if active else 0 for lane, cap, active in rows}
+    return caps_in(asking_in(session))
+
+
+def caps_in(ask: Asking) -> dict[int, int]:
+    """`caps` in a snapshot that is open."""
+    return {lane: cap if active else 0 for lane, cap, active in ask.rows(_CAPS)}
 
 
 def length(session: Session) -> int:
     """How many cards are queued."""
-    return session.scalar(select(func.count()).select_from(QueuedCard)) or 0
+    return length_in(asking_in(session))
+
+
+def length_in(ask: Asking) -> int:
+    """`length` in a snapshot that is open."""
+    return int(ask.rows(_LENGTH)[0][0])
 
 
 def _is_due(now: datetime) -> ColumnElement[bool]:
@@ -174,17 +206,21 @@ def _is_due(now: datetime) -> ColumnElement[bool]:
 
 def _not_held(session: Session) -> tuple[ColumnElement[bool], ...]:
     """Leaves out what is on hold: there are few holds, and mostly none."""
-    held: dict[str, list[str]] = {"run": [], "project": [], "lane": []}
-    for kind, subject in session.execute(
-        select(Hold.subject_type, Hold.subject_id).where(Hold.lifted_at.is_(None)).distinct()
-    ):
-        held.setdefault(kind, []).append(subject)
+    return _free_of(held_kinds(asking_in(session)))
+
+
+def held_kinds(ask: Asking) -> frozenset[str]:
+    """What kinds of things (run, project, lane) somebody holds at all."""
+    return frozenset(kind for (kind,) in ask.rows(_HOLDS))
+
+
+def _free_of(held: Collection[str]) -> tuple[ColumnElement[bool], ...]:
     conditions: list[ColumnElement[bool]] = []
-    if held["run"]:
+    if "run" in held:
         conditions.append(QueuedCard.run_id.not_in(_held("run")))
-    if held["project"]:
+    if "project" in held:
         conditions.append(cast(QueuedCard.project_id, Hold.subject_id.type).not_in(_held("project")))
-    if held["lane"]:
+    if "lane" in held:
         conditions.append(cast(QueuedCard.lane_id, Hold.subject_id.type).not_in(_held("lane")))
     return tuple(conditions)
 

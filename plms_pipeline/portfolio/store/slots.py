@@ -15,9 +15,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import case, func, insert, literal, select, text, update
+from sqlalchemy import bindparam, case, func, select, text, update
 from sqlalchemy.orm import Session
 
+from plms_pipeline.registry.prepared import Asking, Change, Inserts, Prepared, asked, asking_in, one_of
 from plms_pipeline.registry.tables import Lane, Slot
 from plms_pipeline.registry.types import UtcDateTime
 
@@ -28,6 +29,37 @@ _COLUMNS: Final[tuple[Any, ...]] = (
     Slot.slot_id, Slot.resource, Slot.subject, Slot.project_id, Slot.run_id, Slot.holder, Slot.cap_then, Slot.taken_at,
     Slot.expires_at, Slot.state,
 )  # fmt: skip
+
+
+_MINE: Final = (
+    Slot.resource == bindparam("of_resource", type_=Slot.resource.type),
+    Slot.subject == bindparam("of_subject", type_=Slot.subject.type),
+    one_of(Slot.state, _OPEN),
+)
+_MOMENT: Final = bindparam("moment", type_=UtcDateTime())
+# Not FOR UPDATE: that would also wait for every row that merely refers to the lane.
+_LANE: Final = Prepared(
+    select(Lane.cap, Lane.active).where(Lane.lane_id == bindparam("lane_id")).with_for_update(key_share=True)
+)
+_HAS_PLACE: Final = Prepared(select(Slot.slot_id).where(*_MINE).limit(1))
+_TAKEN: Final = Prepared(
+    select(func.count())
+    .select_from(Slot)
+    .where(Slot.resource == bindparam("of_resource", type_=Slot.resource.type), one_of(Slot.state, _OPEN))
+)
+_ALL_TAKEN: Final = Prepared(
+    select(Slot.resource, func.count()).where(one_of(Slot.state, _OPEN)).group_by(Slot.resource)
+)
+_NEW: Final = Inserts(Slot)
+_RELEASE: Final = Change(
+    update(Slot)
+    .where(*_MINE)
+    .values(
+        state="RELEASED",
+        released_at=case((Slot.taken_at > _MOMENT, Slot.taken_at), else_=_MOMENT),
+        release_reason=bindparam("reason", type_=Slot.release_reason.type),
+    )
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,12 +90,8 @@ def lock(session: Session, resource: str) -> int | None:
     """
     lane_id = _lane_of(resource)
     if lane_id is not None:
-        # Not FOR UPDATE: that would also wait for every row that merely refers to the lane.
-        row = select(Lane.cap, Lane.active).where(Lane.lane_id == lane_id).with_for_update(key_share=True)
-        found = session.execute(row).one_or_none()
-        if found is None:
-            return 0
-        return int(found.cap) if found.active else 0
+        found = asked(session, _LANE, lane_id=lane_id)
+        return int(found[0][0]) if found and found[0][1] else 0
     if session.get_bind().dialect.name == "postgresql":
         session.execute(text("SELECT pg_advisory_xact_lock(hashtextextended(:name, 0))"), {"name": f"plms:{resource}"})
     return None
@@ -89,16 +117,15 @@ def take(
     """
     in_force = lock(session, resource)
     cap = cap if in_force is None else min(cap, in_force)
-    if renew(session, resource, subject, now=now, expires_at=expires_at, holder=holder):
-        return True
+    if asked(session, _HAS_PLACE, of_resource=resource, of_subject=subject):
+        return renew(session, resource, subject, now=now, expires_at=expires_at, holder=holder)
     if open_count(session, resource) >= cap:
         return False
-    session.execute(
-        insert(Slot).values(
-            slot_id=slot_id, resource=resource, subject=subject, project_id=project_id, run_id=run_id, holder=holder[:255],
-            cap_then=cap, taken_at=now, renewed_at=now, expires_at=max(now, expires_at), state="HELD",
-        )
-    )  # fmt: skip
+    _NEW.into(session, [{
+        "slot_id": slot_id, "resource": resource, "subject": subject, "project_id": project_id, "run_id": run_id,
+        "holder": holder[:255], "cap_then": cap, "taken_at": now, "renewed_at": now, "expires_at": max(now, expires_at),
+        "state": "HELD",
+    }])  # fmt: skip
     return True
 
 
@@ -117,10 +144,7 @@ def release(session: Session, resource: str, subject: str, *, now: datetime, rea
 
     A clock that jumped back never keeps a place from being given back: then it was held for no time.
     """
-    moment = literal(now, UtcDateTime())
-    ended = case((Slot.taken_at > moment, Slot.taken_at), else_=moment)
-    values = {"state": "RELEASED", "released_at": ended, "release_reason": reason[:2000]}
-    return _changed(session.execute(_open(resource, subject).values(values))) > 0
+    return _RELEASE.into(session, of_resource=resource, of_subject=subject, moment=now, reason=reason[:2000]) > 0
 
 
 def mark_suspect(session: Session, now: datetime) -> int:
@@ -131,14 +155,17 @@ def mark_suspect(session: Session, now: datetime) -> int:
 
 def open_count(session: Session, resource: str) -> int:
     """How many places of a resource count now: HELD and SUSPECT ones."""
-    query = select(func.count()).select_from(Slot).where(Slot.resource == resource, Slot.state.in_(_OPEN))
-    return int(session.scalar(query) or 0)
+    return int(asked(session, _TAKEN, of_resource=resource)[0][0])
 
 
 def open_counts(session: Session) -> dict[str, int]:
     """Resource → places that count now; a resource without any is left out."""
-    query = select(Slot.resource, func.count()).where(Slot.state.in_(_OPEN)).group_by(Slot.resource)
-    return {resource: int(count) for resource, count in session.execute(query)}
+    return counted(asking_in(session))
+
+
+def counted(ask: Asking) -> dict[str, int]:
+    """`open_counts` in a snapshot that is open."""
+    return {resource: int(count) for resource, count in ask.rows(_ALL_TAKEN)}
 
 
 def open_slots(session: Session, resource: str | None = None, *, state: str | None = None) -> list[OpenSlot]:

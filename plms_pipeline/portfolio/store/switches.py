@@ -15,18 +15,25 @@ from sqlalchemy import insert, select, text, update
 from sqlalchemy.orm import Session
 
 from plms_pipeline.portfolio.switch import OnSwitch
+from plms_pipeline.registry.prepared import Asking, Prepared, asking_in
 from plms_pipeline.registry.tables import KillSwitch, Lane, Project
 
 _COLUMNS: Final[tuple[Any, ...]] = (
     KillSwitch.id, KillSwitch.scope, KillSwitch.subject, KillSwitch.reason, KillSwitch.actor, KillSwitch.turned_on_at,
 )  # fmt: skip
-_ON: Final = select(*_COLUMNS).where(KillSwitch.turned_off_at.is_(None)).order_by(KillSwitch.id)
+# Asked before every start.
+_ON: Final = Prepared(select(*_COLUMNS).where(KillSwitch.turned_off_at.is_(None)).order_by(KillSwitch.id))
 _LOCK: Final = "hashtextextended('plms:killswitch', 0)"
 
 
 def that_are_on(session: Session) -> list[OnSwitch]:
     """Every switch that is on, the oldest first. Reads only."""
-    return [OnSwitch(*row) for row in session.execute(_ON)]
+    return seen(asking_in(session))
+
+
+def seen(ask: Asking) -> list[OnSwitch]:
+    """`that_are_on` in a snapshot that is open."""
+    return [OnSwitch(*row) for row in _ON.typed(ask.rows(_ON), ask.dialect)]
 
 
 def checked(session: Session) -> list[OnSwitch]:

@@ -14,6 +14,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
 from uuid import uuid4
 
 from plms_pipeline.clock import Clock
@@ -70,10 +72,14 @@ def dispatch_due(
         Unavailable: the registry is away. An executor that is away is told in the result, and what is due stays due.
     """
     tick = Tick(registry, clock, pas, holder, data_dir, stopped, evidence=evidence)
-    _free_from_dead(tick, is_dead)
-    end_overtaken(tick)
-    announce(tick, max_runs=policy.max_runs)
-    effects(tick)
+    due = _due(registry, now=clock.now())
+    freed = _free_from(tick, {one for one in due.holders if is_dead(one)})
+    if due.has_overtaken:
+        end_overtaken(tick)
+    if due.has_starts or freed:
+        announce(tick, max_runs=policy.max_runs)
+    if due.has_effects or due.has_starts or due.has_overtaken or freed:
+        effects(tick)
     if sweeps:
         _sweep(tick)
     hand_over(tick, policy, ids, limit)
@@ -89,11 +95,10 @@ def dispatch_due(
 def has_work(registry: Registry, *, clock: Clock) -> bool:
     """Whether a tick would find anything to do or to skip. Reads only."""
     now = clock.now()
+    due = _due(registry, now=now)
+    if due.has_effects or due.has_starts or due.has_overtaken:
+        return True
     with registry.reading() as session:
-        if outbox.any_due(session, EFFECTS, now) or announcing.projects_with_due_starts(session, now, limit=1):
-            return True
-        if overtaken_runs(session, limit=1):
-            return True
         cards = queueing.unqueued(session)
         states = store.task_states(session, {card.run_id for card in cards if card.depends_on})
         if queueing.paused_unqueued(session):
@@ -127,13 +132,29 @@ def _sweep(tick: Tick) -> None:
         tick.count(skipped=1, run_id=run_id)
 
 
-def _free_from_dead(tick: Tick, is_dead: Callable[[str], bool]) -> None:
+@dataclass(frozen=True, slots=True)
+class _Due:
+    """What a tick has to do beside the queue, and who has something in hand."""
+
+    holders: set[str]
+    has_overtaken: bool
+    has_starts: bool
+    has_effects: bool
+
+
+def _due(registry: Registry, *, now: datetime) -> _Due:
+    """One look at everything: mostly there is nothing, and many processes look several times a second. Reads only."""
+    with registry.asking() as ask:
+        return _Due(
+            store.holders(ask, now=now) | outbox.holders(ask, now=now), bool(overtaken_runs(ask, limit=1)),
+            bool(announcing.projects_with_due_starts(ask, now, limit=1)), outbox.is_any_due(ask, EFFECTS, now),
+        )  # fmt: skip
+
+
+def _free_from(tick: Tick, dead: set[str]) -> bool:
     """Take cards and effects from holders that died with them in their hands: all of them bear being done twice."""
-    now = tick.clock.now()
-    with tick.registry.reading() as session:
-        holders = store.holders(session, now=now) | outbox.holders(session, now=now)
-    dead = {holder for holder in holders if is_dead(holder)}
     if dead:
         with tick.registry.writing() as session:
-            store.free_from(session, dead, now=now)
+            store.free_from(session, dead, now=tick.clock.now())
             outbox.free_from(session, dead)
+    return bool(dead)

@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from zlib import crc32
 
 from sqlalchemy.orm import Session
 
@@ -82,11 +83,16 @@ def hand_over(tick: Tick, policy: DispatchPolicy, ids: Callable[[], str], limit:
     runs: dict[str, RunFacts | None] = {}
     lanes: list[int] = []
     if limit > 0 and tick.may_go_on():
-        lanes = lanes_to_look_at(tick.registry, now=tick.clock.now(), may_preempt=policy.may_preempt)
+        lanes = _from_another(tick.holder, _lanes_now(tick, policy))
     refused: dict[int, set[int]] = {lane_id: set() for lane_id in lanes}
     left = limit
+    # What is known of the first is fresh, and who holds another round in a lane has a reason.
+    fresh = set(lanes[:1])
     while lanes and left > 0:
         lane_id = lanes.pop(0)
+        if lane_id not in fresh and lane_id not in _lanes_now(tick, policy):
+            continue
+        fresh.add(lane_id)
         done = hold_round(
             tick.registry, lane_id, clock=tick.clock, ids=ids, holder=tick.holder, policy=policy,
             claim=lambda session, key: _claim(tick, session, key), without=refused[lane_id], limit=min(left, TOGETHER),
@@ -103,8 +109,19 @@ def hand_over(tick: Tick, policy: DispatchPolicy, ids: Callable[[], str], limit:
             break
         if done.is_worth_repeating or done.paused is not None:
             lanes.append(lane_id)
-    with tick.registry.reading() as session:
-        tick.count(waiting=queue.length(session))
+    with tick.registry.asking() as ask:
+        tick.count(waiting=queue.length_in(ask))
+
+
+def _lanes_now(tick: Tick, policy: DispatchPolicy) -> list[int]:
+    """Where a round has something to do. Somebody else may have held it since: a look costs a tenth of a round for nothing."""
+    return lanes_to_look_at(tick.registry, now=tick.clock.now(), may_preempt=policy.may_preempt)
+
+
+def _from_another(holder: str, lanes: list[int]) -> list[int]:
+    """The lanes, each dispatcher beginning with another one: who begin with the same wait for each other in every lane."""
+    first = crc32(holder.encode()) % len(lanes) if lanes else 0
+    return lanes[first:] + lanes[:first]
 
 
 def _claim(tick: Tick, session: Session, key: str) -> Card | None:

@@ -28,8 +28,8 @@ def effects(tick: Tick) -> None:
     """What else was asked of the executor: snapshots, pauses, ends."""
     while tick.result.away is None:
         now = tick.clock.now()
-        with tick.registry.reading() as session:
-            if not outbox.any_due(session, EFFECTS, now):
+        with tick.registry.asking() as ask:
+            if not outbox.is_any_due(ask, EFFECTS, now):
                 return
         with tick.registry.writing() as session:
             claimed = outbox.claim(session, EFFECTS, holder=tick.holder, now=now, lease_until=now + LEASE, limit=1)

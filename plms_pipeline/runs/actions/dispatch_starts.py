@@ -46,8 +46,8 @@ def announce(tick: Tick, *, max_runs: int | None = None) -> None:
     Args:
         max_runs: how many runs of all projects the executor is given at once; None: as many as there are.
     """
-    with tick.registry.reading() as session:
-        projects = announcing.projects_with_due_starts(session, tick.clock.now(), limit=MOST_RUNS)
+    with tick.registry.asking() as ask:
+        projects = announcing.projects_with_due_starts(ask, tick.clock.now(), limit=MOST_RUNS)
     for project_id in projects:
         while tick.may_go_on():
             now = tick.clock.now()

@@ -18,8 +18,8 @@ MOST_RUNS: Final = 100
 
 def end_overtaken(tick: Tick) -> None:
     """End the queued runs of projects that have ended; counts them as skipped."""
-    with tick.registry.reading() as session:
-        found = overtaken_runs(session, limit=MOST_RUNS)
+    with tick.registry.asking() as ask:
+        found = overtaken_runs(ask, limit=MOST_RUNS)
     for run_id in found:
         with tick.registry.writing() as session:
             ended = cancel.status_of(session, run_id) == "QUEUED" and cancel.cancel(

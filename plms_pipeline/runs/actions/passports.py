@@ -25,8 +25,8 @@ WriteCopy = Callable[[str, str], bool]
 def write_due(registry: Registry, *, clock: Clock, holder: str, write: WriteCopy, limit: int = 100) -> int:
     """Write the copies that were asked for; how many. A copy that cannot be written is due again later."""
     now = clock.now()
-    with registry.reading() as session:
-        if not outbox.any_due(session, (KIND,), now):
+    with registry.asking() as ask:
+        if not outbox.is_any_due(ask, (KIND,), now):
             return 0
     with registry.writing() as session:
         effects = outbox.claim(session, (KIND,), holder=holder, now=now, lease_until=now + LEASE, limit=limit)

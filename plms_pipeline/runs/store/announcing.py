@@ -7,7 +7,6 @@ start two.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import datetime
 from functools import cache
 from typing import Any, Final
@@ -17,6 +16,7 @@ from sqlalchemy.orm import Session, aliased
 from sqlalchemy.sql.elements import ColumnElement
 
 from plms_pipeline.portfolio.queueing import LONGEST_LEASE
+from plms_pipeline.registry.prepared import Asking, Prepared, one_of
 from plms_pipeline.registry.tables import Hold, OutboxEvent, Project, ProjectPolicy, ProjectRun, RunLineage
 from plms_pipeline.registry.types import UtcDateTime
 from plms_pipeline.runs.starting import startable_states
@@ -25,15 +25,14 @@ from plms_pipeline.runs.store.outbox import Effect, due_within, take
 START: Final = "start_run"
 
 
-def projects_with_due_starts(session: Session, now: datetime, *, limit: int) -> Sequence[int]:
+def projects_with_due_starts(ask: Asking, now: datetime, *, limit: int) -> list[int]:
     """Projects that have a run to announce and a place for it, the longest waiting first. Reads only."""
-    given = {"now": now, "latest": now + LONGEST_LEASE, "most": limit}
-    return session.scalars(_due_starts(), given).all()
+    return [project for (project,) in ask.rows(_due_starts(), now=now, latest=now + LONGEST_LEASE, most=limit)]
 
 
 @cache
-def _due_starts() -> Select[int]:
-    return (
+def _due_starts() -> Prepared:
+    return Prepared(
         select(ProjectRun.project_id)
         .join(OutboxEvent, OutboxEvent.subject_id == ProjectRun.run_id)
         .join(Project, Project.id == ProjectRun.project_id)
@@ -48,7 +47,7 @@ def _due_starts() -> Select[int]:
         )
         .group_by(ProjectRun.project_id)
         .order_by(func.min(OutboxEvent.id))
-        .limit(bindparam("most"))
+        .limit(bindparam("most", type_=Integer()))
     )
 
 
@@ -116,9 +115,9 @@ def may_go(project_status: Any) -> ColumnElement[bool]:
     """Whether the project's state still lets the run go out: `startable_states`, in SQL."""
     repeats = exists().where(RunLineage.run_id == ProjectRun.run_id)
     return or_(
-        project_status.in_(startable_states("baseline")),
+        one_of(project_status, sorted(startable_states("baseline"))),
         and_(
-            project_status.in_(startable_states("replay", is_repetition=True)),
+            one_of(project_status, sorted(startable_states("replay", is_repetition=True))),
             ProjectRun.run_kind == "replay",
             repeats,
         ),

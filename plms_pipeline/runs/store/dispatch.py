@@ -11,15 +11,17 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
-from typing import Any
+from functools import cache
+from typing import Any, Final, cast
 
-from sqlalchemy import and_, func, or_, select, update
+from sqlalchemy import Table, and_, bindparam, func, null, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 from sqlalchemy.sql.elements import ColumnElement
 
 from plms_pipeline.portfolio.store import queue
 from plms_pipeline.portfolio.store.preemptions import is_aside
+from plms_pipeline.registry.prepared import Asking, Change, Prepared, asked, one_of
 from plms_pipeline.registry.tables import (
     JobCard,
     Project,
@@ -29,6 +31,7 @@ from plms_pipeline.registry.tables import (
     RunPassport,
     RunTask,
 )
+from plms_pipeline.registry.types import UtcDateTime
 from plms_pipeline.runs.passport import is_intact
 from plms_pipeline.runs.store.outbox import is_free
 
@@ -37,6 +40,7 @@ PAS = "pas"
 _PARAMETERS = 900
 # A card is leased while it is handed over, and again while it is told to go on.
 _LEASED = ("WAITING", "SUBMITTED")
+_TABLE = cast("Table", JobCard.__table__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,13 +95,19 @@ class Card:
 
 def run_facts(session: Session, run_id: str) -> RunFacts | None:
     """A run with what its announcement needs; None when there is no such run."""
+    rows = asked(session, _run_facts(), run_id=run_id)
+    return RunFacts(*rows[0]) if rows else None
+
+
+@cache
+def _run_facts() -> Prepared:
     tasks = select(func.count()).select_from(RunTask).where(RunTask.run_id == ProjectRun.run_id).scalar_subquery()
     alias = (
         select(func.max(RunAlias.alias))
         .where(RunAlias.run_id == ProjectRun.run_id, RunAlias.vocabulary == PAS)
         .scalar_subquery()
     )
-    row = session.execute(
+    return Prepared(
         select(
             ProjectRun.run_id, ProjectRun.project_id, Project.status, ProjectRun.status, ProjectRun.run_kind,
             ProjectRun.write_sandbox, ProjectRun.rehearsal_pct, tasks, RunPassport.sha256,
@@ -105,9 +115,8 @@ def run_facts(session: Session, run_id: str) -> RunFacts | None:
         )
         .join(Project, Project.id == ProjectRun.project_id)
         .outerjoin(RunPassport, RunPassport.run_id == ProjectRun.run_id)
-        .where(ProjectRun.run_id == run_id)
-    ).one_or_none()  # fmt: skip
-    return None if row is None else RunFacts(*row)
+        .where(ProjectRun.run_id == bindparam("run_id", type_=ProjectRun.run_id.type))
+    )  # fmt: skip
 
 
 def task_states(session: Session, run_ids: Collection[str]) -> dict[str, dict[str, str]]:
@@ -135,13 +144,14 @@ def claim_cards(
         # A plain subquery may be run again for each row on PostgreSQL, and then skips what it locked itself.
         .cte("free")
     )
-    taken = session.scalars(
-        update(JobCard)
+    # The table and not the class: nobody holds these rows as objects, and looking after them costs more than the statement.
+    rows = session.connection().execute(
+        update(_TABLE)
         .where(JobCard.card_key.in_(select(free.c.card_key)), *_free(now))
         .values(lease_holder=holder, lease_expires_at=lease_until, submissions=JobCard.submissions + 1)
-        .returning(JobCard.card_key)
-        .execution_options(synchronize_session=False)
-    ).all()
+        .returning(_TABLE.c.card_key)
+    )
+    taken = [key for (key,) in rows]
     found = {card.card_key: card for card in _cards(session, JobCard.card_key.in_(taken))} if taken else {}
     return [found[key] for key in card_keys if key in found]
 
@@ -204,6 +214,8 @@ def cards_untold(session: Session, card_keys: Collection[str], *, holder: str) -
 
 def lock_runs(session: Session, run_ids: Collection[str]) -> None:
     """Lock runs in order of their names, as the settlement does: their cards and tasks change in any order afterwards."""
+    if session.get_bind().dialect.name != "postgresql":
+        return  # SQLite has one writer at a time.
     ordered = sorted(run_ids)
     for start in range(0, len(ordered), _PARAMETERS):
         session.execute(
@@ -214,12 +226,20 @@ def lock_runs(session: Session, run_ids: Collection[str]) -> None:
         )
 
 
-def holders(session: Session, *, now: datetime) -> set[str]:
-    """Who holds cards that wait, under a lease that has not ended."""
-    query = select(JobCard.lease_holder).where(
-        JobCard.state.in_(_LEASED), JobCard.lease_holder.is_not(None), JobCard.lease_expires_at > now
+_HOLDERS: Final = Prepared(
+    select(JobCard.lease_holder)
+    .where(
+        one_of(JobCard.state, _LEASED),
+        JobCard.lease_holder.is_not(None),
+        JobCard.lease_expires_at > bindparam("now", type_=UtcDateTime()),
     )
-    return {holder for holder in session.scalars(query.distinct()) if holder is not None}
+    .distinct()
+)
+
+
+def holders(ask: Asking, *, now: datetime) -> set[str]:
+    """Who holds cards that wait, under a lease that has not ended."""
+    return {holder for (holder,) in ask.rows(_HOLDERS, now=now)}
 
 
 def free_from(session: Session, dead: Collection[str], *, now: datetime) -> None:
@@ -240,7 +260,7 @@ def cards_of(session: Session, run_id: str) -> list[Card]:
 
 
 def _cards(session: Session, *conditions: ColumnElement[bool]) -> list[Card]:
-    rows = session.execute(
+    rows = session.connection().execute(
         select(
             JobCard.card_key, JobCard.run_id, ProjectRun.project_id, JobCard.task_id, JobCard.attempt, JobCard.lane_id,
             JobCard.provider, JobCard.priority, JobCard.budget_usd, JobCard.depends_on_json, JobCard.payload_json,
@@ -261,19 +281,21 @@ def _cards(session: Session, *conditions: ColumnElement[bool]) -> list[Card]:
     ]  # fmt: skip
 
 
+_SUBMITTED: Final = Change(
+    update(JobCard)
+    .where(JobCard.card_key == bindparam("key", type_=JobCard.card_key.type), JobCard.state == "WAITING")
+    .values(
+        state="SUBMITTED", pas_task_id=bindparam("name", type_=JobCard.pas_task_id.type),
+        submitted_at=bindparam("now", type_=UtcDateTime()), lease_holder=null(), lease_expires_at=null(),
+        last_error=null(),
+    )
+)  # fmt: skip
+
+
 def card_submitted(session: Session, card_key: str, *, pas_task_id: str, now: datetime) -> bool:
     """The executor has the card; False when an event ended it before we could say so (the executor's id is kept anyway)."""
     queue.leave(session, [card_key])
-    moved = session.execute(
-        update(JobCard)
-        .where(JobCard.card_key == card_key, JobCard.state == "WAITING")
-        .values(
-            state="SUBMITTED", pas_task_id=pas_task_id, submitted_at=now, lease_holder=None, lease_expires_at=None,
-            last_error=None,
-        )
-        .execution_options(synchronize_session=False)
-    )  # fmt: skip
-    if _count(moved):
+    if _SUBMITTED.into(session, key=card_key, name=pas_task_id, now=now):
         return True
     session.execute(
         update(JobCard)

@@ -9,14 +9,17 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from functools import cache
+from typing import Any, Final
 
-from sqlalchemy import or_, select, update
+from sqlalchemy import bindparam, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
 from plms_pipeline.portfolio.queueing import LONGEST_LEASE
+from plms_pipeline.registry.prepared import Asking, Prepared, asking_in, one_of
 from plms_pipeline.registry.tables import OutboxEvent
+from plms_pipeline.registry.types import UtcDateTime
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +67,19 @@ def wanted(kind: str, subject_id: str, *, now: datetime, payload: Any = None, ke
 
 def any_due(session: Session, kinds: Collection[str], now: datetime) -> bool:
     """Whether an effect of some kinds is due: asked before a write transaction is opened for nothing."""
-    return session.scalar(select(OutboxEvent.id).where(OutboxEvent.kind.in_(kinds), *is_due(now)).limit(1)) is not None
+    return is_any_due(asking_in(session), kinds, now)
+
+
+def is_any_due(ask: Asking, kinds: Collection[str], now: datetime) -> bool:
+    """`any_due` in a snapshot that is open."""
+    return bool(ask.rows(_any_due(tuple(sorted(kinds))), now=now, latest=now + LONGEST_LEASE))
+
+
+@cache
+def _any_due(kinds: tuple[str, ...]) -> Prepared:
+    moment = UtcDateTime()
+    due = due_within(bindparam("now", type_=moment), bindparam("latest", type_=moment))
+    return Prepared(select(OutboxEvent.id).where(one_of(OutboxEvent.kind, kinds), *due).limit(1))
 
 
 def claim(
@@ -123,12 +138,20 @@ def is_free(expires_at: Any, now: datetime) -> Any:
     return or_(expires_at.is_(None), expires_at <= now, expires_at > now + LONGEST_LEASE)
 
 
-def holders(session: Session, *, now: datetime) -> set[str]:
-    """Who holds effects that are to be done, under a lease that has not ended."""
-    query = select(OutboxEvent.lease_holder).where(
-        OutboxEvent.state == "pending", OutboxEvent.lease_holder.is_not(None), OutboxEvent.lease_expires_at > now
+_HOLDERS: Final = Prepared(
+    select(OutboxEvent.lease_holder)
+    .where(
+        OutboxEvent.state == "pending",
+        OutboxEvent.lease_holder.is_not(None),
+        OutboxEvent.lease_expires_at > bindparam("now", type_=UtcDateTime()),
     )
-    return {holder for holder in session.scalars(query.distinct()) if holder is not None}
+    .distinct()
+)
+
+
+def holders(ask: Asking, *, now: datetime) -> set[str]:
+    """Who holds effects that are to be done, under a lease that has not ended."""
+    return {holder for (holder,) in ask.rows(_HOLDERS, now=now)}
 
 
 def free_from(session: Session, dead: Collection[str]) -> None:

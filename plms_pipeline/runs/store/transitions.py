@@ -8,14 +8,27 @@ trigger on terminal states refuse what a program should get wrong all the same.
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
+from functools import cache
+from typing import Any, Final
 
-from sqlalchemy import case, func, insert, select, update
+from sqlalchemy import bindparam, case, func, select, update
 from sqlalchemy.orm import Session
 
+from plms_pipeline.registry.prepared import Change, Inserts, Prepared, asked
 from plms_pipeline.registry.tables import Project, ProjectRun, RunTask, StateTransition
+from plms_pipeline.registry.types import UtcDateTime
 from plms_pipeline.runs.letters.store import run_ended
 from plms_pipeline.runs.lifecycle import Subject, is_terminal, may_follow
+
+_STEPS: Final = Prepared(
+    select(func.count())
+    .select_from(StateTransition)
+    .where(
+        StateTransition.subject_type == bindparam("of_type", type_=StateTransition.subject_type.type),
+        StateTransition.subject_id == bindparam("of_id", type_=StateTransition.subject_id.type),
+    )
+)
+_STEP: Final = Inserts(StateTransition)
 
 
 def move_run(
@@ -29,12 +42,13 @@ def move_run(
         ValueError: the machine knows no such step (a bug in the caller).
     """
     _require_step("run", expected, new)
-    changed = session.execute(
+    moved: Any = session.execute(
         update(ProjectRun)
         .where(ProjectRun.run_id == run_id, ProjectRun.status == expected)
         .values(_moments("run", new, at, ProjectRun))
         .execution_options(synchronize_session=False)
     )
+    changed = int(moved.rowcount)
     if not _recorded(session, changed, "run", run_id, expected, new, at, actor, reason):
         return False
     if is_terminal("run", new):
@@ -59,12 +73,9 @@ def move_task(
         ValueError: the machine knows no such step (a bug in the caller).
     """
     _require_step("task", expected, new)
-    changed = session.execute(
-        update(RunTask)
-        .where(RunTask.run_id == run_id, RunTask.task_id == task_id, RunTask.status == expected)
-        .values(_moments("task", new, at, RunTask))
-        .execution_options(synchronize_session=False)
-    )
+    change = _task_step(expected, new)
+    moment = {"at": at} if change.wants("at") else {}
+    changed = change.into(session, of_run=run_id, of_task=task_id, **moment)
     return _recorded(session, changed, "task", task_subject(run_id, task_id), expected, new, at, actor, reason)
 
 
@@ -84,12 +95,13 @@ def move_project(
         values["started_at"] = func.coalesce(Project.started_at, at)
     if new == "completed":
         values["completed_at"] = at
-    changed = session.execute(
+    moved: Any = session.execute(
         update(Project)
         .where(Project.id == project_id, Project.status == expected)
         .values(values)
         .execution_options(synchronize_session=False)
     )
+    changed = int(moved.rowcount)
     return _recorded(session, changed, "project", str(project_id), expected, new, at, actor, reason)
 
 
@@ -117,7 +129,21 @@ def _require_step(subject: Subject, old: str, new: str) -> None:
         raise ValueError(f"a {subject} never goes from {old} to {new}")
 
 
-def _moments(subject: Subject, new: str, at: datetime, table: type[ProjectRun] | type[RunTask]) -> dict[str, Any]:
+@cache
+def _task_step(expected: str, new: str) -> Change:
+    moment: Any = bindparam("at", type_=UtcDateTime())
+    return Change(
+        update(RunTask)
+        .where(
+            RunTask.run_id == bindparam("of_run", type_=RunTask.run_id.type),
+            RunTask.task_id == bindparam("of_task", type_=RunTask.task_id.type),
+            RunTask.status == expected,
+        )
+        .values(_moments("task", new, moment, RunTask))
+    )
+
+
+def _moments(subject: Subject, new: str, at: Any, table: type[ProjectRun] | type[RunTask]) -> dict[str, Any]:
     values: dict[str, Any] = {"status": new}
     if new == "RUNNING":
         values["started_at"] = func.coalesce(table.started_at, at)
@@ -130,7 +156,7 @@ def _moments(subject: Subject, new: str, at: datetime, table: type[ProjectRun] |
 
 def _recorded(
     session: Session,
-    changed: Any,
+    changed: int,
     subject: Subject,
     subject_id: str,
     old: str,
@@ -139,7 +165,7 @@ def _recorded(
     actor: str,
     reason: str | None,
 ) -> bool:
-    if changed.rowcount != 1:
+    if changed != 1:
         return False
     _append(session, subject, subject_id, old, new, at, actor, reason)
     return True
@@ -155,22 +181,8 @@ def _append(
     actor: str,
     reason: str | None,
 ) -> None:
-    count = (
-        select(func.count())
-        .select_from(StateTransition)
-        .where(StateTransition.subject_type == subject, StateTransition.subject_id == subject_id)
-        .scalar_subquery()
-    )
-    session.execute(
-        insert(StateTransition).values(
-            subject_type=subject,
-            subject_id=subject_id,
-            sequence=count + 1,
-            from_state=old,
-            to_state=new,
-            is_terminal=is_terminal(subject, new),
-            reason=reason,
-            actor=actor[:255],
-            at=at,
-        )
-    )
+    before = asked(session, _STEPS, of_type=subject, of_id=subject_id)
+    _STEP.into(session, [{
+        "subject_type": subject, "subject_id": subject_id, "sequence": before[0][0] + 1, "from_state": old,
+        "to_state": new, "is_terminal": is_terminal(subject, new), "reason": reason, "actor": actor[:255], "at": at,
+    }])  # fmt: skip
