@@ -157,13 +157,17 @@ def claim_cards(
 
 
 def still_ours(session: Session, cards: Collection[Card], *, holder: str) -> set[str]:
-    """Those of the cards that nobody has claimed since, or handed over; one that was called off meanwhile is ours still."""
+    """Those of the cards that nobody has claimed since or handed over, nor will before the transaction ends; what was called
+    off meanwhile is ours still."""
     claimed = {card.card_key: card.submissions for card in cards}
     rows = session.execute(
-        select(JobCard.card_key, JobCard.submissions).where(
+        select(JobCard.card_key, JobCard.submissions)
+        .where(
             JobCard.card_key.in_(sorted(claimed)), JobCard.state.in_(("WAITING", "CANCELLED")),
             or_(JobCard.lease_holder.is_(None), JobCard.lease_holder == holder),
         )
+        .order_by(JobCard.card_key)
+        .with_for_update()
     )  # fmt: skip
     return {key for key, submissions in rows if submissions == claimed[key]}
 
