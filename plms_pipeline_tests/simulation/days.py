@@ -33,6 +33,7 @@ STEPS: tuple[tuple[Step, float], ...] = (
     (processes.prove, 0.3), (people.start, 0.8), (people.life, 0.7), (people.switch, 0.5), (people.manage, 0.5),
     (people.launch, 0.5), (people.end_launches, 0.1), (people.set_clock, 0.25),
 )  # fmt: skip
+PLACES = {step.__name__: place for place, (step, _) in enumerate(STEPS)}
 RUNS = "SELECT 1 FROM project_runs WHERE status IN ('QUEUED', 'RUNNING')"
 EVENTS = "SELECT 1 FROM inbox_events WHERE state = 'pending'"
 EFFECTS = "SELECT 1 FROM outbox_events WHERE state = 'pending' AND kind <> 'passport'"
@@ -102,6 +103,10 @@ def _choose(room: Room) -> Step:
         weights[2] *= 0.3
     if not room.journal.ask("SELECT 1 FROM lane_queue LIMIT 1"):
         weights[0] *= 0.6
+    for strand in room.turns.waiting:
+        # While one of two stands still the other does its work.
+        if strand.name in PLACES:
+            weights[PLACES[strand.name]] *= 2
     return room.rng.choices([step for step, _ in STEPS], weights)[0]
 
 

@@ -219,7 +219,7 @@ class Room:
                 if self.rng.random() < 0.5:
                     strand.seam.arm(waits_at=frozenset(int(self.rng.expovariate(1 / 8)) for _ in range(2)))
                 else:
-                    strand.seam.arm(waits_at_call=self.rng.randrange(1, 10))
+                    strand.seam.arm(waits_at_call=self.rng.randrange(1, 7))
                 # Some go on after a moment, others after much has happened, or the next day.
                 strand.sleeps_until = self.steps + self.rng.choice((0, 0, 2, 6, 12, 20))
         self.turns.begin(strand, may_wait=may_wait)
