@@ -4,6 +4,8 @@ SHELL := /bin/bash
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# Where this is set, every process compiles all modules anew: a second each time, a hundred times in a run of the tests.
+export PYTHONDONTWRITEBYTECODE :=
 STAMP := $(VENV)/.installed
 PEERS := .bench-peers
 N ?=

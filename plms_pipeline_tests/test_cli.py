@@ -128,6 +128,7 @@ def examples(name: str) -> Iterator[list[str]]:
         yield [each for word in words for each in (sorted(glob.glob(word)) if "*" in word else [word])]
 
 
+@pytest.mark.live
 def test_the_examples_run_as_printed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -231,6 +232,7 @@ def test_an_argument_that_is_no_text_is_one_line(capsys: pytest.CaptureFixture[s
         main(["probe", "store"])
 
 
+@pytest.mark.live
 def test_a_bad_setting_stops_every_command_that_needs_settings(plms: Run) -> None:
     """A command that runs with half of its settings writes where nobody looks."""
     done = plms("db", "upgrade", PLMS_ALPHA="2")
@@ -259,6 +261,7 @@ def test_help_is_quick_and_light(environment: dict[str, str]) -> None:
     assert spent < 1.0, f"{spent:.2f} s of processor time"
 
 
+@pytest.mark.live
 def test_asking_for_a_commands_help_loads_nothing_heavy(environment: dict[str, str]) -> None:
     """Every command module imports its libraries inside functions, or each `plms` call pays for all of them."""
     script = f"""
@@ -276,6 +279,7 @@ print(json.dumps(guilty))
     assert json.loads(done.stdout) == {}
 
 
+@pytest.mark.live
 def test_a_closed_pipe_is_quiet_and_no_yes(environment: dict[str, str], plms: Run) -> None:
     """`plms invariants | head` must print no traceback, and exit neither 1 ("no") nor 0 ("yes") without having said it."""
     plms("db", "upgrade")
@@ -322,6 +326,7 @@ def test_the_log_level_holds_whoever_lowers_that_of_a_logger(
     assert "something_is_wrong" in done.stderr
 
 
+@pytest.mark.live
 def test_interrupting_exits_130_with_one_line(
     environment: dict[str, str], empty_postgres_url: str, tmp_path: Path
 ) -> None:

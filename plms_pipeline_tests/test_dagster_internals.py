@@ -164,6 +164,7 @@ def test_a_workspace_file_names_our_socket_and_location(tmp_path: Path) -> None:
     assert ours[0].socket == '/tmp/a "b"/code.sock'
 
 
+@pytest.mark.live
 @pytest.mark.parametrize("arguments", [code_server_arguments("m", "s", "l"), daemon_arguments("w")])
 def test_the_commands_that_we_start_know_their_options(arguments: list[str]) -> None:
     """`dagster._daemon` and `dagster api grpc` are started by name; an option they lost would end them at once."""

@@ -27,6 +27,7 @@ def test_the_definitions_load() -> None:
     dg.Definitions.validate_loadable(defs)
 
 
+@pytest.mark.live
 def test_the_command_line_of_dagster_agrees() -> None:
     """`dagster definitions validate` is what a deployment pipeline runs."""
     done = subprocess.run(

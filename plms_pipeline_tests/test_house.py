@@ -346,6 +346,7 @@ def run_and_measure(script: str) -> tuple[str, float]:
     return done.stdout, after.children_user + after.children_system - before.children_user - before.children_system
 
 
+@pytest.mark.live
 @pytest.mark.xdist_group("timing")
 def test_the_definitions_import_quickly_and_without_heavy_libraries() -> None:
     """Every run process, every step and the code server pay for what the top of a module imports."""

@@ -52,7 +52,9 @@ class Predictive:
 
     def quantiles(self, correction: float = 1.0) -> list[float]:
         """The 39 quantiles in 2.5 % steps."""
-        return [self.corrected(q, correction) for q in QUANTILES]
+        total = float(self.density.sum())
+        found = (float(quantile_of(self.density, total, self.zero, q, self.grid.low)) for q in QUANTILES)
+        return [stretched(value, self.median, correction) for value in found]
 
     def sample(self, uniforms: Floats, correction: float = 1.0) -> Floats:
         """Values at the given probabilities, (n,) in [0, 1): what a simulation draws."""

@@ -205,7 +205,9 @@ def savepoint(session: Session) -> Iterator[None]:
             driver.execute("RELEASE part")
         except sqlite3.Error as gone:
             # A full disk ends the whole transaction: what is said is why, and not that there is nothing to go back to.
-            raise (error if isinstance(error, sqlite3.Error) else gone) from None
+            # Nor is Ctrl-C, which closes the connection under a statement, an error of the database.
+            is_why = isinstance(error, sqlite3.Error) or not isinstance(error, Exception)
+            raise (error if is_why else gone) from None
         raise
     driver.execute("RELEASE part")
 

@@ -162,6 +162,7 @@ def test_a_wrong_password_is_an_outage_and_no_error() -> None:
         assert [up for up, _ in caching.told] == [False]
 
 
+@pytest.mark.live
 def test_on_a_cluster_every_node_finds_every_answer() -> None:
     """REDIS_URL names any node: the others' answers must be found from there, and all keys share one slot."""
     with redis_cluster() as nodes:
@@ -176,6 +177,7 @@ def test_on_a_cluster_every_node_finds_every_answer() -> None:
     assert len({key_slot(key.encode()) for key in KEYS}) == 1
 
 
+@pytest.mark.live
 def test_a_cluster_that_loses_the_node_of_our_slot_is_a_miss() -> None:
     """Two of three nodes live and none has our keys: misses and one fact, no error."""
     with redis_cluster() as nodes:

@@ -125,6 +125,7 @@ def _count_runs(state_dir: Path) -> int:
     return count
 
 
+@pytest.mark.live
 def test_a_default_instance_is_the_same_from_every_directory(tmp_path: Path) -> None:
     """A relative base_dir in `dagster.yaml` was seen to open a second, empty history in the current directory."""
     root = project_root()
@@ -139,6 +140,7 @@ def test_a_default_instance_is_the_same_from_every_directory(tmp_path: Path) -> 
     assert {path.name for path in checkout.iterdir()} == {"dagster.yaml", "data"}
 
 
+@pytest.mark.live
 def test_a_bare_dagster_command_follows_the_data_directory_too(tmp_path: Path) -> None:
     """`PLMS_DATA_DIR=x DAGSTER_HOME=$PWD dagster …` would otherwise write the assets of x and the history of another."""
     root = project_root()

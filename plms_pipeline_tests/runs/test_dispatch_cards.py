@@ -84,6 +84,34 @@ def test_what_a_dead_process_had_claimed_goes_out_at_once(bench: Bench) -> None:
     assert tick(bench, "other", **dead("victim")).submitted == 1
 
 
+def test_a_dispatcher_that_slept_over_its_lease_takes_no_slot_from_the_other(bench: Bench) -> None:
+    """A laptop was closed in the middle of a tick: on waking it gave back the slot of a card that another had handed over, and
+    the lane had one place too many."""
+    bench.start(planned_project(bench.registry, project_id=56, tasks={"a": ()}))
+    tick(bench, "slow", limit=0)  # announces the run only
+
+    class Moving:
+        def now(self) -> Any:
+            return bench.now
+
+    def held_by() -> Any:
+        with bench.registry.reading() as session:
+            return session.execute(select(JobCard.state, JobCard.lease_holder)).one()
+
+    def asleep() -> None:
+        if tuple(held_by()) == ("WAITING", "slow"):
+            bench.later(600)
+            assert tick(bench, "other").submitted == 1
+
+    result = dispatch_due(
+        bench.registry, clock=Moving(), pas=bench.pas, holder="slow", data_dir=bench.data_dir, stopped=asleep
+    )
+    assert result.submitted == 0
+    assert tuple(held_by()) == ("SUBMITTED", None)
+    with bench.registry.reading() as session:
+        assert session.scalars(select(Slot.state)).all() == ["HELD"]
+
+
 def test_cards_that_the_kill_switch_caught_in_hand_were_never_sent(bench: Bench) -> None:
     """It is asked before every single card; what was claimed by then waits as if nobody had touched it."""
     bench.start(planned_project(bench.registry, project_id=52, tasks=WIDE))

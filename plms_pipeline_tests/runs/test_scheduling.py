@@ -17,11 +17,13 @@ from plms_pipeline.budget import store as ledger
 from plms_pipeline.clock import Clock
 from plms_pipeline.errors import Conflict
 from plms_pipeline.pas.client import PasClient
+from plms_pipeline.pas.protocol import TaskReceiptMessage
 from plms_pipeline.portfolio.actions.scheduling import lanes_to_look_at
 from plms_pipeline.portfolio.store import queue, slots
 from plms_pipeline.registry.engine import Registry
 from plms_pipeline.registry.tables import (
     Hold,
+    InboxEvent,
     JobCard,
     KillSwitch,
     Lane,
@@ -45,6 +47,7 @@ from plms_pipeline_tests.pas.server import NOWHERE, ReferencePas, reference_pas
 from plms_pipeline_tests.runs.worlds import AT, OWNER, WORLD, planned_project
 
 WIDE = {f"t{n}": () for n in range(12)}
+SETTINGS = load_settings({"PLMS_DATA_DIR": "/nowhere", "PLMS_REPORTS_DIR": "/nowhere"})
 
 
 @pytest.fixture(scope="module")
@@ -372,7 +375,7 @@ def test_a_refused_card_gives_back_what_it_held(portfolio: Portfolio) -> None:
         assert account.reserved == 0
 
 
-def test_a_card_that_the_executor_lost_waits_for_a_slot_again(portfolio: Portfolio, tmp_path: Any) -> None:
+def test_a_card_that_the_executor_lost_waits_for_a_slot_again(portfolio: Portfolio) -> None:
     """A card in the books of one who does not have it would hold its slot until somebody looks."""
     portfolio.cap(4200, 1)
     portfolio.cap(4202, 0)
@@ -385,9 +388,8 @@ def test_a_card_that_the_executor_lost_waits_for_a_slot_again(portfolio: Portfol
             status = portfolio.pas.run_status(run_id)
             return status.model_copy(update={"tasks": ()})
 
-    settings = load_settings({"PLMS_DATA_DIR": str(tmp_path / "d"), "PLMS_REPORTS_DIR": str(tmp_path / "r")})
     result = reconcile_runs(
-        portfolio.registry, settings=settings, clock=portfolio.clock, pas=Forgetful(), elapsed=lambda: 0.0
+        portfolio.registry, settings=SETTINGS, clock=portfolio.clock, pas=Forgetful(), elapsed=lambda: 0.0
     )
     assert result.again == 1
     assert portfolio.open_slots() == {}
@@ -402,7 +404,7 @@ def test_a_slot_whose_lease_ends_keeps_counting_until_the_executor_is_asked(port
     run_id = portfolio.start(planned_project(portfolio.registry, tasks=WIDE))
     portfolio.tick()
     portfolio.later(3600)
-    assert resolve_suspects(portfolio.registry, clock=portfolio.clock, pas=portfolio.pas) == 0
+    assert resolve_suspects(portfolio.registry, settings=SETTINGS, clock=portfolio.clock, pas=portfolio.pas) == 0
     assert portfolio.open_slots() == {"lane:4200": 1}
     assert portfolio.value(Slot.state) == "HELD"  # it works on it: renewed
     # Called off while it was out; the executor's word about its end was lost.
@@ -417,7 +419,7 @@ def test_a_slot_whose_lease_ends_keeps_counting_until_the_executor_is_asked(port
 
             raise Unavailable("nobody there")
 
-    assert resolve_suspects(portfolio.registry, clock=portfolio.clock, pas=Away()) == 0
+    assert resolve_suspects(portfolio.registry, settings=SETTINGS, clock=portfolio.clock, pas=Away()) == 0
     assert portfolio.value(Slot.state) == "SUSPECT"
     assert portfolio.open_slots() == {"lane:4200": 1}
 
@@ -425,7 +427,34 @@ def test_a_slot_whose_lease_ends_keeps_counting_until_the_executor_is_asked(port
         def run_status(self, _run_id: str) -> Any:
             return None
 
-    assert resolve_suspects(portfolio.registry, clock=portfolio.clock, pas=Gone()) == 1
+    assert resolve_suspects(portfolio.registry, settings=SETTINGS, clock=portfolio.clock, pas=Gone()) == 1
+    assert portfolio.open_slots() == {}
+
+
+def test_what_a_card_took_that_was_called_off_on_its_way_is_told(portfolio: Portfolio) -> None:
+    """A run was cancelled while its card was handed over, and the executor's event got lost: what it spent was in no book."""
+    portfolio.cap(4200, 1)
+    portfolio.cap(4202, 0)
+    run_id = portfolio.start(planned_project(portfolio.registry, tasks={"t0": ()}))
+    portfolio.tick()
+    with portfolio.registry.writing() as session:
+        session.execute(update(JobCard).values(state="CANCELLED"))
+    portfolio.later(7200)
+
+    class Ended:
+        def run_status(self, _run_id: str) -> Any:
+            status = portfolio.pas.run_status(run_id)
+            receipt = TaskReceiptMessage(
+                task_id="t0", run_id=run_id, attempt=1, lane=status.tasks[0].lane, provider="maker/one", cost_usd=Decimal(1),
+                status="succeeded", started_at=AT, completed_at=AT,
+            )  # fmt: skip
+            told = status.tasks[0].model_copy(update={"status": "succeeded", "receipt": receipt})
+            return status.model_copy(update={"tasks": (told,)})
+
+    given: dict[str, Any] = {"settings": SETTINGS, "clock": portfolio.clock, "pas": Ended()}
+    assert resolve_suspects(portfolio.registry, **given) == 0  # settlement will give the slot back
+    assert portfolio.value(func.count(InboxEvent.id), InboxEvent.task_id == "t0") == 1
+    assert resolve_suspects(portfolio.registry, **given) == 1  # it was told already, and nobody did
     assert portfolio.open_slots() == {}
 
 

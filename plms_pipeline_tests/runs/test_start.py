@@ -346,6 +346,7 @@ def test_what_is_in_progress_is_answered_with_retry_after(registry: Registry, cl
     assert (refused.value.code, refused.value.retry_after_s) == ("idempotency_in_progress", 1)
 
 
+@pytest.mark.live
 def test_whoever_waits_too_long_for_the_same_key_is_told_to_come_again(
     postgres_registry_url: str, clock: Clock
 ) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -319,6 +320,7 @@ def watched(bench: Bench, registry_url: str) -> Iterator[Watched]:
     own.close()
 
 
+@pytest.mark.live
 @pytest.mark.parametrize("how", ["row", "file", "unreadable"])
 def test_within_two_seconds_everything_that_runs_is_paused(watched: Watched, how: str) -> None:
     """Otherwise the switch is a promise: by row, by file, and while the registry cannot be read."""
@@ -444,3 +446,46 @@ def test_what_a_person_holds_stays_paused_when_the_switch_is_let_go(bench: Bench
     resume_project(bench.registry, 42, **given)
     bench.tick()
     assert bench.states(run_id)[0] == "executing"
+
+
+@dataclass
+class Slow:
+    """An executor that a pause reaches after something else has happened; who sent it may be gone by then."""
+
+    pas: Any
+    meanwhile: Callable[[], object]
+    is_killed: bool
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.pas, name)
+
+    def pause(self, run_id: str, reason: str = "") -> Any:
+        self.meanwhile()
+        answer = self.pas.pause(run_id, reason)
+        if self.is_killed:
+            raise KeyboardInterrupt
+        return answer
+
+
+@pytest.mark.parametrize("is_killed", [False, True])
+def test_a_pause_that_arrives_after_its_project_was_resumed_does_not_last(bench: Bench, is_killed: bool) -> None:
+    """It was on its way when the owner said "go on": the run stood still for ever, and the books said that it runs."""
+    run_id = running(bench)
+    given: dict[str, Any] = {"clock": bench.clock, "ids": lambda: str(uuid4()), "actor": OWNER}
+
+    def tell(pas: Any, holder: str) -> None:
+        actions.tell(bench.registry, clock=bench.clock, pas=pas, holder=holder)
+
+    def resumed() -> None:
+        resume_project(bench.registry, 42, **given)
+        tell(bench.pas, "other")
+
+    pause_project(bench.registry, 42, reason="wait", **given)
+    with suppress(KeyboardInterrupt):
+        tell(Slow(bench.pas, resumed, is_killed), "slow")
+    assert bench.states(run_id)[0] == "paused"
+    # One that lives sees what happened; of one that died nobody hears, until it can have nothing in its hand any more.
+    bench.now += timedelta(seconds=61 if is_killed else 0)
+    tell(bench.pas, "other")
+    assert bench.states(run_id)[0] == "executing"
+    assert "pending" not in bench.effects("pause_run")

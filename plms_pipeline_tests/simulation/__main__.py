@@ -14,8 +14,9 @@ from pathlib import Path
 
 from plms_pipeline_tests.proofs.api import say
 from plms_pipeline_tests.simulation.days import STEPS_A_DAY
+from plms_pipeline_tests.simulation.home import workplace
 from plms_pipeline_tests.simulation.mutants import MUTANTS, planted
-from plms_pipeline_tests.simulation.running import Outcome, all_of, simulate, workplace
+from plms_pipeline_tests.simulation.running import Outcome, all_of, simulate
 
 DAYS_OF_A_SEED = 100
 # A planted mistake is looked for in so many days, in worlds of so many.
@@ -86,7 +87,11 @@ def hunt(template: Path, number: int, seed: int) -> tuple[int, int, str | None]:
 
 
 def caught(template: Path, seed: int, *, only_quick: bool) -> bool:
-    """Plant every mistake, or only those that show within days; say after how many days each was found; whether each was."""
+    """Plant every mistake, or only those that show within days; say after how many days each was found; whether each was.
+
+    Each is looked for in one world after the other until it is found, in `MUTANT_DAYS` at most: that one world does not show it
+    says nothing.
+    """
     began = time.monotonic()
     wanted = [number for number, mutant in enumerate(MUTANTS) if mutant.is_quick or not only_quick]
     found = sorted(all_of(hunt, [(template, number, seed) for number in wanted]))
@@ -94,7 +99,8 @@ def caught(template: Path, seed: int, *, only_quick: bool) -> bool:
         said = f"caught on day {days}: {check}" if check else f"NOT CAUGHT in {days} days"
         say(f"planted: {MUTANTS[number].name}: {said}")
     missed = [number for number, _, check in found if check is None]
-    say(f"planted: {len(found) - len(missed)} of {len(found)} caught; {time.monotonic() - began:.0f} s")
+    days = sum(each for _, each, _ in found)
+    say(f"planted: {len(found) - len(missed)} of {len(found)} caught in {days} days; {time.monotonic() - began:.0f} s")
     return not missed
 
 

@@ -3,8 +3,9 @@
 A day is twelve steps: in each, one process or person does one whole action of the product (or goes on with one that had lost
 its turn), chosen by chance, those likelier that have something to do. Between two steps pass milliseconds, seconds, minutes or
 hours, so that every lease, wait and limit of the product lies between two of them some time; the rest of the 24 hours passes at
-the end. Each day a project is approved and a run is asked for. Every other day ends with the summaries of a night, every
-twentieth with a calm: faults cease, people let go what they held and pay what is missing, and everything must come to rest.
+the end, also for whoever has lost its turn: a laptop was closed, and goes on the next day with what it knew. Each day a project
+is approved and a run is asked for. Every other day ends with the summaries of a night, every twentieth with a calm: faults
+cease, people let go what they held and pay what is missing, and everything must come to rest.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ STEPS: tuple[tuple[Step, float], ...] = (
     (processes.prove, 0.3), (people.start, 0.8), (people.life, 0.7), (people.switch, 0.5), (people.manage, 0.5),
     (people.launch, 0.5), (people.end_launches, 0.1), (people.set_clock, 0.25),
 )  # fmt: skip
+PLACES = {step.__name__: place for place, (step, _) in enumerate(STEPS)}
 RUNS = "SELECT 1 FROM project_runs WHERE status IN ('QUEUED', 'RUNNING')"
 EVENTS = "SELECT 1 FROM inbox_events WHERE state = 'pending'"
 EFFECTS = "SELECT 1 FROM outbox_events WHERE state = 'pending' AND kind <> 'passport'"
@@ -76,8 +78,6 @@ def one_day(room: Room) -> None:
             room.go_on()
         else:
             _choose(room)(room)
-    while room.turns.waiting:
-        room.go_on()
     day = len(room.projects)
     if day % NIGHT_EVERY == 0:
         processes.night(room)
@@ -103,6 +103,10 @@ def _choose(room: Room) -> Step:
         weights[2] *= 0.3
     if not room.journal.ask("SELECT 1 FROM lane_queue LIMIT 1"):
         weights[0] *= 0.6
+    for strand in room.turns.waiting:
+        # While one of two stands still the other does its work.
+        if strand.name in PLACES:
+            weights[PLACES[strand.name]] *= 2
     return room.rng.choices([step for step, _ in STEPS], weights)[0]
 
 

@@ -30,6 +30,7 @@ from plms_pipeline.pas.protocol import (
 )
 
 PROVIDERS = {"maker/one": "one-1", "maker/two": "two-1"}
+ERRORS = ("connection reset by peer", "the request timed out", "3 tests failed", None)
 CAPABILITIES = ("cancel_card", "pause_task")
 
 
@@ -46,6 +47,7 @@ class Attempt:
     cancelled: bool = False
     is_forgotten: bool = False
     paused_at: datetime | None = None
+    error: str | None = None
 
     @property
     def is_running(self) -> bool:
@@ -71,7 +73,7 @@ class Faults:
     forgets: float = 0.0
     silent: float = 0.0
     # The longest task takes e to the power of this, in seconds.
-    slowness: float = 5.0
+    slowness: float = 4.0
 
 
 @dataclass
@@ -230,7 +232,7 @@ class Executor:
             if other.card.attempt == card.attempt:
                 self.problems.append(f"{card.run_id}/{card.task_id}: attempt {card.attempt} under two keys")
         now = self.now()
-        took = timedelta(seconds=math.exp(self.rng.uniform(1.0, self.faults.slowness)))
+        took = timedelta(seconds=math.exp(self.rng.uniform(-1.0, self.faults.slowness)))
         cost = Decimal(str(round(self.rng.lognormvariate(-2.5, 0.6), 6)))
         if self.rng.random() < self.faults.outlier:
             cost *= 20
@@ -239,7 +241,7 @@ class Executor:
             # The cap is hard, and one in twenty notices it a little late.
             cost = min(cost, cap)
         good = self.rng.random() >= self.faults.failed
-        attempt = Attempt(card, now, now + took, cost, good)
+        attempt = Attempt(card, now, now + took, cost, good, error=None if good else self.rng.choice(ERRORS))
         self.attempts[card.card_key] = self.named[attempt.name] = self._open[card.card_key] = attempt
         self.of_run.setdefault(card.run_id, []).append(attempt)
         self.begins(attempt)
@@ -269,7 +271,7 @@ class Executor:
             provider=attempt.card.provider, tokens_in=1000, tokens_out=400, tokens_think=100,
             time_ms=int((attempt.ended_at - attempt.began_at).total_seconds() * 1000), cost_usd=attempt.cost_usd,
             status="succeeded" if attempt.is_good else "failed", started_at=attempt.began_at,
-            completed_at=attempt.ended_at,
+            completed_at=attempt.ended_at, error=attempt.error,
         )  # fmt: skip
 
     def _status(self, attempt: Attempt) -> TaskStatus:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from typing import Any
 from uuid import uuid4
 
@@ -28,8 +29,8 @@ from plms_pipeline.portfolio.store import queue as lane_queue
 from plms_pipeline.registry.tables import DeadLetter, JobCard
 from plms_pipeline.runs import dispatching, settling
 from plms_pipeline.runs.actions import dispatch, dispatch_cards, queueing
+from plms_pipeline.runs.store import announcing, outbox
 from plms_pipeline.runs.store import dispatch as cards
-from plms_pipeline.runs.store import outbox
 
 Patch = Callable[[Any, str, Any], None]
 
@@ -233,6 +234,8 @@ def _stolen_lease(patch: Patch) -> None:
     """A card is taken from whoever has it, lease or no lease."""
     patch(cards, "_free", lambda _now: (JobCard.state == "WAITING",))
     patch(lane_queue, "_is_due", lambda _now: true())
+    real = lane_queue.lanes_with_work
+    patch(lane_queue, "lanes_with_work", lambda session, now: real(session, now + timedelta(hours=1)))
 
 
 def _freed_on_suspicion(patch: Patch) -> None:
@@ -258,7 +261,7 @@ def _done_before_it_is(patch: Patch) -> None:
         return found
 
     patch(outbox, "take", take)
-    patch(cards, "take", take)
+    patch(announcing, "take", take)
 
 
 def _too_early(patch: Patch) -> None:

@@ -122,7 +122,7 @@ def reconcile(room: Room) -> None:
         found = reconcile_runs(
             room.seen, settings=room.settings, clock=room.clock, pas=room.pas, elapsed=room.elapsed_s
         )
-        given = resolve_suspects(room.seen, clock=room.clock, pas=room.pas)
+        given = resolve_suspects(room.seen, settings=room.settings, clock=room.clock, pas=room.pas)
         return f"told={found.told} lost={found.lost} again={found.again} away={found.away} given={given}"
 
     room.act("reconcile", process, action)

@@ -206,6 +206,6 @@ class Once(Rule):
         holds("no work is lost", not lost, f"work was done that no receipt tells of: {sorted(lost)[:3]}")
         running = [each.name for each in self.room.executor.running()]
         holds("nothing is stuck", not running, f"the executor still works on {running[:3]}")
-        for key, run_id in self.room.answered.items():
+        for key, (run_id, _) in self.room.answered.items():
             found = self.room.journal.ask("SELECT count(*) FROM project_runs WHERE run_id = ?", run_id)
             holds("no start is lost", found[0][0] == 1, f"key {key} was answered with run {run_id}, which is gone")

@@ -5,20 +5,16 @@ from __future__ import annotations
 import gc
 import logging
 import os
-import shutil
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from plms_pipeline.registry import migrate
 from plms_pipeline_tests.simulation.days import CALM_EVERY, begin, calm_down, one_day
-from plms_pipeline_tests.simulation.journal import install
+from plms_pipeline_tests.simulation.home import home_of
 from plms_pipeline_tests.simulation.rules import Violated
 from plms_pipeline_tests.simulation.world import Room
 
@@ -41,24 +37,12 @@ class Outcome:
     happened: Counter[tuple[str, str]]
 
 
-@contextmanager
-def workplace() -> Iterator[Path]:
-    """A folder, in memory where the machine has one, with the template of every world: a migrated registry with a journal."""
-    place = Path("/dev/shm") if Path("/dev/shm").is_dir() else None
-    with tempfile.TemporaryDirectory(prefix="plms-sim-", dir=place) as home:
-        template = Path(home) / "template.db"
-        migrate.upgrade(f"sqlite:///{template}")
-        install(template)
-        yield template
-
-
 def simulate(template: Path, seed: int, days: int) -> Outcome:
     """So many days of one world; ends at the first rule that does not hold."""
     # What the product logs of outages and refusals is expected here, and costs more than the rules.
     logging.disable(logging.CRITICAL)
-    folder = template.parent / f"world-{os.getpid()}-{seed}"
     began = time.process_time()
-    room = Room.open(template, folder, seed)
+    room = Room.open(home_of(template), seed)
     found: Violated | None = None
     day = 0
     try:
@@ -67,11 +51,11 @@ def simulate(template: Path, seed: int, days: int) -> Outcome:
             one_day(room)
             if day % CALM_EVERY == 0 or day == days:
                 calm_down(room)
+                gc.collect()
     except Violated as error:
         found = error
     finally:
         room.close()
-        shutil.rmtree(folder, ignore_errors=True)
         logging.disable(logging.NOTSET)
     return Outcome(
         seed, day, room.steps, room.commits, room.crashes, found.check if found else None, str(found) if found else None,
@@ -81,7 +65,6 @@ def simulate(template: Path, seed: int, days: int) -> Outcome:
 
 def all_of(work: Callable[..., Any], items: list[tuple[Any, ...]]) -> Iterator[Any]:
     """What `work` says about every item, as it comes; on all cores."""
-    # Whatever was imported is looked at by no collection any more: the worlds make little garbage of their own.
     workers = min(os.cpu_count() or 1, len(items))
     with ProcessPoolExecutor(max_workers=workers, initializer=_settle_in) as pool:
         for job in as_completed([pool.submit(work, *item) for item in items]):
@@ -89,6 +72,7 @@ def all_of(work: Callable[..., Any], items: list[tuple[Any, ...]]) -> Iterator[A
 
 
 def _settle_in() -> None:
+    """Whatever was imported is looked at by no collection any more, and the worlds collect their garbage in each calm."""
     gc.collect()
     gc.freeze()
-    gc.set_threshold(50_000, 20, 20)
+    gc.disable()

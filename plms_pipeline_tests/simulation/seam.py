@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
-from sqlalchemy import event
 from sqlalchemy.orm import Session
 
 from plms_pipeline.errors import Unavailable
@@ -121,16 +120,6 @@ class SeamRegistry(Registry):
             self.seam().cross(holds_books=True)
         self.seam().committed()
         self.seam().cross()
-
-
-def count_statements(registry: Registry, seam: Callable[[], Seam]) -> None:
-    """Let every statement of a write transaction be a moment at which its process may die."""
-
-    def before(connection: Any, _cursor: Any, _text: Any, _given: Any, _context: Any, _many: Any) -> None:
-        if connection.get_execution_options().get("plms_write", False):
-            seam().state()
-
-    event.listen(registry.engine, "before_cursor_execute", before)
 
 
 class SeamCalls:

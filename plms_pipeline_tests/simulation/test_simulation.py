@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from plms_pipeline_tests.simulation.home import workplace
 from plms_pipeline_tests.simulation.mutants import MUTANTS, planted
-from plms_pipeline_tests.simulation.running import simulate, workplace
+from plms_pipeline_tests.simulation.running import simulate
 
 SEED = 7
 CAUGHT_AT_ONCE = ("a double settle", "an obligation dropped silently")

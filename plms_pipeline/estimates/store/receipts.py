@@ -5,13 +5,13 @@ Every receipt is joined with its own run by run_id, and with its own task; a lan
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from datetime import date, datetime
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import ColumnElement, Select, and_, func, select
+from sqlalchemy import Select, and_, bindparam, func, select
 from sqlalchemy.orm import Session
 
 from plms_pipeline.estimates.policy import ACCEPT_UNGATED
@@ -32,56 +32,58 @@ FETCH_ROWS: Final = 20_000
 _PLACES: Final[dict[Measure, int]] = {"tokens": 8, "duration_ms": 9, "cost_usd": 10}
 
 
-def _query() -> Select[*tuple[Any, ...]]:
-    return (
-        select(
-            TaskReceipt.run_id, TaskReceipt.task_id, TaskReceipt.attempt, TaskReceipt.lane_id, TaskReceipt.provider,
-            TaskReceipt.started_at, TaskReceipt.completed_at, TaskReceipt.natural_key, TaskReceipt.tokens,
-            TaskReceipt.duration_ms, TaskReceipt.cost_usd, TaskReceipt.source_file_sha256, ProjectRun.run_kind,
-            ProjectRun.write_sandbox, ProjectRun.validation, ProjectRun.verdict_by, ProjectRun.validation_pass_override,
-            ProjectRun.override_teaches, func.coalesce(RunPassport.is_complete, False), TaskReceipt.status,
-            RunTask.status, RunTask.validation,
-        )
-        .join(ProjectRun, ProjectRun.run_id == TaskReceipt.run_id)
-        .outerjoin(RunPassport, RunPassport.run_id == TaskReceipt.run_id)
-        .outerjoin(RunTask, and_(RunTask.run_id == TaskReceipt.run_id, RunTask.task_id == TaskReceipt.task_id))
-    )  # fmt: skip
+# Put together once: to put 22 columns together costs more than to answer, and each settlement asks for some days.
+_QUERY: Final[Select[*tuple[Any, ...]]] = (
+    select(
+        TaskReceipt.run_id, TaskReceipt.task_id, TaskReceipt.attempt, TaskReceipt.lane_id, TaskReceipt.provider,
+        TaskReceipt.started_at, TaskReceipt.completed_at, TaskReceipt.natural_key, TaskReceipt.tokens,
+        TaskReceipt.duration_ms, TaskReceipt.cost_usd, TaskReceipt.source_file_sha256, ProjectRun.run_kind,
+        ProjectRun.write_sandbox, ProjectRun.validation, ProjectRun.verdict_by, ProjectRun.validation_pass_override,
+        ProjectRun.override_teaches, func.coalesce(RunPassport.is_complete, False), TaskReceipt.status,
+        RunTask.status, RunTask.validation,
+    )
+    .join(ProjectRun, ProjectRun.run_id == TaskReceipt.run_id)
+    .outerjoin(RunPassport, RunPassport.run_id == TaskReceipt.run_id)
+    .outerjoin(RunTask, and_(RunTask.run_id == TaskReceipt.run_id, RunTask.task_id == TaskReceipt.task_id))
+    .execution_options(yield_per=FETCH_ROWS)
+)  # fmt: skip
+_BY_THEN: Final = TaskReceipt.completed_at <= bindparam("until")
+_OF_DAY: Final = _QUERY.where(TaskReceipt.completed_on == bindparam("day"))
+_OF_DAY_BY_THEN: Final = _OF_DAY.where(_BY_THEN)
+_SINCE: Final = _QUERY.where(TaskReceipt.completed_on >= bindparam("first"), _BY_THEN)
+_OF_RUN: Final = _QUERY.where(TaskReceipt.run_id == bindparam("run_id"))
+_ACCEPTING: Final = (
+    select(Decision.subject_id, Decision.decision)
+    .where(Decision.kind == ACCEPT_UNGATED, Decision.subject_type == "lane")
+    .order_by(Decision.id)
+)
 
 
 def accepting_lanes(session: Session) -> set[int]:
     """Lanes whose ungated work teaches: the newest decision `accept_ungated` about them is an approval."""
-    rows = session.execute(
-        select(Decision.subject_id, Decision.decision)
-        .where(Decision.kind == ACCEPT_UNGATED, Decision.subject_type == "lane")
-        .order_by(Decision.id)
-    )
-    newest = {str(subject): str(decision) for subject, decision in rows}
+    newest = {str(subject): str(decision) for subject, decision in session.execute(_ACCEPTING)}
     return {int(lane) for lane, decision in newest.items() if decision == "approve" and lane.isdecimal()}
 
 
 def receipts_of_day(session: Session, day: date, *, until: datetime | None = None) -> Receipts:
     """The receipts of a UTC day in canonical order; with `until` only what was completed by then."""
-    where = [TaskReceipt.completed_on == day]
-    if until is not None:
-        where.append(TaskReceipt.completed_at <= until)
-    return _receipts(list(_rows(session, where)), accepting_lanes(session))
+    if until is None:
+        return _receipts(_rows(session, _OF_DAY, day=day), accepting_lanes(session))
+    return _receipts(_rows(session, _OF_DAY_BY_THEN, day=day, until=until), accepting_lanes(session))
 
 
 def receipts_since(session: Session, first: date, *, until: datetime) -> Receipts:
     """The receipts from a UTC day on that were completed by `until`, in canonical order."""
-    where = [TaskReceipt.completed_on >= first, TaskReceipt.completed_at <= until]
-    return _receipts(list(_rows(session, where)), accepting_lanes(session))
+    return _receipts(_rows(session, _SINCE, first=first, until=until), accepting_lanes(session))
 
 
 def receipts_of_run(session: Session, run_id: str) -> Receipts:
     """The receipts of one run, in canonical order."""
-    return _receipts(list(_rows(session, [TaskReceipt.run_id == run_id])), accepting_lanes(session))
+    return _receipts(_rows(session, _OF_RUN, run_id=run_id), accepting_lanes(session))
 
 
-def _rows(session: Session, where: Sequence[ColumnElement[bool]]) -> Iterator[Any]:
-    query = _query().where(*where).execution_options(yield_per=FETCH_ROWS)
-    for part in session.execute(query).partitions(FETCH_ROWS):
-        yield from part
+def _rows(session: Session, query: Select[*tuple[Any, ...]], **given: Any) -> list[Any]:
+    return [row for part in session.execute(query, given).partitions(FETCH_ROWS) for row in part]
 
 
 def _text(value: Any) -> str:

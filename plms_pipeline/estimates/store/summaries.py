@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
 from typing import Any, Final, NamedTuple, cast
 
-from sqlalchemy import CursorResult, delete, func, insert, select, text, update
+from sqlalchemy import CursorResult, bindparam, delete, func, insert, select, text, update
 from sqlalchemy.orm import Session
 
 from plms_pipeline.estimates.adaptive import Correction
@@ -15,6 +15,12 @@ from plms_pipeline.measures import MEASURES, Basis, Measure
 from plms_pipeline.registry.tables import DaySummary, EstimateVersion, IntervalCorrection, ReceiptDay
 
 LOCK: Final = 0x504C4D45
+# Put together once, as `_LATEST`: every settlement asks.
+_SUMMARIES: Final = (
+    select(*(getattr(DaySummary, name) for name in DayFact._fields))
+    .where(DaySummary.day < bindparam("before"))
+    .order_by(DaySummary.basis, DaySummary.measure, DaySummary.lane_id, DaySummary.provider, DaySummary.day)
+)
 
 
 def hold_lock(session: Session) -> None:
@@ -25,10 +31,7 @@ def hold_lock(session: Session) -> None:
 
 def summaries(session: Session, *, before: date) -> list[DayFact]:
     """All stored summaries of days before one day, in order of their key."""
-    columns = [getattr(DaySummary, name) for name in DayFact._fields]
-    order = (DaySummary.basis, DaySummary.measure, DaySummary.lane_id, DaySummary.provider, DaySummary.day)
-    query = select(*columns).where(DaySummary.day < before).order_by(*order)
-    return [DayFact(*row) for row in session.execute(query)]
+    return [DayFact(*row) for row in session.execute(_SUMMARIES, {"before": before})]
 
 
 def replace_day(session: Session, day: date, rows: Iterable[DayFact], *, seq: int) -> bool:
@@ -53,21 +56,21 @@ class Latest(NamedTuple):
 
 
 _ERRORS: Final = tuple(f"mean_absolute_error_{measure}" for measure in MEASURES)
+_NEWEST: Final = (
+    select(func.max(EstimateVersion.id).label("id"))
+    .where(EstimateVersion.project_id.is_(None))
+    .group_by(EstimateVersion.lane_id, EstimateVersion.provider_name, EstimateVersion.basis)
+    .subquery()
+)
+_LATEST: Final = select(
+    EstimateVersion.lane_id, EstimateVersion.provider_name, EstimateVersion.basis, EstimateVersion.version,
+    EstimateVersion.priors_hash, EstimateVersion.as_of, *(getattr(EstimateVersion, name) for name in _ERRORS),
+).join(_NEWEST, _NEWEST.c.id == EstimateVersion.id)  # fmt: skip
 
 
 def latest_versions(session: Session) -> dict[tuple[int | None, str, str], Latest]:
     """The newest version per (lane or None, provider or `*`, basis)."""
-    newest = (
-        select(func.max(EstimateVersion.id).label("id"))
-        .where(EstimateVersion.project_id.is_(None))
-        .group_by(EstimateVersion.lane_id, EstimateVersion.provider_name, EstimateVersion.basis)
-        .subquery()
-    )
-    columns = (
-        EstimateVersion.lane_id, EstimateVersion.provider_name, EstimateVersion.basis, EstimateVersion.version,
-        EstimateVersion.priors_hash, EstimateVersion.as_of, *(getattr(EstimateVersion, name) for name in _ERRORS),
-    )  # fmt: skip
-    rows = session.execute(select(*columns).join(newest, newest.c.id == EstimateVersion.id))
+    rows = session.execute(_LATEST)
     return {
         (row[0], row[1], row[2]): Latest(row[3], row[4], row[5], dict(zip(_ERRORS, row[6:], strict=True)))
         for row in rows

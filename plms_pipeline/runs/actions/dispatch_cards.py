@@ -11,7 +11,7 @@ answers as a duplicate.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from zlib import crc32
@@ -68,6 +68,14 @@ class _Told:
         """
         later = [(each.card, each.error) for each in self.later if not each.may_be_there]
         return self.refused + later + [(card, UNTOLD) for card in self.untold if not _was_claimed_before(card)]
+
+    def of(self, ours: Collection[str]) -> _Told:
+        """Without what may not be written any more, because another dispatcher has the card by now."""
+        return _Told(
+            self.accepted, [pair for pair in self.refused if pair[0].card_key in ours],
+            [each for each in self.later if each.card.card_key in ours],
+            [card for card in self.untold if card.card_key in ours],
+        )  # fmt: skip
 
 
 def hand_over(tick: Tick, policy: DispatchPolicy, ids: Callable[[], str], limit: int) -> None:
@@ -175,7 +183,11 @@ def _tell_one(tick: Tick, told: _Told, card: Card, run: RunFacts | None) -> None
 
 
 def _write(tick: Tick, told: _Told) -> None:
-    """Write what the executor said, and give back what cards hold that are not there."""
+    """Write what the executor said, and give back what cards hold that are not there.
+
+    That a card is there is true whoever has it by now. All else is written only by the last that claimed it: whoever was
+    slower than its lease would take the slot from under a card that another has handed over since.
+    """
     if not told.cards:
         return
     now = tick.clock.now()
@@ -187,12 +199,13 @@ def _write(tick: Tick, told: _Told) -> None:
         store.lock_runs(session, {card.run_id for card in told.cards})
         if leaving:
             lock_money(session, (), [card.card_key for card, _ in leaving], now=now)
+        told = told.of(store.still_ours(session, told.cards, holder=tick.holder))
         for card, pas_task_id in told.accepted:
             if store.card_submitted(session, card.card_key, pas_task_id=pas_task_id, now=now):
                 move_task(
                     session, card.run_id, card.task_id, expected="QUEUED", new="RUNNING", at=now, actor=DISPATCHER
                 )
-        for card, reason in leaving:
+        for card, reason in told.leaving:
             let_go(session, card.card_key, card.lane_id, now=now, reason=reason)
         _write_the_others(session, told, holder=tick.holder, now=now)
     for card, _ in told.accepted:

@@ -17,7 +17,7 @@ from plms_pipeline.runs.actions.dispatch_tick import LEASE, Tick, give_up, try_l
 from plms_pipeline.runs.actions.preempting import KIND, put_aside
 from plms_pipeline.runs.passport import mismatch_of
 from plms_pipeline.runs.store import dispatch as store
-from plms_pipeline.runs.store import outbox
+from plms_pipeline.runs.store import outbox, words
 from plms_pipeline.runs.store.outbox import Effect
 
 log = logging.getLogger(__name__)
@@ -82,7 +82,7 @@ def _tell_run(tick: Tick, effect: Effect) -> None:
     told = {"terminate_run": tick.pas.terminate, "pause_run": tick.pas.pause, "resume_run": tick.pas.resume}
     told[effect.kind](name, reason)
     with tick.registry.writing() as session:
-        outbox.done(session, effect.id, now=tick.clock.now())
+        words.told(session, effect, now=tick.clock.now())
 
 
 EFFECTS: dict[str, Callable[[Tick, Effect], None]] = {

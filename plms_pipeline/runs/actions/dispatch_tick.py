@@ -22,7 +22,7 @@ from plms_pipeline.registry.engine import Registry
 from plms_pipeline.runs.dispatching import staging_path, wait_s
 from plms_pipeline.runs.letters.store import effect_failed
 from plms_pipeline.runs.store import dispatch as store
-from plms_pipeline.runs.store import outbox
+from plms_pipeline.runs.store import outbox, words
 from plms_pipeline.runs.store.dispatch import Card, RunFacts
 from plms_pipeline.runs.store.outbox import Effect
 from plms_pipeline.runs.store.transitions import move_task
@@ -107,7 +107,9 @@ def try_later(tick: Tick, effect: Effect, error: PlmsError) -> None:
     """The executor is away: the effect is due again, and this tick asks no more of it."""
     wait = wait_s(effect.attempts, error.retry_after_s)
     with tick.registry.writing() as session:
-        outbox.later(session, effect.id, due_at=tick.clock.now() + timedelta(seconds=wait), error=error.message)
+        now = tick.clock.now()
+        if not outbox.later(session, effect.id, due_at=now + timedelta(seconds=wait), error=error.message):
+            words.withdrawn(session, effect, now=now)
     tick.result = replace(tick.result, away=error.message)
 
 

@@ -23,14 +23,13 @@ from plms_pipeline.runs.actions.projects import found_project
 from plms_pipeline.runs.ids import NewId
 from plms_pipeline.runs.lifecycle import is_terminal
 from plms_pipeline.runs.project_view import ProjectView
-from plms_pipeline.runs.store import cancel, outbox
+from plms_pipeline.runs.store import cancel, words
 from plms_pipeline.runs.store import project_work as work
 from plms_pipeline.runs.store import projects as store
 from plms_pipeline.runs.store.transitions import move_project
+from plms_pipeline.runs.store.words import PAUSE_RUN, RESUME_RUN
 
 PAUSED: Final = "paused"
-PAUSE: Final = "pause_run"
-RESUME: Final = "resume_run"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +57,7 @@ def pause_project(
         if view.paused is not None:
             return Changed(view, is_new=False)
         store.place_hold(session, project_id, reason=reason, actor=actor.name, at=now)
-        told = _tell(session, project_id, PAUSE, reason, now=now, ids=ids)
+        told = _tell(session, project_id, PAUSE_RUN, reason, now=now, ids=ids)
         _note(session, "project.pause", project_id, actor, now, told)
         return Changed(_after(session, project_id), is_new=True, runs_told=told)
 
@@ -75,7 +74,7 @@ def resume_project(registry: Registry, project_id: int, *, clock: Clock, ids: Ne
         view = _locked_open(session, project_id)
         if not store.lift_holds(session, project_id, actor=actor.name, at=now):
             return Changed(view, is_new=False)
-        told = _tell(session, project_id, RESUME, "resumed", now=now, ids=ids)
+        told = _tell(session, project_id, RESUME_RUN, "resumed", now=now, ids=ids)
         _note(session, "project.resume", project_id, actor, now, told)
         return Changed(_after(session, project_id), is_new=True, runs_told=told)
 
@@ -129,14 +128,13 @@ def _tell(session: Session, project_id: int, kind: str, reason: str, *, now: dat
     """Ask PAS to pause or resume every run that it works on; how many. One that is held for itself, as by a kill switch, stays
     paused."""
     running = [run for run in work.open_runs(session, project_id) if run.status == "RUNNING"]
-    if kind == RESUME:
+    if kind == RESUME_RUN:
         held = work.held_runs(session, [run.run_id for run in running])
         running = [run for run in running if run.run_id not in held]
     for run in running:
-        # What nobody has told yet must not come after this.
-        outbox.drop(session, (PAUSE if kind == RESUME else RESUME,), run.run_id, now=now, reason=reason)
         # A run is paused and resumed many times: each asking is an effect of its own.
-        outbox.ask(session, kind, run.run_id, now=now, payload={"reason": reason}, key=f"{kind}:{run.run_id}:{ids()}")
+        key = f"{kind}:{run.run_id}:{ids()}"
+        words.ask(session, kind, run.run_id, now=now, payload={"reason": reason}, key=key, reason=reason)
     return len(running)
 
 

@@ -38,7 +38,7 @@ from plms_pipeline.runs.actions.queueing import let_go, lock_money, queue_ready
 from plms_pipeline.runs.actions.understanding import AHEAD
 from plms_pipeline.runs.store import reconcile as store
 from plms_pipeline.runs.store.dispatch import lock_runs
-from plms_pipeline.runs.store.reconcile import OpenCard, OpenRun
+from plms_pipeline.runs.store.reconcile import OpenCard, OpenRun, Suspect
 from plms_pipeline.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -191,7 +191,7 @@ def _compare(comparison: _Comparison, run: OpenRun, status: RunStatus | None) ->
                 found.changing.add(run.run_id)
         elif is_ended(task.status):
             if not card.is_told:
-                found.events.append(_told(comparison, run, card, task))
+                found.events.append(_told((run.run_id, run.executor_id), task, comparison.settings, comparison.clock))
         else:
             found.alive.append(card.card_key)
             if task.last_heartbeat_at is not None and _is_news(task.last_heartbeat_at, card.last_heartbeat_at):
@@ -254,11 +254,14 @@ def _hand_over_again(session: Session, card_keys: Collection[str], *, before: da
     return len(again)
 
 
-def resolve_suspects(registry: Registry, *, clock: Clock, pas: Statuses, limit: int = MOST_SUSPECTS) -> int:
+def resolve_suspects(
+    registry: Registry, *, settings: Settings, clock: Clock, pas: Statuses, limit: int = MOST_SUSPECTS
+) -> int:
     """Ask the executor about cards whose slot's lease has ended; how many slots were given back.
 
     A card that it still works on keeps its slot. One that has ended here and is gone there gives it back. Where card and run
-    are open here, what the executor says becomes an event (`reconcile_runs`), and settlement gives the slot back.
+    are open here, what the executor says becomes an event (`reconcile_runs`), and settlement gives the slot back. So it does
+    of a card that was called off while it was on its way: what it took over there was spent.
 
     Raises:
         Unavailable: the registry is away. While the executor is away every suspect keeps counting.
@@ -287,6 +290,8 @@ def resolve_suspects(registry: Registry, *, clock: Clock, pas: Statuses, limit: 
         if is_gone and one.state in ("WAITING", "SUBMITTED"):
             continue
         with registry.writing() as session:
+            if task is not None and task.receipt is not None and _tell_of(session, one, task, settings, clock):
+                continue
             if is_gone:
                 let_go(session, one.card_key, one.lane_id, now=now, reason="the executor does not work on it any more")
                 given += 1
@@ -296,20 +301,31 @@ def resolve_suspects(registry: Registry, *, clock: Clock, pas: Statuses, limit: 
     return given
 
 
-def _told(comparison: _Comparison, run: OpenRun, card: OpenCard, task: TaskStatus) -> tuple[str, str, str]:
+def _tell_of(session: Session, card: Suspect, task: TaskStatus, settings: Settings, clock: Clock) -> bool:
+    """Tell of what a card took that has ended here; False when that was told before."""
+    endpoint, event_id, body = _told((card.run_id, card.executor_run), task, settings, clock)
+    row = inbox_row(envelope(body.encode()), endpoint=endpoint, event_id=event_id, actor=RECONCILER, at=clock.now())
+    return inbox.add(session, row)
+
+
+def _told(run: tuple[str, str], task: TaskStatus, settings: Settings, clock: Clock) -> tuple[str, str, str]:
     """What the status says about an ended attempt, as an event: endpoint, id, body.
+
+    Args:
+        run: its name here, and over there.
 
     A receipt that cannot be believed is left out: that the attempt ended is true all the same, and what it took is unknown.
     """
+    run_id, executor_id = run
     document: dict[str, Any] = {
-        "run_id": run.run_id, "task_id": card.task_id, "attempt": card.attempt, "status": task.status,
+        "run_id": run_id, "task_id": task.task_id, "attempt": task.attempt, "status": task.status,
     }  # fmt: skip
     if task.receipt is not None:
         receipt = json.loads(task.receipt.model_dump_json())
-        if receipt["run_id"] == run.executor_id:
-            receipt["run_id"] = run.run_id
+        if receipt["run_id"] == executor_id:
+            receipt["run_id"] = run_id
         whole = document | {"receipt": receipt}
-        problem = message_of(whole, _limits(comparison))
+        problem = message_of(whole, _limits(settings, clock))
         if isinstance(problem, Refused):
             document["receipt_problem"] = problem.reason
         else:
@@ -319,12 +335,12 @@ def _told(comparison: _Comparison, run: OpenRun, card: OpenCard, task: TaskStatu
     body = canonical_json(document)
     # The digest too: a status that changed its mind about a receipt is another event, not a contradiction.
     said = f"{task.status}:{hashlib.sha256(body.encode()).hexdigest()[:16]}"
-    return RECONCILED, event_id_for(RECONCILED, run.run_id, card.task_id, card.attempt, said), body
+    return RECONCILED, event_id_for(RECONCILED, run_id, task.task_id, task.attempt, said), body
 
 
-def _limits(comparison: _Comparison) -> Limits:
-    settings, first = comparison.settings, comparison.settings.first_day
+def _limits(settings: Settings, clock: Clock) -> Limits:
+    first = settings.first_day
     return Limits(
         settings.max_cost_usd, settings.max_duration_ms, settings.max_tokens,
-        datetime(first.year, first.month, first.day, tzinfo=UTC), comparison.clock.now() + AHEAD,
+        datetime(first.year, first.month, first.day, tzinfo=UTC), clock.now() + AHEAD,
     )  # fmt: skip

@@ -128,7 +128,7 @@ class Settler:
         except PlmsError as error:
             return ReconcileResult(away=error.message)
         if only is None:
-            resolve_suspects(self._registry, clock=self._clock, pas=pas)
+            resolve_suspects(self._registry, settings=self._settings, clock=self._clock, pas=pas)
         return reconcile_runs(
             self._registry, settings=self._settings, clock=self._clock, pas=pas, elapsed=time.monotonic, only=only,
             age=timedelta(seconds=self._settings.reconcile_after_s) if age is None else age,

@@ -33,7 +33,7 @@ from plms_pipeline.registry.engine import Registry
 from plms_pipeline.runs.ids import NewId
 from plms_pipeline.runs.stopping import store
 from plms_pipeline.runs.stopping.store import KINDS, Stop, Working
-from plms_pipeline.runs.store import outbox
+from plms_pipeline.runs.store import outbox, words
 from plms_pipeline.runs.store.outbox import Effect
 
 log = logging.getLogger(__name__)
@@ -127,11 +127,11 @@ def tell(
         for effect, (is_done, is_final, said) in zip(claimed, answers, strict=True):
             taken += is_done
             if is_done:
-                outbox.done(session, effect.id, now=now)
+                words.told(session, effect, now=now)
             elif is_final:
                 outbox.failed(session, effect.id, now=now, error=said)
-            else:
-                outbox.later(session, effect.id, due_at=now + timedelta(seconds=TELL_AGAIN_S), error=said)
+            elif not outbox.later(session, effect.id, due_at=now + timedelta(seconds=TELL_AGAIN_S), error=said):
+                words.withdrawn(session, effect, now=now)
     return taken, sum(not is_done and not is_final for is_done, is_final, _ in answers)
 
 
@@ -190,20 +190,20 @@ def _tell_one(pas: PasClient, effect: Effect, name: str) -> tuple[bool, bool, st
     payload = effect.payload or {}
     reason = str(payload.get("reason", ""))
     try:
-        if effect.kind in (store.PAUSE_TASK, store.CANCEL_TASK, store.RESUME_TASK):
+        if effect.kind in (words.PAUSE_TASK, store.CANCEL_TASK, words.RESUME_TASK):
             card = (name, str(payload["task_id"]), int(payload["attempt"]))
             told: dict[str, Callable[..., Any]] = {
-                store.PAUSE_TASK: pas.pause_task, store.CANCEL_TASK: pas.cancel_card, store.RESUME_TASK: pas.resume_task,
+                words.PAUSE_TASK: pas.pause_task, store.CANCEL_TASK: pas.cancel_card, words.RESUME_TASK: pas.resume_task,
             }  # fmt: skip
             told[effect.kind](*card)
             return True, False, ""
-        asked = {store.PAUSE_RUN: pas.pause, store.TERMINATE_RUN: pas.terminate, store.RESUME_RUN: pas.resume}
+        asked = {words.PAUSE_RUN: pas.pause, store.TERMINATE_RUN: pas.terminate, words.RESUME_RUN: pas.resume}
         answer = asked[effect.kind](name, reason)
     except PasRefused as error:
         # Unknown or ended over there: there is nothing left to stop. Any other refusal may change.
         return False, error.status in (404, 409, 410), error.message
     except PlmsError as error:
         return False, False, error.message
-    if effect.kind == store.PAUSE_RUN and answer.status not in PAUSED:
+    if effect.kind == words.PAUSE_RUN and answer.status not in PAUSED:
         return False, False, f"the executor says {answer.status!r} instead of paused"
     return True, False, ""

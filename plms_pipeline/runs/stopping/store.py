@@ -17,12 +17,12 @@ from sqlalchemy.sql.elements import ColumnElement
 
 from plms_pipeline.portfolio.store.preemptions import is_aside
 from plms_pipeline.registry.tables import Hold, JobCard, OutboxEvent, ProjectRun, RunAlias
-from plms_pipeline.runs.store import outbox
+from plms_pipeline.runs.store import outbox, words
 from plms_pipeline.runs.store.dispatch import PAS
+from plms_pipeline.runs.store.words import PAUSE_RUN, PAUSE_TASK, RESUME_RUN, RESUME_TASK
 
 PLACED_BY: Final = "killswitch:"
-PAUSE_RUN, TERMINATE_RUN, RESUME_RUN = "pause_run", "terminate_run", "resume_run"
-PAUSE_TASK, CANCEL_TASK, RESUME_TASK = "pause_task", "cancel_task", "resume_task"
+TERMINATE_RUN, CANCEL_TASK = "terminate_run", "cancel_task"
 KINDS: Final = (PAUSE_RUN, TERMINATE_RUN, RESUME_RUN, PAUSE_TASK, CANCEL_TASK, RESUME_TASK)
 # What a look asks for at once; what is left is asked a quarter of a second later.
 MOST: Final = 500
@@ -65,9 +65,9 @@ def ask_pauses(session: Session, stop: Stop, *, now: datetime) -> int:
     key = literal(f"{PAUSE_RUN}:") + ProjectRun.run_id + literal(stop.suffix)
     fresh = session.scalars(select(ProjectRun.run_id).where(*_runs(stop), ~_asked(key)).limit(MOST)).all()
     for run_id in fresh:
-        outbox.ask(
+        words.ask(
             session, PAUSE_RUN, run_id, now=now, payload={"reason": _told(stop)},
-            key=f"{PAUSE_RUN}:{run_id}{stop.suffix}",
+            key=f"{PAUSE_RUN}:{run_id}{stop.suffix}", reason=_told(stop),
         )  # fmt: skip
         _hold(session, run_id, stop, now=now)
     return len(fresh)
@@ -123,10 +123,9 @@ def ask_resumes(session: Session, *, now: datetime, actor: str, stopped: Sequenc
         )
         if status == "RUNNING" and str(project_id) not in paused:
             runs += 1
-            # A pause that nobody has told yet must not come after this.
-            outbox.drop(session, (PAUSE_RUN,), run_id, now=now, reason="resumed")
             key = f"{RESUME_RUN}:{run_id}:{ids()}"
-            outbox.ask(session, RESUME_RUN, run_id, now=now, payload={"reason": "resumed"}, key=key)
+            told = {"reason": "resumed"}
+            words.ask(session, RESUME_RUN, run_id, now=now, payload=told, key=key, reason="resumed")
     return runs, 0 if everything else _ask_task_resumes(session, now=now, stopped=stopped)
 
 
@@ -142,7 +141,7 @@ def _ask_task_pauses(session: Session, stop: Stop, *, now: datetime) -> int:
     for card_key, run_id, task_id, attempt in rows:
         payload = {"run_id": run_id, "task_id": task_id, "attempt": attempt, "reason": _told(stop)}
         event_key = f"{PAUSE_TASK}:{card_key}{stop.suffix}"
-        outbox.ask(session, PAUSE_TASK, card_key, now=now, payload=payload, key=event_key)
+        words.ask(session, PAUSE_TASK, card_key, now=now, payload=payload, key=event_key, reason=_told(stop))
     return len(rows)
 
 
@@ -163,8 +162,8 @@ def _ask_task_resumes(session: Session, *, now: datetime, stopped: Sequence[Stop
         )
     ).all()
     for event_key, card_key, payload in rows:
-        outbox.drop(session, (PAUSE_TASK,), card_key, now=now, reason="resumed")
-        outbox.ask(session, RESUME_TASK, card_key, now=now, payload=payload, key=f"{RESUME_TASK}:{event_key}")
+        key = f"{RESUME_TASK}:{event_key}"
+        words.ask(session, RESUME_TASK, card_key, now=now, payload=payload, key=key, reason="resumed")
     return len(rows)
 
 

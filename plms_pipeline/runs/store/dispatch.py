@@ -14,7 +14,7 @@ from decimal import Decimal
 from functools import cache
 from typing import Any, Final, cast
 
-from sqlalchemy import Table, and_, bindparam, func, null, select, update
+from sqlalchemy import Table, and_, bindparam, func, null, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 from sqlalchemy.sql.elements import ColumnElement
@@ -154,6 +154,22 @@ def claim_cards(
     taken = [key for (key,) in rows]
     found = {card.card_key: card for card in _cards(session, JobCard.card_key.in_(taken))} if taken else {}
     return [found[key] for key in card_keys if key in found]
+
+
+def still_ours(session: Session, cards: Collection[Card], *, holder: str) -> set[str]:
+    """Those of the cards that nobody has claimed since or handed over, nor will before the transaction ends; what was called
+    off meanwhile is ours still."""
+    claimed = {card.card_key: card.submissions for card in cards}
+    rows = session.execute(
+        select(JobCard.card_key, JobCard.submissions)
+        .where(
+            JobCard.card_key.in_(sorted(claimed)), JobCard.state.in_(("WAITING", "CANCELLED")),
+            or_(JobCard.lease_holder.is_(None), JobCard.lease_holder == holder),
+        )
+        .order_by(JobCard.card_key)
+        .with_for_update()
+    )  # fmt: skip
+    return {key for key, submissions in rows if submissions == claimed[key]}
 
 
 def claim_paused(session: Session, card_key: str, *, holder: str, now: datetime, lease_until: datetime) -> Card | None:

@@ -34,11 +34,22 @@ class Effect:
 
 
 def ask(
-    session: Session, kind: str, subject_id: str, *, now: datetime, payload: Any = None, key: str | None = None
+    session: Session,
+    kind: str,
+    subject_id: str,
+    *,
+    now: datetime,
+    payload: Any = None,
+    key: str | None = None,
+    due_at: datetime | None = None,
 ) -> None:
-    """Ask for one effect, once per key; the key is `kind:subject` unless several of a kind concern one subject."""
+    """Ask for one effect, once per key; the key is `kind:subject` unless several of a kind concern one subject.
+
+    Args:
+        due_at: not before; None: at once.
+    """
     dialect = postgresql if session.get_bind().dialect.name == "postgresql" else sqlite
-    values = wanted(kind, subject_id, now=now, payload=payload, key=key)
+    values = wanted(kind, subject_id, now=now, payload=payload, key=key) | {"due_at": due_at or now}
     session.execute(dialect.insert(OutboxEvent).values(values).on_conflict_do_nothing())
 
 
@@ -153,9 +164,9 @@ def free_from(session: Session, dead: Collection[str]) -> None:
     )
 
 
-def done(session: Session, effect_id: int, *, now: datetime) -> None:
-    """The effect has happened."""
-    _end(session, effect_id, state="done", done_at=now, last_error=None)
+def done(session: Session, effect_id: int, *, now: datetime) -> bool:
+    """The effect has happened; False when it was withdrawn, or written down by another, before."""
+    return _end(session, effect_id, state="done", done_at=now, last_error=None)
 
 
 def all_done(session: Session, effect_ids: Collection[int], *, now: datetime) -> None:
@@ -173,9 +184,9 @@ def failed(session: Session, effect_id: int, *, now: datetime, error: str) -> No
     _end(session, effect_id, state="failed", done_at=now, last_error=error[:2000])
 
 
-def later(session: Session, effect_id: int, *, due_at: datetime, error: str) -> None:
-    """The effect did not happen now: try again at `due_at`."""
-    _end(session, effect_id, due_at=due_at, last_error=error[:2000])
+def later(session: Session, effect_id: int, *, due_at: datetime, error: str) -> bool:
+    """The effect did not happen now, as far as is known: try again at `due_at`; False when it was withdrawn meanwhile."""
+    return _end(session, effect_id, due_at=due_at, last_error=error[:2000])
 
 
 def drop(session: Session, kinds: Sequence[str], subject_id: str, *, now: datetime, reason: str) -> None:
@@ -188,10 +199,11 @@ def drop(session: Session, kinds: Sequence[str], subject_id: str, *, now: dateti
     )
 
 
-def _end(session: Session, effect_id: int, **values: Any) -> None:
-    session.execute(
+def _end(session: Session, effect_id: int, **values: Any) -> bool:
+    ended: Any = session.execute(
         update(OutboxEvent)
         .where(OutboxEvent.id == effect_id, OutboxEvent.state == "pending")
         .values(lease_holder=None, lease_expires_at=None, **values)
         .execution_options(synchronize_session=False)
     )
+    return bool(ended.rowcount)

@@ -46,6 +46,7 @@ class Suspect:
 
     card_key: str
     lane_id: int
+    run_id: str
     executor_run: str
     task_id: str
     attempt: int
@@ -155,8 +156,8 @@ def suspects(session: Session, *, limit: int) -> list[Suspect]:
     )
     rows = session.execute(
         select(
-            JobCard.card_key, JobCard.lane_id, func.coalesce(alias, JobCard.run_id), JobCard.task_id, JobCard.attempt,
-            JobCard.state,
+            JobCard.card_key, JobCard.lane_id, JobCard.run_id, func.coalesce(alias, JobCard.run_id), JobCard.task_id,
+            JobCard.attempt, JobCard.state,
         )
         .join(Slot, Slot.subject == JobCard.card_key)
         .where(Slot.state == "SUSPECT")

@@ -215,6 +215,7 @@ def test_a_hostile_artifact_does_not_pass(artifact: Builder, name: str) -> None:
     assert found.reason
 
 
+@pytest.mark.live
 def test_an_endless_test_is_a_reason(artifact: Builder) -> None:
     """In bounded time, and said so."""
     found = rate(

@@ -78,6 +78,7 @@ def test_bad_use_is_told_with_its_remedy(
     assert json.loads(capsys.readouterr().err)["error"]["code"] == code
 
 
+@pytest.mark.live
 def test_books_that_cannot_be_asked_are_not_called_proven(sqlite_installation: Installation) -> None:
     """A proof that did not run says nothing, which is not "all is well"."""
     verdict = prove_books(sqlite_installation.empty)

@@ -128,6 +128,7 @@ def test_a_postgresql_registry_is_examined_too(tmp_path: Path, postgres_registry
     assert look(load_settings(environ))["database"] is Level.OK
 
 
+@pytest.mark.live
 def test_dagster_is_asked_for_real(settings: Settings) -> None:
     """A dagster.yaml with a typing error loads in nobody's head and fails in the daemon."""
     home = prepare_instance(settings, {})
