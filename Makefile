@@ -52,7 +52,7 @@ test: setup ## the fast tests, on SQLite and PostgreSQL (whole servers: make tes
 	$(BIN)/pytest -n 3 --dist loadgroup
 
 test-live: setup ## the tests that start whole servers: API, executor, guarded UI, the guides' vectors and demos
-	$(BIN)/pytest -m live -n 2 --dist loadgroup
+	$(BIN)/pytest -m live -n 3 --dist loadgroup
 
 test-ui: setup ## drive the Dagster UI in a real headless browser
 	$(BIN)/pytest -m ui plms_pipeline_tests/ui
