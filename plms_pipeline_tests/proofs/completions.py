@@ -53,7 +53,7 @@ from plms_pipeline_tests.proofs.api import environment, plms, say
 from plms_pipeline_tests.proofs.completions_books import judge
 
 BIN = Path(sys.executable).parent
-PROJECTS, TASKS = 10, 20
+PROJECTS, TASKS, LANES_EACH = 10, 20, 6
 ACTIVE = 4
 LANES = (4200, 4201, 4202, 5100, 5101, 5102, 6100, 6101)
 PROVIDERS = ("GPT-5 (2025-08-07) (medium reasoning)", "Devstral (2512)", "openai/gpt-4")
@@ -178,7 +178,10 @@ def free_port() -> int:
 
 
 def make_projects(registry: Registry) -> None:
-    """Ten approved projects of twenty tasks: chains and independent ones, over all lanes."""
+    """Ten approved projects of twenty tasks: chains and independent ones, each in six of the lanes, all lanes by some eight.
+
+    With twenty runs a project has at least sixty tasks in each of its lanes: enough for its share there to mean something.
+    """
     from datetime import UTC, datetime
 
     now = datetime.now(UTC)
@@ -201,8 +204,8 @@ def make_projects(registry: Registry) -> None:
             )
             for place in range(TASKS):
                 estimate = TaskEstimate(
-                    project_id=project.id, task_name=f"task {place}", order_index=place, tmd_lane=LANES[place % len(LANES)],
-                    task_kind="feature", complexity="simple",
+                    project_id=project.id, task_name=f"task {place}", order_index=place, task_kind="feature",
+                    tmd_lane=LANES[(number + place % LANES_EACH) % len(LANES)], complexity="simple",
                 )  # fmt: skip
                 session.add(estimate)
                 session.flush()
