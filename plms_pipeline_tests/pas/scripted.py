@@ -46,7 +46,12 @@ def scripted_server(answer: Callable[[Request, int], Reply]) -> Iterator[Scripte
         protocol_version = "HTTP/1.1"
 
         def handle_any(self) -> None:
-            body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            length = int(self.headers.get("Content-Length") or 0)
+            body = self.rfile.read(length)
+            if len(body) < length:
+                # Whoever asked died in the middle of it: that is no request.
+                self.close_connection = True
+                return
             headers = {k.lower(): v for k, v in self.headers.items()}
             request = Request(self.command, self.path, headers, body, self.client_address[1])
             with lock:
