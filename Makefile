@@ -15,7 +15,7 @@ DAYS ?=
 BACKUPS ?=
 FLIPS ?=
 
-.PHONY: help setup run simulate test test-live test-ui ui lint format bench bench-peers demo-guides demo-portfolio demo-run prove-api prove-completions prove-guards prove-kill prove-portfolio prove-observer prove-restore prove-simulation prove-small prove-start lock clean
+.PHONY: help setup run simulate test test-live test-ui ui lint format bench bench-peers demo-guides demo-portfolio demo-run prove-api prove-completions prove-guards prove-kill prove-portfolio prove-observer prove-restore prove-simulation prove-small prove-small-guards prove-small-runs prove-start lock clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -100,11 +100,15 @@ simulate: setup ## simulated days of the real actions with faults, deaths and ju
 prove-simulation: setup ## N simulated days over seeds from SEED without a violation, and every planted mistake found (N=10000 SEED=1)
 	$(BIN)/python -m plms_pipeline_tests.simulation prove $(if $(N),--days $(N)) $(if $(SEED),--seed $(SEED))
 
-prove-small: ## every proof with a small count, as CI runs them
+prove-small: prove-small-runs prove-small-guards ## every proof with a small count, as CI runs them
+
+prove-small-runs:
 	$(MAKE) prove-kill N=4
 	$(MAKE) prove-start N=2
 	$(MAKE) prove-completions N=4 KILLS=3
 	$(MAKE) prove-completions N=3 KILLS=2 DATABASE=postgresql
+
+prove-small-guards:
 	$(MAKE) prove-portfolio N=4 KILLS=2
 	$(MAKE) prove-portfolio N=4 KILLS=2 DATABASE=postgresql
 	$(MAKE) prove-api N=4
