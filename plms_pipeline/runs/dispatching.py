@@ -15,6 +15,7 @@ from plms_pipeline.runs.ids import path_safe
 
 FIRST_WAIT_S: Final = 1.0
 LONGEST_WAIT_S: Final = 30.0
+LONGEST_HELD_S: Final = 4.0
 LONGEST_ASKED_S: Final = 300.0
 _DEAD: Final = frozenset({"FAIL", "SKIPPED"})
 
@@ -77,14 +78,17 @@ def _hopeless(waiting: Iterable[WaitingCard], states: Mapping[str, Mapping[str, 
     return found
 
 
-def wait_s(attempts: int, asked_s: float | None = None) -> float:
+def wait_s(attempts: int, asked_s: float | None = None, *, holds_slot: bool = False) -> float:
     """Seconds until the next attempt after `attempts` failed ones: 1, 2, 4 … 30; longer where the executor asks for it.
 
     Args:
+        holds_slot: it may have arrived, and keeps a slot until that is known: 1, 2, 4 at most, for others wait meanwhile. A
+            lane has no more of these than slots.
         asked_s: what the executor asks for. Five minutes at most are believed: a number that is wrong by its unit, or meant
             badly, would put work off for years.
     """
-    ours = min(LONGEST_WAIT_S, FIRST_WAIT_S * 2.0 ** min(16, max(0, attempts - 1)))
+    longest = LONGEST_HELD_S if holds_slot else LONGEST_WAIT_S
+    ours = min(longest, FIRST_WAIT_S * 2.0 ** min(16, max(0, attempts - 1)))
     return max(ours, min(LONGEST_ASKED_S, asked_s or 0.0))
 
 

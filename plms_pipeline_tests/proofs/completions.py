@@ -23,7 +23,7 @@ import sys
 import tempfile
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -39,6 +39,7 @@ from plms_pipeline.registry.engine import Registry
 from plms_pipeline.registry.tables import (
     Hold,
     InboxEvent,
+    Lane,
     Project,
     ProjectPolicy,
     ProjectRun,
@@ -53,7 +54,9 @@ from plms_pipeline_tests.proofs.api import environment, plms, say
 from plms_pipeline_tests.proofs.completions_books import judge
 
 BIN = Path(sys.executable).parent
-PROJECTS, TASKS, LANES_EACH = 10, 20, 6
+PROJECTS, TASKS, LANES_EACH, LEAST_IN_LANE = 10, 20, 5, 3
+# The second task of each lane waits for one of another lane.
+DEPENDENT = range(LANES_EACH + 1, 2 * LANES_EACH + 1)
 ACTIVE = 4
 LANES = (4200, 4201, 4202, 5100, 5101, 5102, 6100, 6101)
 PROVIDERS = ("GPT-5 (2025-08-07) (medium reasoning)", "Devstral (2512)", "openai/gpt-4")
@@ -64,9 +67,12 @@ FAULTS = {
     "kpi_red": 0.05,
 }  # fmt: skip
 ENDED = ("SUCCESS", "FAIL", "SKIPPED")
+# Runs that fail leave tasks out: by this part of all tasks every kill was made.
+MOSTLY = 0.9
 STALLED_S = 150.0
 SETTLED_S = 150.0
-KILL_EVERY_S = (0.5, 4.0)
+# So often at most; else whenever a random part of the work is done, so that the kills cover it from beginning to end.
+KILL_EVERY_S = 0.5
 
 
 @dataclass
@@ -118,6 +124,7 @@ class World:
     folder: Path
     seed: int
     database: str | None = None
+    active: int = ACTIVE
     problems: list[str] = field(default_factory=list)
     servers: list[Server] = field(default_factory=list)
     url: str = ""
@@ -136,7 +143,7 @@ class World:
         plms(self.environ, "db", "upgrade")
         plms(self.environ, "kpi", "warehouse", "load")
         registry = self.open()
-        make_projects(registry)
+        make_projects(registry, self.active)
         registry.close()
         faults = [word for name, rate in FAULTS.items() for word in ("--fault", f"{name}={rate}")]
         commands = {
@@ -177,15 +184,26 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def make_projects(registry: Registry) -> None:
-    """Ten approved projects of twenty tasks: chains and independent ones, each in six of the lanes, all lanes by some eight.
+def lanes_of(number: int, caps: Mapping[int, int]) -> list[int]:
+    """The lanes of a project's tasks, in their order: five lanes, three tasks in each, and five more where most slots are.
 
-    With twenty runs a project has at least sixty tasks in each of its lanes: enough for its share there to mean something.
+    So lanes are busy about equally long, and with twenty runs a project has at least sixty tasks in each of its lanes: enough
+    for its share there to mean something.
     """
+    own = [LANES[(number + step) % len(LANES)] for step in range(LANES_EACH)]
+    found = own * LEAST_IN_LANE
+    while len(found) < TASKS:
+        found.append(max(own, key=lambda lane: caps[lane] / (found.count(lane) + 1)))
+    return found
+
+
+def make_projects(registry: Registry, active: int) -> None:
+    """Ten approved projects of twenty tasks, `active` runs of each at once; in each lane one task waits for another."""
     from datetime import UTC, datetime
 
     now = datetime.now(UTC)
     with registry.writing() as session:
+        caps = {lane: cap for lane, cap in session.execute(select(Lane.lane_id, Lane.cap))}  # noqa: C416 - rows are no pairs
         for number in range(1, PROJECTS + 1):
             project = Project(
                 name=f"proof {number}", status="approved", created_at=now, budget_cost_usd_max=Decimal(1_000_000),
@@ -195,21 +213,18 @@ def make_projects(registry: Registry) -> None:
             session.flush()
             session.add(
                 ProjectPolicy(
-                    project_id=project.id,
-                    owner="prover",
-                    max_active_runs=ACTIVE,
-                    max_attempts=1 + number % 2,
+                    project_id=project.id, owner="prover", max_active_runs=active, max_attempts=1 + number % 2,
                     updated_at=now,
                 )
-            )
-            for place in range(TASKS):
+            )  # fmt: skip
+            for place, lane in enumerate(lanes_of(number, caps)):
                 estimate = TaskEstimate(
                     project_id=project.id, task_name=f"task {place}", order_index=place, task_kind="feature",
-                    tmd_lane=LANES[(number + place % LANES_EACH) % len(LANES)], complexity="simple",
+                    tmd_lane=lane, complexity="simple",
                 )  # fmt: skip
                 session.add(estimate)
                 session.flush()
-                depends_on = [f"t{place - 10}"] if place >= 10 and place % 2 else []
+                depends_on = [f"t{place - LANES_EACH - 1}"] if place in DEPENDENT else []
                 session.add(
                     TaskPlan(
                         task_estimate_id=estimate.id, project_id=project.id, task_key=f"t{place}",
@@ -224,8 +239,8 @@ def live(world: World, runs: int, kills: int) -> None:
     for server in world.servers:
         server.start()
     registry = world.open()
-    started, next_kill = 0, time.monotonic() + random.uniform(*KILL_EVERY_S)
-    last, seen = time.monotonic(), (-1, -1)
+    started, next_kill = 0, 0.0
+    last, seen, killed = time.monotonic(), (-1, -1), time.monotonic()
     kills_left = kills
     # All at once: a project that has nothing left to do is completed, and takes no further start.
     try:
@@ -244,10 +259,13 @@ def live(world: World, runs: int, kills: int) -> None:
                     f"nothing moved for {STALLED_S:g} s: {ended} of {runs} runs ended, {started} started"
                 )
                 break
-            if kills_left and started >= runs and time.monotonic() > next_kill:
+            is_time = receipts >= next_kill or ended >= runs
+            if kills_left and started >= runs and is_time and time.monotonic() - killed > KILL_EVERY_S:
                 random.choices(world.servers, weights=(3, 3, 4, 2, 2)[: len(world.servers)])[0].kill()
                 kills_left = kills - sum(server.kills for server in world.servers)
-                next_kill = time.monotonic() + random.uniform(*KILL_EVERY_S)
+                killed = time.monotonic()
+                left = max(0, MOSTLY * runs * TASKS - receipts) / max(1, kills_left)
+                next_kill = receipts + random.uniform(0, 2 * left)
             time.sleep(0.1)
         settle_down(registry)
     finally:

@@ -42,13 +42,15 @@ from plms_pipeline_tests.proofs.completions_books import judge
 ENOUGH = 50
 LEAST_SHARE = 0.9
 MORE_DISPATCHERS = 2
+# Of each project at once: with few, its lanes would wait for its slowest one, and it would ask for one slot at a time.
+ACTIVE = 8
 SPEND = {"spend": {"cost_usd": {"low": 0.1, "median": 1.0, "high": 5.0}}}
 
 
 def prove(folder: Path, name: str, runs: int, kills: int, seed: int, database: str | None) -> list[str]:
     """One world; its problems."""
     began, worked = time.monotonic(), processor_s()
-    world = World(folder / name, seed, database)
+    world = World(folder / name, seed, database, ACTIVE)
     world.folder.mkdir(parents=True)
     world.prepare()
     registry = world.open()

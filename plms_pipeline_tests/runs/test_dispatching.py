@@ -72,6 +72,12 @@ def test_waits_double_up_to_half_a_minute() -> None:
     assert wait_s(10_000) == LONGEST_WAIT_S
 
 
+def test_a_card_that_may_have_arrived_goes_again_soon_because_it_holds_a_slot() -> None:
+    """An executor that is away for a minute would cost its lanes half a minute more, in which nobody works."""
+    assert [wait_s(n, holds_slot=True) for n in range(1, 6)] == [1, 2, 4, 4, 4]
+    assert wait_s(5, 20.0, holds_slot=True) == 20.0, "an executor that says when is asked then"
+
+
 def test_a_task_cannot_name_a_place_outside_its_run() -> None:
     """Task ids come from files that people upload; one of them becomes a folder."""
     assert staging_path("r-1", "write-tests", 2) == "runs/r-1/staging/write-tests/2"

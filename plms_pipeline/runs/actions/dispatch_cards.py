@@ -167,7 +167,8 @@ def _tell_one(tick: Tick, told: _Told, card: Card, run: RunFacts | None) -> None
         # It may have arrived all the same, now or when it was told before: until that is known it keeps its slot, and goes
         # again in it.
         may_be_there = getattr(error, "is_ambiguous", True) or _was_claimed_before(card)
-        told.later.append(_Later(card, wait_s(card.submissions, error.retry_after_s), error.message, may_be_there))
+        wait = wait_s(card.submissions, error.retry_after_s, holds_slot=may_be_there)
+        told.later.append(_Later(card, wait, error.message, may_be_there))
         tick.result = replace(tick.result, away=error.message)
     except Unsendable as error:
         told.refused.append((card, error.message))
