@@ -6,6 +6,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 # Where this is set, every process compiles all modules anew: a second each time, a hundred times in a run of the tests.
 export PYTHONDONTWRITEBYTECODE :=
+# Databases that live a tenth of a second are made in memory, where there is some: a disk makes each commit wait.
+MEMORY := $(shell df -k --output=avail /dev/shm 2>/dev/null | awk 'NR == 2 && $$1 > 4000000 {print "/dev/shm"}')
+IN_MEMORY := $(if $(MEMORY),TMPDIR=$(MEMORY) )
 STAMP := $(VENV)/.installed
 PEERS := .bench-peers
 N ?=
@@ -49,10 +52,10 @@ demo-portfolio: setup ## twelve projects share the lanes; a picture of lanes ove
 	$(BIN)/python -m plms_pipeline_tests.vectors.demo_portfolio
 
 test: setup ## the fast tests, on SQLite and PostgreSQL (whole servers: make test-live)
-	$(BIN)/pytest -n 3 --dist loadgroup
+	$(IN_MEMORY)$(BIN)/pytest -n 3 --dist loadgroup
 
 test-live: setup ## the tests that start whole servers: API, executor, guarded UI, the guides' vectors and demos
-	$(BIN)/pytest -m live -n 3 --dist loadgroup
+	$(IN_MEMORY)$(BIN)/pytest -m live -n 3 --dist loadgroup
 
 test-ui: setup ## drive the Dagster UI in a real headless browser
 	$(BIN)/pytest -m ui plms_pipeline_tests/ui

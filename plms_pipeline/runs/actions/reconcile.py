@@ -37,6 +37,7 @@ from plms_pipeline.registry.types import canonical_json
 from plms_pipeline.runs.actions.queueing import let_go, lock_money, queue_ready
 from plms_pipeline.runs.actions.understanding import AHEAD
 from plms_pipeline.runs.store import reconcile as store
+from plms_pipeline.runs.store import words
 from plms_pipeline.runs.store.dispatch import lock_runs
 from plms_pipeline.runs.store.reconcile import OpenCard, OpenRun, Suspect
 from plms_pipeline.settings import Settings
@@ -82,7 +83,7 @@ class ReconcileResult:
 class _Found:
     """What a comparison found and has not written yet; counts of what was written.
 
-    `changing`: runs whose cards change; `alive`: cards that the executor works on.
+    `changing`: runs whose cards change; `alive`: cards that the executor works on; `is_paused`: run → what the executor says.
     """
 
     events: list[tuple[str, str, str]] = field(default_factory=list)
@@ -90,6 +91,7 @@ class _Found:
     alive: list[str] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
     changing: set[str] = field(default_factory=set)
+    is_paused: dict[str, bool] = field(default_factory=dict)
     compared: int = 0
     told: int = 0
     lost: int = 0
@@ -172,6 +174,8 @@ def reconcile_runs(
 
 def _compare(comparison: _Comparison, run: OpenRun, status: RunStatus | None) -> None:
     found = comparison.found
+    if status is not None and not is_ended(status.status):
+        found.is_paused[run.run_id] = status.status == "paused"
     if status is None:
         if run.started_at <= comparison.before:
             body = canonical_json({"run_id": run.run_id, "reason": LOST})
@@ -223,11 +227,15 @@ def _write(comparison: _Comparison) -> None:
     now = comparison.clock.now()
     with comparison.registry.reading() as session:
         renewed = store.slots_to_renew(session, found.alive, expiring_before=now + SLOT_LEASE / 2)
-    found.alive = []
-    if not (found.events or found.heard or found.missing or renewed):
+        contradicted = words.contradicted(session, found.is_paused)
+    found.alive, found.is_paused = [], {}
+    if not (found.events or found.heard or found.missing or renewed or contradicted):
         return
     with comparison.registry.writing() as session:
-        lock_runs(session, found.changing)
+        lock_runs(session, found.changing | set(contradicted))
+        for run_id in contradicted:
+            if words.say_again(session, run_id, now=now):
+                log.warning("reconcile_contradicted run_id=%s the executor is told again", run_id)
         for resource, subject in renewed:
             slots.renew(session, resource, subject, now=now, expires_at=now + SLOT_LEASE)
         # In one order for everybody: two who write the same events at once would each wait for the other.

@@ -42,15 +42,19 @@ def ask(
     payload: Any = None,
     key: str | None = None,
     due_at: datetime | None = None,
-) -> None:
+) -> bool:
     """Ask for one effect, once per key; the key is `kind:subject` unless several of a kind concern one subject.
 
     Args:
         due_at: not before; None: at once.
+
+    Returns:
+        False when it was asked for before.
     """
     dialect = postgresql if session.get_bind().dialect.name == "postgresql" else sqlite
     values = wanted(kind, subject_id, now=now, payload=payload, key=key) | {"due_at": due_at or now}
-    session.execute(dialect.insert(OutboxEvent).values(values).on_conflict_do_nothing())
+    asked: Any = session.execute(dialect.insert(OutboxEvent).values(values).on_conflict_do_nothing())
+    return bool(asked.rowcount)
 
 
 def wanted(kind: str, subject_id: str, *, now: datetime, payload: Any = None, key: str | None = None) -> dict[str, Any]:

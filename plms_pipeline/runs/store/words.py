@@ -3,11 +3,14 @@
 Pauses and resumptions are told by several processes, with no transaction open. Whoever lost its turn with one in its hand may
 say it after the other was asked for and told: then a run that its owner resumed stands still for ever, or one works on in spite
 of the kill switch. So the word that is withdrawn while somebody has it is followed by the other a second time, when nobody can
-have it any more; and whoever finds that what he said was withdrawn asks for the last word again.
+have it any more; and whoever finds that what he said was withdrawn asks for the last word again. Who dies before he finds
+it leaves a run that does the opposite of the last word: the comparison of runs sees that.
 """
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Final
 
@@ -62,3 +65,48 @@ def withdrawn(session: Session, effect: Effect, *, now: datetime) -> None:
     if last is not None and last.kind != effect.kind:
         key = f"{last.kind}:{effect.subject_id}:after:{effect.id}"
         outbox.ask(session, last.kind, effect.subject_id, now=now, payload=last.payload_json, key=key)
+
+
+def contradicted(session: Session, is_paused: Mapping[str, bool]) -> list[str]:
+    """Runs that do the opposite of the last word that the executor heard, and of which another word was withdrawn while
+    somebody had it in his hand: he said it after all. A run that the executor paused by itself is left to it.
+
+    Args:
+        is_paused: run → whether the executor says so; fewer than a database takes parameters.
+    """
+    said: dict[str, list[Any]] = defaultdict(list)
+    query = (
+        select(OutboxEvent.subject_id, OutboxEvent.kind, OutboxEvent.state, OutboxEvent.attempts)
+        .where(OutboxEvent.subject_id.in_(sorted(is_paused)), OutboxEvent.kind.in_((PAUSE_RUN, RESUME_RUN)))
+        .order_by(OutboxEvent.id)
+    )
+    for row in session.execute(query):
+        said[row.subject_id].append(row)
+    return [
+        run_id
+        for run_id, words in said.items()
+        if words[-1].state == "done"
+        and (words[-1].kind == PAUSE_RUN) is not is_paused[run_id]
+        and any(_was_in_hand(word) and word.kind != words[-1].kind for word in words)
+    ]
+
+
+def say_again(session: Session, run_id: str, *, now: datetime) -> bool:
+    """Ask for the last word about a run once more; False when that was done before for the word that was withdrawn last.
+
+    So a run is told once more for each withdrawn word, and an executor that does what it likes is not told for ever.
+    """
+    rows = session.execute(
+        select(OutboxEvent.id, OutboxEvent.kind, OutboxEvent.state, OutboxEvent.attempts, OutboxEvent.payload_json)
+        .where(OutboxEvent.subject_id == run_id, OutboxEvent.kind.in_((PAUSE_RUN, RESUME_RUN)))
+        .order_by(OutboxEvent.id)
+    ).all()
+    late = [row.id for row in rows if _was_in_hand(row) and row.kind != rows[-1].kind]
+    if not late or rows[-1].state != "done":
+        return False
+    key = f"{rows[-1].kind}:{run_id}:after:{late[-1]}"
+    return outbox.ask(session, rows[-1].kind, run_id, now=now, payload=rows[-1].payload_json, key=key)
+
+
+def _was_in_hand(word: Any) -> bool:
+    return bool(word.state == "failed" and word.attempts > 0)

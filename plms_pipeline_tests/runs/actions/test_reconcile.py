@@ -13,9 +13,10 @@ from sqlalchemy import insert
 from plms_pipeline.pas.client import PasUnavailable
 from plms_pipeline.pas.protocol import RunStatus
 from plms_pipeline.registry.engine import Registry
-from plms_pipeline.registry.tables import InboxEvent, JobCard, ProjectRun, RunAlias, RunTask, TaskReceipt
+from plms_pipeline.registry.tables import InboxEvent, JobCard, OutboxEvent, ProjectRun, RunAlias, RunTask, TaskReceipt
 from plms_pipeline.runs.actions.reconcile import ReconcileResult, reconcile_runs
 from plms_pipeline.runs.actions.settle import settle_due
+from plms_pipeline.runs.store import outbox, words
 from plms_pipeline.settings import Settings
 from plms_pipeline_tests.runs.commits import commits
 from plms_pipeline_tests.runs.worked import AT, Planned, Worked, ended, outcomes, rows
@@ -27,6 +28,7 @@ class Executor:
     def __init__(self) -> None:
         self.runs: dict[str, list[dict[str, Any]]] = {}
         self.asked: list[str] = []
+        self.paused: set[str] = set()
         self.away = False
 
     def run_status(self, run_id: str) -> RunStatus | None:
@@ -36,8 +38,9 @@ class Executor:
         tasks = self.runs.get(run_id)
         if tasks is None:
             return None
+        status = "paused" if run_id in self.paused else "executing"
         return RunStatus.model_validate(
-            {"run_id": run_id, "status": "executing", "tasks_total": len(tasks), "tasks_completed": 0, "tasks_failed": 0,
+            {"run_id": run_id, "status": status, "tasks_total": len(tasks), "tasks_completed": 0, "tasks_failed": 0,
              "spend_usd": 0, "tasks": tasks}
         )  # fmt: skip
 
@@ -270,3 +273,66 @@ def test_an_answer_about_another_run_ends_nothing(worked: Worked, executor: Exec
     settle_due(worked.world, holder="here")
     costs = dict(rows(worked.registry, TaskReceipt, "run_id", "cost_usd"))
     assert (costs[mine], costs[other] is None) == (None, False)
+
+
+def say(worked: Worked, kind: str, run_id: str) -> None:
+    """Somebody asks for a pause or a resumption."""
+    now = worked.clock.now()
+    with worked.registry.writing() as session:
+        words.ask(
+            session, kind, run_id, now=now, payload={"reason": "r"}, key=f"{kind}:{now}", reason="asked otherwise"
+        )
+
+
+def hear(worked: Worked, kind: str, *, holder: str) -> int:
+    """The executor hears the word from `holder`, who writes nothing about it yet."""
+    now = worked.clock.now()
+    with worked.registry.writing() as session:
+        (effect,) = outbox.claim(
+            session, (kind,), holder=holder, now=now, lease_until=now + timedelta(seconds=15), limit=1
+        )
+    return effect.id
+
+
+def done(worked: Worked, effect_id: int) -> None:
+    with worked.registry.writing() as session:
+        outbox.done(session, effect_id, now=worked.clock.now())
+
+
+def pending(worked: Worked) -> list[str]:
+    return [kind for kind, state in rows(worked.registry, OutboxEvent, "kind", "state") if state == "pending"]
+
+
+@pytest.mark.parametrize(("first", "last"), [(words.PAUSE_RUN, words.RESUME_RUN), (words.RESUME_RUN, words.PAUSE_RUN)])
+def test_a_withdrawn_word_that_a_dead_sender_said_is_found_and_the_last_is_said_again_once(
+    worked: Worked, executor: Executor, first: str, last: str
+) -> None:
+    """A laptop closes with a pause in its hand, the owner resumes, the laptop opens, says it and dies: his run stood still for
+    ever. And an executor that pauses again by itself is not told every half minute."""
+    run_id = worked.run([Planned("a")])
+    executor.knows(run_id, "a", "running")
+    say(worked, first, run_id)
+    hear(worked, first, holder="sleeper")
+    worked.clock.passes(seconds=20)
+    say(worked, last, run_id)
+    done(worked, hear(worked, last, holder="here"))
+    executor.paused = {run_id} if first == words.PAUSE_RUN else set()
+    worked.clock.passes(minutes=2)
+    compare(worked, executor)
+    assert pending(worked) == [last]
+    done(worked, hear(worked, last, holder="here"))
+    compare(worked, executor)
+    assert pending(worked) == []
+
+
+def test_a_run_that_the_executor_paused_by_itself_is_left_to_it(worked: Worked, executor: Executor) -> None:
+    """Its people may have a reason that is not in our books."""
+    run_id = worked.run([Planned("a")])
+    executor.knows(run_id, "a", "running")
+    for kind in (words.PAUSE_RUN, words.RESUME_RUN):
+        say(worked, kind, run_id)
+        done(worked, hear(worked, kind, holder="here"))
+    executor.paused = {run_id}
+    worked.clock.passes(minutes=2)
+    compare(worked, executor)
+    assert pending(worked) == []
