@@ -1,8 +1,8 @@
 """Which entries of a vector of fixed length stand for the pieces of a text?
 
 Words, pairs of words and pieces of three to five characters, each counted at the place that its hash says (Weinberger et al.,
-ICML 2009), as scikit-learn's HashingVectorizer does it with `alternate_sign=False`, to the last count. Written here, because its
-import alone takes a process that settles longer than all its other imports, for these few lines.
+ICML 2009), as scikit-learn's HashingVectorizer does it with `alternate_sign=False`, to the last count. Importing that takes a
+process that settles longer than all its other imports, for these few lines.
 """
 
 from __future__ import annotations
