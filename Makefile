@@ -17,6 +17,8 @@ KILLS ?=
 DAYS ?=
 BACKUPS ?=
 FLIPS ?=
+FLOOD ?=
+WORLDS ?=
 
 .PHONY: help setup run simulate test test-live test-ui ui lint format bench bench-peers demo-guides demo-portfolio demo-run prove-api prove-completions prove-guards prove-kill prove-portfolio prove-observer prove-restore prove-simulation prove-small prove-small-guards prove-small-runs prove-start lock clean
 
@@ -79,14 +81,14 @@ prove-kill: setup ## SIGKILL at N random moments of import and night; priors sta
 prove-api: setup ## schemathesis over the OpenAPI of a live `plms serve`, all checks (N=examples per operation SEED=…)
 	$(BIN)/python -m plms_pipeline_tests.proofs.api $(if $(N),--examples $(N)) $(if $(SEED),--seed $(SEED))
 
-prove-start: setup ## 100 clients send the same start at once, N rounds, four worlds; one run per key (N=50 SEED=…)
-	$(BIN)/python -m plms_pipeline_tests.proofs.start $(if $(N),--rounds $(N)) $(if $(SEED),--seed $(SEED))
+prove-start: setup ## 100 clients send the same start at once, N rounds, four worlds; one run per key (N=50 SEED=… WORLDS=…)
+	$(BIN)/python -m plms_pipeline_tests.proofs.start $(if $(N),--rounds $(N)) $(if $(SEED),--seed $(SEED)) $(addprefix --world ,$(WORLDS))
 
 prove-completions: setup ## N runs with every fault switched on, then again with KILLS × SIGKILL; books are right (N=200 KILLS=100 SEED=… DATABASE=sqlite|postgresql)
 	$(BIN)/python -m plms_pipeline_tests.proofs.completions $(if $(N),--runs $(N)) $(if $(KILLS),--kills $(KILLS)) $(if $(SEED),--seed $(SEED)) $(if $(DATABASE),--database $(DATABASE))
 
-prove-observer: setup ## 1 000 obligations a second for 10 s, evidence absent; Redis and observer killed; nothing lost (KILLS=5 SEED=…)
-	$(BIN)/python -m plms_pipeline_tests.proofs.observer $(if $(KILLS),--kills $(KILLS)) $(if $(SEED),--seed $(SEED))
+prove-observer: setup ## 1 000 obligations a second for FLOOD s, evidence absent; Redis and observer killed; nothing lost (FLOOD=10 KILLS=5 SEED=…)
+	$(BIN)/python -m plms_pipeline_tests.proofs.observer $(if $(FLOOD),--seconds $(FLOOD)) $(if $(KILLS),--kills $(KILLS)) $(if $(SEED),--seed $(SEED))
 
 prove-guards: setup ## 50 processes for 3 places, 200 charges, 2.0/s for N seconds, a SIGKILL, the kill switch three ways (N=60)
 	$(BIN)/python -m plms_pipeline_tests.proofs.guards $(if $(N),--seconds $(N))
@@ -107,7 +109,8 @@ prove-small: prove-small-runs prove-small-guards ## every proof with a small cou
 
 prove-small-runs:
 	$(MAKE) prove-kill N=4
-	$(MAKE) prove-start N=2
+	@# The world whose Redis is killed in its second round begins as the one whose Redis lives.
+	$(MAKE) prove-start N=2 WORLDS="sqlite postgresql redis-killed"
 	$(MAKE) prove-completions N=4 KILLS=3
 	$(MAKE) prove-completions N=3 KILLS=2 DATABASE=postgresql
 
@@ -115,8 +118,8 @@ prove-small-guards:
 	$(MAKE) prove-portfolio N=4 KILLS=2
 	$(MAKE) prove-portfolio N=4 KILLS=2 DATABASE=postgresql
 	$(MAKE) prove-api N=4
-	$(MAKE) prove-observer KILLS=1
-	$(MAKE) prove-guards N=5
+	$(MAKE) prove-observer FLOOD=4 KILLS=1
+	$(MAKE) prove-guards N=4
 	$(MAKE) prove-simulation N=80
 	$(MAKE) prove-restore N=4 BACKUPS=1 FLIPS=20
 

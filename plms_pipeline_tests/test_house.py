@@ -357,6 +357,22 @@ def test_the_definitions_import_quickly_and_without_heavy_libraries() -> None:
     assert seconds < MAX_IMPORT_CPU_S, f"{seconds:.2f} s of processor time"
 
 
+@pytest.mark.live
+@pytest.mark.parametrize(
+    ("module", "unwanted"),
+    [
+        ("plms_pipeline.runs.service.opening", ("numba", "scipy", "alembic", "redis", "fastapi", "dagster")),
+        ("plms_pipeline.web.api.service.works", ("numba", "scipy", "alembic", "redis", "fastapi", "jwt", "dagster")),
+        ("plms_pipeline.web.api.service.composition", ("numba", "scipy", "alembic", "redis", "graphql", "dagster")),
+        ("plms_pipeline.web.api.service.server", ("numpy", "alembic", "fastapi", "graphql", "dagster")),
+    ],
+)
+def test_a_process_imports_what_it_needs_to_begin(module: str, unwanted: tuple[str, ...]) -> None:
+    """`plms serve` is four processes: what one of them imports in vain is a second in each start, and memory for ever."""
+    found, _ = run_and_measure(f"import {module}, sys; print([name for name in {unwanted!r} if name in sys.modules])")
+    assert found.strip() == "[]"
+
+
 @cache
 def tracked_text() -> dict[Path, str]:
     found = {}

@@ -16,12 +16,12 @@ them a second time: on drifting durations one bad day made the next ones far too
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import erf
 
 from plms_pipeline.estimates.method import COVERAGE
 
@@ -39,7 +39,7 @@ HIGHEST_LEVEL: Final = 0.95
 _STEPS_PER_UNIT: Final = 100
 _GRID: Final[Floats] = np.arange(601) / _STEPS_PER_UNIT
 # Of a right method the distance is |z| / 1.645 for a standard normal z; the half-width of its 90 % interval is 1.
-_ASSUMED: Final[Floats] = np.asarray(erf(_GRID * 1.6448536269514722 / np.sqrt(2.0)))
+_ASSUMED: Final[Floats] = np.asarray([math.erf(at * 1.6448536269514722 / math.sqrt(2.0)) for at in _GRID])
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,9 @@
 Each migration runs on its own connection, in one transaction that begins with BEGIN IMMEDIATE and ends with a check of every
 foreign key; on SQLite foreign keys are off meanwhile (a batch change rebuilds a table, and with cascades on that was seen to
 delete the children) and the file is copied aside first. Whatever fails leaves the old schema.
+
+Alembic is imported by what migrates and compares. Whether a registry is at the newest revision, which every process asks when
+it begins, needs the names of the migrations and one row.
 """
 
 from __future__ import annotations
@@ -12,14 +15,10 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from alembic import command
-from alembic.autogenerate import compare_metadata
-from alembic.config import Config
-from alembic.migration import MigrationContext
-from alembic.script import ScriptDirectory
-from alembic.util.exc import CommandError
 from sqlalchemy import Connection, Engine, create_engine, event, inspect, text
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import NullPool
@@ -29,6 +28,9 @@ from plms_pipeline.registry import tables  # noqa: F401 - fills the metadata
 from plms_pipeline.registry.base import Base
 from plms_pipeline.registry.engine import Registry, checked_url, outage, sqlite_file
 from plms_pipeline.settings import masked
+
+if TYPE_CHECKING:
+    from alembic.config import Config
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 # An advisory lock of PostgreSQL that says "somebody migrates"; any constant does, this one is ours.
@@ -57,6 +59,8 @@ def upgrade(url: str, revision: str = "head") -> SchemaState:
         Unavailable: the database cannot be reached.
         PlmsError: a migration failed; the schema is as before.
     """
+    from alembic import command
+
     _migrate(url, lambda config: command.upgrade(config, revision), f"upgrade to {revision}")
     return check(url)
 
@@ -69,6 +73,8 @@ def downgrade(url: str, revision: str = "-1") -> SchemaState:
         Unavailable: the database cannot be reached.
         PlmsError: a migration failed; the schema is as before.
     """
+    from alembic import command
+
     require_made(url)
     _migrate(url, lambda config: command.downgrade(config, revision), f"downgrade to {revision}")
     return check(url)
@@ -80,8 +86,10 @@ def check(url: str) -> SchemaState:
     Raises:
         Unavailable: the database cannot be reached, or its file was never made.
     """
+    from alembic.autogenerate import compare_metadata
+    from alembic.migration import MigrationContext
+
     require_made(url)
-    head = ScriptDirectory.from_config(_config()).get_current_head()
     with _connection(url, write=False) as connection:
         context = MigrationContext.configure(connection, opts={"include_name": _is_ours})
         current = context.get_current_revision()
@@ -89,7 +97,7 @@ def check(url: str) -> SchemaState:
             # SQLite cannot reflect indexes over expressions; a test looks for those by name instead.
             warnings.filterwarnings("ignore", message=".*expression-based index")
             differences = tuple(_told(diff) for diff in compare_metadata(context, Base.metadata))
-    return SchemaState(current=current, head=str(head), differences=differences)
+    return SchemaState(current=current, head=head(), differences=differences)
 
 
 def require_made(url: str) -> None:
@@ -125,29 +133,46 @@ def require_head(registry: Registry) -> None:
         Unavailable: the database is older or newer than this program, empty, or was never made.
     """
     require_made(registry.engine.url.render_as_string(hide_password=False))
-    head = ScriptDirectory.from_config(_config()).get_current_head()
     current = _revision_of(registry)
-    if current != head:
+    if not is_head(current):
         raise Unavailable(
             f"The registry {masked(registry.engine.url.render_as_string())} is at revision {current or 'none'}, this program "
-            f"needs {head}; run `plms db upgrade`.",
+            f"needs {head()}; run `plms db upgrade`.",
             code="registry_not_at_head",
         )
 
 
+def head() -> str:
+    """The newest revision that this program knows."""
+    return max(_revisions())
+
+
 def is_head(revision: str | None) -> bool:
     """Whether this is the newest revision that this program knows."""
-    return revision == ScriptDirectory.from_config(_config()).get_current_head()
+    return revision == head()
 
 
 def is_known(revision: str) -> bool:
     """Whether this program knows a revision; what it does not know was made by a newer one."""
-    return any(script.revision == revision for script in ScriptDirectory.from_config(_config()).walk_revisions())
+    return revision in _revisions()
+
+
+@cache
+def _revisions() -> frozenset[str]:
+    """All revisions: v0001_sources.py holds 0001, and each follows the one before it."""
+    return frozenset(path.stem[1:5] for path in (MIGRATIONS / "versions").glob("v[0-9][0-9][0-9][0-9]_*.py"))
+
+
+def revision_of(connection: Connection) -> str | None:
+    """The revision that a database is at; None when it never was a registry."""
+    if not inspect(connection).has_table("alembic_version"):
+        return None
+    return connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
 
 
 def _revision_of(registry: Registry) -> str | None:
     with registry.reading() as session:
-        return MigrationContext.configure(session.connection()).get_current_revision()
+        return revision_of(session.connection())
 
 
 def _is_ours(name: str | None, kind: str, _parents: object) -> bool:
@@ -163,6 +188,8 @@ def _told(diff: object) -> str:
 
 
 def _config() -> Config:
+    from alembic.config import Config
+
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS))
     config.set_main_option("path_separator", "os")
@@ -170,10 +197,12 @@ def _config() -> Config:
 
 
 def _migrate(url: str, run: Callable[[Config], None], what: str) -> None:
+    from alembic.util.exc import CommandError
+
     with _connection(url, write=True) as connection:
         config = _config()
         config.attributes["connection"] = connection
-        before = MigrationContext.configure(connection).get_current_revision()
+        before = revision_of(connection)
         if connection.dialect.name == "sqlite" and before is not None:
             _copy_aside(connection, before)
         try:

@@ -26,7 +26,6 @@ from typing import TYPE_CHECKING
 from plms_pipeline.access.actors import local_actor
 from plms_pipeline.errors import BadInput, Unavailable
 from plms_pipeline.instance.files import DagsterHome, exclusive, prepare_instance
-from plms_pipeline.web.guard import FrontDoor
 from plms_pipeline.web.origins import Authority, parse_allowed
 from plms_pipeline.web.process import ChildSpec, Keeper
 
@@ -201,6 +200,7 @@ def _serve(
         import uvicorn
 
         from plms_pipeline.dagster_internals import open_webserver
+        from plms_pipeline.web.guard import FrontDoor
 
         _wait_for_socket(folder / "code.sock", keeper, log_dir)
         with open_webserver(str(folder / "workspace.yaml")) as webserver:

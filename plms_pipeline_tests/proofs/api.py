@@ -9,7 +9,9 @@ the executor, everything else with an administrator's. At the end the server's o
 from __future__ import annotations
 
 import argparse
+import io
 import json
+import multiprocessing
 import os
 import re
 import socket
@@ -18,7 +20,8 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from multiprocessing.connection import Connection
 from pathlib import Path
 from uuid import uuid4
 
@@ -69,6 +72,45 @@ def plms(environ: dict[str, str], *arguments: str) -> str:
     if done.returncode:
         sys.exit(f"plms {' '.join(arguments)} ended with {done.returncode}: {done.stderr.strip()}")
     return done.stdout.strip()
+
+
+def plms_all(environ: dict[str, str], *commands: Sequence[str]) -> list[str]:
+    """Run commands of `plms` one after the other in one child, which imports what they need once; what each printed.
+
+    A child of a fork: whoever calls has no threads yet. For what prepares a proof; what it is about runs as the real `plms`.
+    """
+    context = multiprocessing.get_context("fork")
+    reader, writer = context.Pipe(duplex=False)
+    child = context.Process(target=_run_all, args=(environ, commands, writer))
+    child.start()
+    writer.close()
+    said: list[str] = []
+    try:
+        while len(said) < len(commands):
+            code, printed, errors = reader.recv()
+            if code:
+                sys.exit(f"plms {' '.join(commands[len(said)])} ended with {code}: {errors.strip()}")
+            said.append(printed.strip())
+    except EOFError:
+        sys.exit(f"plms {' '.join(commands[len(said)])} said nothing")
+    finally:
+        child.join()
+        reader.close()
+    return said
+
+
+def _run_all(environ: dict[str, str], commands: Sequence[Sequence[str]], told: Connection) -> None:
+    os.environ.clear()
+    os.environ.update(environ)
+    from plms_pipeline.cli import main as run
+
+    for command in commands:
+        printed, errors = io.StringIO(), io.StringIO()
+        with redirect_stdout(printed), redirect_stderr(errors):
+            code = run(command)
+        told.send((code, printed.getvalue(), errors.getvalue()))
+        if code:
+            return
 
 
 @contextmanager
@@ -202,10 +244,10 @@ def prove(options: Options) -> int:
     with tempfile.TemporaryDirectory(prefix="plms-prove-api-") as name:
         folder = Path(name)
         environ = environment(folder, **({"PLMS_DATABASE_URL": options.database} if options.database else {}))
-        for command in (("db", "upgrade"), ("token", "keys"), ("project", "samples")):
-            plms(environ, *command)
         roles = ("admin", "approver", "pas")
-        tokens = {role: plms(environ, "token", "issue", "--role", role, "--subject", f"the-{role}") for role in roles}
+        issue = [("token", "issue", "--role", role, "--subject", f"the-{role}") for role in roles]
+        issued = plms_all(environ, ("db", "upgrade"), ("token", "keys"), ("project", "samples"), *issue)[-len(roles) :]
+        tokens = dict(zip(roles, issued, strict=True))
         environ["PLMS_API_PORT"] = str(free_port())
         with server(environ, folder / "pas.log", "pas", "serve", "--port", "0") as pas:
             environ["PLMS_PAS_URL"] = pas

@@ -50,7 +50,7 @@ from plms_pipeline.registry.tables import (
 )
 from plms_pipeline.web.process import descendants
 from plms_pipeline_tests.clones import postgres_url
-from plms_pipeline_tests.proofs.api import environment, plms, say
+from plms_pipeline_tests.proofs.api import environment, plms_all, say
 from plms_pipeline_tests.proofs.completions_books import judge
 
 BIN = Path(sys.executable).parent
@@ -107,6 +107,10 @@ class Server:
             self.process.wait()
             self.kills += 1
 
+    def ask_to_stop(self) -> None:
+        if self.process is not None and self.process.poll() is None:
+            self.process.terminate()
+
     def stop(self) -> None:
         if self.process is not None and self.process.poll() is None:
             self.process.terminate()
@@ -140,8 +144,7 @@ class World:
             self.folder, PLMS_DATABASE_URL=self.database or f"sqlite:///{self.folder}/data/registry.db", PLMS_AUTH="disabled",
             PLMS_API_PORT=str(api), PLMS_PAS_URL=f"http://127.0.0.1:{pas}", PLMS_RECONCILE_AFTER_S="3", PLMS_LOG_LEVEL="INFO",
         )  # fmt: skip
-        plms(self.environ, "db", "upgrade")
-        plms(self.environ, "kpi", "warehouse", "load")
+        plms_all(self.environ, ("db", "upgrade"), ("kpi", "warehouse", "load"))
         registry = self.open()
         make_projects(registry, self.active)
         registry.close()
@@ -269,9 +272,16 @@ def live(world: World, runs: int, kills: int) -> None:
             time.sleep(0.1)
         settle_down(registry)
     finally:
-        for server in world.servers:
-            server.stop()
+        stop_all(world.servers)
         registry.close()
+
+
+def stop_all(servers: list[Server]) -> None:
+    """End them all in good order, together."""
+    for server in servers:
+        server.ask_to_stop()
+    for server in servers:
+        server.stop()
 
 
 def start_some(world: World, started: int, until: int) -> int:

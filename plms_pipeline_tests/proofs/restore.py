@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import multiprocessing
 import shutil
 import signal
 import sqlite3
@@ -26,7 +27,9 @@ import tempfile
 import threading
 import time
 import warnings
+from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -40,11 +43,12 @@ from plms_pipeline.errors import NotFound, PlmsError
 from plms_pipeline.intake.actions.days import stale_days, write_receipt_days
 from plms_pipeline.intake.files.days import DayFiles
 from plms_pipeline.monitoring.backup.actions.verifying import verify
+from plms_pipeline.monitoring.backup.manifest import MANIFEST
 from plms_pipeline.registry.engine import Registry
 from plms_pipeline.registry.tables import Project, ProjectRun, StateTransition, TaskReceipt
 from plms_pipeline_tests.clones import execute, postgres_url
 from plms_pipeline_tests.proofs.api import environment, say
-from plms_pipeline_tests.proofs.completions import BIN, ENDED, TASKS, Server, World, live, settle_down
+from plms_pipeline_tests.proofs.completions import BIN, ENDED, TASKS, Server, World, live, settle_down, stop_all
 from plms_pipeline_tests.proofs.completions_books import Judged, executor_cards, judge_books, judge_priors, judge_runs
 
 FIRST_RECEIPTS_S = 120.0
@@ -200,8 +204,7 @@ def go_on(world: World, environ: dict[str, str]) -> tuple[list[str], str]:
         judge_priors(judged, registry)
         judge_books(judged, registry)
     finally:
-        for server in servers:
-            server.stop()
+        stop_all(servers)
         registry.close()
     told = f"went on from {before} to {judged.counted['SUCCESS'] + judged.counted['FAIL']} ended runs of {total}"
     return [f"went on: {problem}" for problem in judged.problems], f"{told} in {time.monotonic() - began:.0f} s"
@@ -227,18 +230,40 @@ def rows(registry: Registry, columns: tuple[Any, ...]) -> set[tuple[Any, ...]]:
 
 
 def flip(places: list[str], count: int, random: Random) -> list[str]:
-    """Flip one bit at a time; those that `verify` did not find."""
-    missed = []
+    """Flip one bit in each of many files; those that `verify` did not name.
+
+    Bits in different files of one backup are flipped together, because `verify` has a sentence for each file: one that is
+    found because of another would lack its own. A manifest that is not as it was written speaks for no file, and goes alone.
+    """
+    files = {
+        place: sorted(at for at in Path(place).rglob("*") if at.is_file() and at.stat().st_size) for place in places
+    }
+    groups: dict[tuple[str, bool, int], dict[Path, tuple[int, int]]] = {}
+    times: Counter[Path] = Counter()
     for _ in range(count):
         place = random.choice(places)
-        path = random.choice(sorted(path for path in Path(place).rglob("*") if path.is_file() and path.stat().st_size))
-        at, bit = random.randrange(path.stat().st_size), 1 << random.randrange(8)
-        turn(path, at, bit)
-        if verify(place).is_whole:
-            missed.append(f"bit {bit} of byte {at} of {path.relative_to(Path(place).parent)} was flipped and not found")
-        turn(path, at, bit)
+        path = random.choice(files[place])
+        times[path] += 1
+        group = groups.setdefault((place, path.name == MANIFEST, times[path]), {})
+        group[path] = random.randrange(path.stat().st_size), 1 << random.randrange(8)
+    missed = [missing for (place, _, _), group in groups.items() for missing in missed_of(place, group)]
     missed += [f"{place} is not whole again" for place in places if not verify(place).is_whole]
     return missed
+
+
+def missed_of(place: str, group: dict[Path, tuple[int, int]]) -> list[str]:
+    """Flip these bits, verify the backup, and turn them back; those that no sentence is about."""
+    for path, (at, bit) in group.items():
+        turn(path, at, bit)
+    problems = verify(place).problems
+    for path, (at, bit) in group.items():
+        turn(path, at, bit)
+    names = {path: path.relative_to(place).as_posix() for path in group}
+    return [
+        f"bit {bit} of byte {at} of {names[path]} was flipped and not found"
+        for path, (at, bit) in group.items()
+        if not any(problem.startswith(f"{names[path]} ") or path.name == MANIFEST for problem in problems)
+    ]
 
 
 def turn(path: Path, at: int, bit: int) -> None:
@@ -282,8 +307,15 @@ def postgresql(folder: Path) -> Iterator[Any]:
         server.cleanup()
 
 
-def prove(folder: Path, name: str, given: argparse.Namespace, seed: int, server: Any) -> list[str]:
+def prove(folder: Path, name: str, given: argparse.Namespace, seed: int) -> list[str]:
     """One database; its problems."""
+    with ExitStack() as stack:
+        server = stack.enter_context(postgresql(folder / "pg")) if name == "postgresql" else None
+        return prove_on(folder, name, given, seed, server)
+
+
+def prove_on(folder: Path, name: str, given: argparse.Namespace, seed: int, server: Any) -> list[str]:
+    """One world on its database, of a `server` or in a file; its problems."""
     began, random = time.monotonic(), Random(seed)
     url = postgres_url(server, "postgres") if server is not None else None
     world = World(folder / name, seed, url)
@@ -345,11 +377,11 @@ def main() -> int:
     began, folder = time.monotonic(), Path(tempfile.mkdtemp(prefix="plms-restore-"))
     problems: list[str] = []
     try:
-        with ExitStack() as stack:
-            for name in ("sqlite", "postgresql"):
-                if given.only in (None, name):
-                    server = stack.enter_context(postgresql(folder / "pg")) if name == "postgresql" else None
-                    problems += prove(folder, name, given, seed, server)
+        # Side by side: what a world does with two thirds of its time is to wait.
+        names = [name for name in ("sqlite", "postgresql") if given.only in (None, name)]
+        with ProcessPoolExecutor(len(names), mp_context=multiprocessing.get_context("fork")) as pool:
+            for found in [pool.submit(prove, folder, name, given, seed) for name in names]:
+                problems += found.result()
     finally:
         if not given.keep:
             shutil.rmtree(folder, ignore_errors=True)

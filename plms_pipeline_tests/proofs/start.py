@@ -34,7 +34,7 @@ from sqlalchemy import func, select
 from plms_pipeline.registry.engine import Registry
 from plms_pipeline.registry.tables import IdempotencyKey, ProjectRun
 from plms_pipeline_tests.clones import postgres_url
-from plms_pipeline_tests.proofs.api import environment, plms, say, server
+from plms_pipeline_tests.proofs.api import environment, plms_all, say, server
 from plms_pipeline_tests.redis_servers import RedisServer, redis_server
 from plms_pipeline_tests.runs.worlds import planned_project
 
@@ -164,7 +164,8 @@ def problems_of(finals: list[Final], refusals: list[int], target: Target, regist
 
 def fire(target: Target, redis: RedisServer | None) -> tuple[list[Final], list[int], list[str]]:
     """All rounds; with `redis` that server is killed while the middle round is under way."""
-    context = multiprocessing.get_context("spawn")
+    # Children of a fork: what a client needs is imported here already, and none of them uses anything else.
+    context = multiprocessing.get_context("fork")
     at_once = context.Barrier(PROCESSES * THREADS + 1)
     finals: list[Final] = []
     refusals: list[int] = []
@@ -201,9 +202,8 @@ def prove(name: str, rounds: int, seed: int) -> bool:
         redis = stack.enter_context(redis_server()) if name.startswith("redis") else None
         if redis is not None:
             environ["REDIS_URL"] = redis.url
-        plms(environ, "db", "upgrade")
-        plms(environ, "token", "keys")
-        token = plms(environ, "token", "issue", "--role", "operator", "--subject", "prover")
+        issue = ("token", "issue", "--role", "operator", "--subject", "prover")
+        token = plms_all(environ, ("db", "upgrade"), ("token", "keys"), issue)[-1]
         registry = Registry.open(environ.get("PLMS_DATABASE_URL", f"sqlite:///{folder / 'data' / 'registry.db'}"))
         stack.callback(registry.close)
         planned_project(registry, project_id=PROJECT, budget_usd=Decimal(1_000_000))
@@ -215,6 +215,8 @@ def prove(name: str, rounds: int, seed: int) -> bool:
         parts = urlsplit(api)
         target = Target(str(parts.hostname), int(parts.port or 80), token, rounds, seed, name)
         began = time.monotonic()
+        # A child must not find its parent's connections.
+        registry.close()
         finals, refusals, broken = fire(target, redis if name == "redis-killed" else None)
         seconds = time.monotonic() - began
         found = broken + problems_of(finals, refusals, target, registry)

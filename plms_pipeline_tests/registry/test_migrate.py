@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from alembic.script import ScriptDirectory
 from sqlalchemy import inspect, text
 
 from plms_pipeline.errors import BadInput, PlmsError, Unavailable
@@ -128,6 +129,15 @@ def test_the_sqlite_file_is_copied_aside_before_it_is_changed(tmp_path: Path) ->
     copy = tmp_path / "registry.db.before-0001"
     assert migrate.check(f"sqlite:///{copy}").current == "0001"
     assert [row[1] for row in rows(f"sqlite:///{copy}")["projects"]] == ["kept"]
+
+
+def test_the_names_of_the_migrations_tell_what_alembic_finds_in_them() -> None:
+    """Every process asks for the newest revision when it begins: a file named wrongly would stop all of them, or none."""
+    scripts = ScriptDirectory(str(migrate.MIGRATIONS))
+    revisions = [script.revision for script in scripts.walk_revisions()]
+    assert migrate.head() == scripts.get_current_head()
+    assert all(migrate.is_known(revision) for revision in revisions)
+    assert len(revisions) == len(list((migrate.MIGRATIONS / "versions").glob("v*.py")))
 
 
 def test_an_unknown_revision_is_one_clear_error(empty_url: str) -> None:

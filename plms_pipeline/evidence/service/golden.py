@@ -12,6 +12,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
 from uuid import uuid4
 
 from plms_pipeline.clock import Clock
@@ -19,7 +20,6 @@ from plms_pipeline.errors import NoData
 from plms_pipeline.evidence.actions.asking import record
 from plms_pipeline.evidence.actions.leading import Leader, leader
 from plms_pipeline.evidence.actions.owing import Said, accept_group
-from plms_pipeline.evidence.client import RedisEvidence
 from plms_pipeline.evidence.obligations import (
     GOLDEN,
     GOLDEN_POINT,
@@ -37,6 +37,9 @@ from plms_pipeline.evidence.verdicts import GOLDEN as SCENARIOS
 from plms_pipeline.evidence.verdicts import Finding, golden_findings
 from plms_pipeline.registry.engine import Registry
 from plms_pipeline.settings import Settings
+
+if TYPE_CHECKING:
+    from plms_pipeline.evidence.client import RedisEvidence
 
 SLACK_MS = 1500
 
@@ -72,6 +75,8 @@ def run_golden(
     with ExitStack() as stack:
         redis = None
         if config.backend == "redis" and settings.redis_url is not None:
+            from plms_pipeline.evidence.client import RedisEvidence
+
             redis = RedisEvidence(settings.redis_url)
             stack.callback(redis.close)
         with registry.reading() as session:

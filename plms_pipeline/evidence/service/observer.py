@@ -26,7 +26,6 @@ from plms_pipeline.errors import PlmsError, Unavailable
 from plms_pipeline.evidence.actions.leading import lead, resign
 from plms_pipeline.evidence.actions.observing import Flight, Round, Watch, observe_round, replay, tell_due
 from plms_pipeline.evidence.actions.owing import Accepted, Said, accept_group
-from plms_pipeline.evidence.client import RedisEvidence
 from plms_pipeline.evidence.files import SpoolFile, drop_spool, read_spool, set_aside, spool_folder, take_spools
 from plms_pipeline.evidence.metrics import ObserverMetrics
 from plms_pipeline.evidence.obligations import Need, evidence_config
@@ -85,6 +84,8 @@ class Observer:
         self._spool = SpoolFile(self._folder, file_name(self.observer_id))
         self._redis = None
         if self.config.backend == "redis" and settings.redis_url is not None:
+            from plms_pipeline.evidence.client import RedisEvidence
+
             self._redis = RedisEvidence(settings.redis_url)
         self._pool = ThreadPoolExecutor(settings.late_obs_max_workers, thread_name_prefix="plms-observe")
         self._watch = Watch(

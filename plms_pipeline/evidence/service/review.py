@@ -8,11 +8,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
 from plms_pipeline.clock import Clock
 from plms_pipeline.evidence.actions.asking import book_facts, covered
 from plms_pipeline.evidence.actions.observing import Watch, observe_overdue
-from plms_pipeline.evidence.client import RedisEvidence
 from plms_pipeline.evidence.coverage import Coverage
 from plms_pipeline.evidence.files import SpoolFile, spool_folder
 from plms_pipeline.evidence.obligations import evidence_config
@@ -21,6 +21,9 @@ from plms_pipeline.evidence.service.observer import spool_files
 from plms_pipeline.evidence.verdicts import BookFacts, Finding, book_findings
 from plms_pipeline.registry.engine import Registry
 from plms_pipeline.settings import Settings
+
+if TYPE_CHECKING:
+    from plms_pipeline.evidence.client import RedisEvidence
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +40,8 @@ def _redis(settings: Settings) -> Iterator[RedisEvidence | None]:
     if settings.evidence_backend != "redis" or settings.redis_url is None:
         yield None
         return
+    from plms_pipeline.evidence.client import RedisEvidence
+
     found = RedisEvidence(settings.redis_url)
     try:
         yield found

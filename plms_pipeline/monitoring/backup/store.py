@@ -15,13 +15,13 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
-from alembic.migration import MigrationContext
 from sqlalchemy import func, inspect, select, table, text
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
 from plms_pipeline.errors import BadInput
 from plms_pipeline.registry.engine import Registry
+from plms_pipeline.registry.migrate import revision_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +120,7 @@ def _counted(session: Session) -> Counted:
     names = sorted(inspect(connection).get_table_names())
     rows = {name: int(session.scalar(select(func.count()).select_from(table(name))) or 0) for name in names}
     try:
-        revision = MigrationContext.configure(connection).get_current_revision()
+        revision = revision_of(connection)
     except OperationalError:
         revision = None
     return Counted(revision, rows)

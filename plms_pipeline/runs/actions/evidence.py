@@ -17,7 +17,6 @@ from plms_pipeline.clock import Clock
 from plms_pipeline.errors import BadInput, PlmsError
 from plms_pipeline.evidence.actions.asking import record
 from plms_pipeline.evidence.actions.owing import owe
-from plms_pipeline.evidence.client import RedisEvidence
 from plms_pipeline.evidence.obligations import (
     HEAT,
     EvidenceConfig,
@@ -80,6 +79,8 @@ def write_heat(registry: Registry, *, settings: Settings, clock: Clock, run_ids:
     with ExitStack() as stack:
         put = None
         if config.backend == "redis" and settings.redis_url is not None:
+            from plms_pipeline.evidence.client import RedisEvidence
+
             redis = RedisEvidence(settings.redis_url)
             stack.callback(redis.close)
             put = redis.put

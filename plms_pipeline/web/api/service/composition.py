@@ -18,13 +18,9 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from plms_pipeline.access.actors import local_actor
 from plms_pipeline.access.answers import AnswerCache, NoCache
-from plms_pipeline.access.bearer import Doorkeeper
-from plms_pipeline.access.files import KeyRing
-from plms_pipeline.access.principals import unchecked
 from plms_pipeline.access.routes import AppState
-from plms_pipeline.clock import Clock, SystemClock
+from plms_pipeline.clock import SystemClock
 from plms_pipeline.evidence.metrics import ObserverMetrics
 from plms_pipeline.evidence.service.observer import Observer
 from plms_pipeline.evidence.service.thread import beside
@@ -38,28 +34,15 @@ from plms_pipeline.web.api.routes.app import create_app
 from plms_pipeline.web.api.routes.ops import BACKGROUND_SEEN
 from plms_pipeline.web.api.service.background import Background
 from plms_pipeline.web.api.service.bell import Bell
+from plms_pipeline.web.api.service.door import doorkeeper
+from plms_pipeline.web.api.service.web_works import works_of_the_web
 from plms_pipeline.web.api.service.worker import worker_beside
-from plms_pipeline.web.api.service.works import works_of_the_web
 
 STOP_S = 10.0
 # How long a thread may keep the interpreter while others want it. A read gives it away at every statement, and each time a
 # thread that computes in the background would keep it for the 5 ms that Python has by default: a read of eight statements
 # then takes 40 ms.
 SWITCH_S = 0.0002
-
-
-def doorkeeper(settings: Settings, clock: Clock) -> Doorkeeper:
-    """Who checks the tokens; with PLMS_AUTH=disabled nobody does.
-
-    Raises:
-        NoData: no keys were made yet (`no_token_keys`).
-        BadInput: the keys cannot be used.
-    """
-    ring = KeyRing(settings.data_dir, settings.jwt_public_keys)
-    everybody = unchecked(local_actor()) if settings.auth == "disabled" else None
-    if everybody is None:
-        ring.keys(clock.now())
-    return Doorkeeper(ring.keys, clock, issuer=settings.jwt_issuer, audience=settings.jwt_audience, everybody=everybody)
 
 
 @contextmanager

@@ -26,7 +26,7 @@ from plms_pipeline.registry.engine import Registry
 from plms_pipeline.registry.migrate import require_head
 from plms_pipeline.settings import Settings, load_settings
 from plms_pipeline.web.api.service.bell import PATH_VARIABLE
-from plms_pipeline.web.api.service.composition import doorkeeper, running
+from plms_pipeline.web.api.service.door import doorkeeper
 from plms_pipeline.web.api.service.own_folder import told
 from plms_pipeline.web.api.service.shared_metrics import shared_metrics
 from plms_pipeline.web.api.service.worker import worker_beside
@@ -70,6 +70,8 @@ def serve_api(settings: Settings, options: ApiOptions, on_ready: Callable[[str],
         if options.workers > 1:
             _serve_many(settings, options.workers, listener, lambda: on_ready(url))
             return
+        from plms_pipeline.web.api.service.composition import running
+
         with running(settings) as app:
             server = uvicorn.Server(_config(app, lifespan="off"))
             threading.Thread(target=_tell, args=(server, lambda: on_ready(url)), daemon=True).start()
@@ -92,6 +94,8 @@ def refuse_open_door(settings: Settings, address: str) -> None:
 
 def worker_application() -> Any:
     """The application of one of several worker processes; its parts live as long as the server of that process."""
+    from plms_pipeline.web.api.service.composition import running
+
     settings = load_settings()
     threading.Thread(target=_end_with_parent, daemon=True).start()
     parts = running(settings, Path(os.environ[PATH_VARIABLE]))

@@ -8,6 +8,7 @@ has no state of its own, so what a killed one left undone the next one finds in 
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import signal
@@ -20,14 +21,10 @@ from pathlib import Path
 from types import FrameType
 
 from plms_pipeline.clock import SystemClock
-from plms_pipeline.pas.service import pas_client
-from plms_pipeline.registry.engine import Registry
-from plms_pipeline.runs.stopping.service import watching
 from plms_pipeline.settings import load_settings
 from plms_pipeline.web.api.service import bell
 from plms_pipeline.web.api.service.background import Background
 from plms_pipeline.web.api.service.own_folder import own_folder
-from plms_pipeline.web.api.service.works import works_of_the_books
 from plms_pipeline.web.process import ChildSpec, Keeper
 
 PREFIX = "plms-serve-"
@@ -77,6 +74,12 @@ class _Asked(BaseException):
 
 def main(path: Path) -> None:
     """Work until SIGTERM or SIGINT."""
+    # Here, and not for whoever only keeps this process.
+    from plms_pipeline.pas.service import pas_client
+    from plms_pipeline.registry.engine import Registry
+    from plms_pipeline.runs.stopping.service import watching
+    from plms_pipeline.web.api.service.works import works_of_the_books
+
     asked: list[int] = []
 
     def ask(number: int, _frame: FrameType | None) -> None:
@@ -103,4 +106,6 @@ def main(path: Path) -> None:
 
 
 if __name__ == "__main__":
+    # As in `plms`: of what an import makes nothing is garbage.
+    gc.set_threshold(20_000, 20, 20)
     main(Path(sys.argv[1]))
