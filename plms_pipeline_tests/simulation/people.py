@@ -130,12 +130,15 @@ def life(room: Room) -> None:
         "SELECT run_id FROM project_runs WHERE status IN ('QUEUED', 'RUNNING') ORDER BY status DESC, id DESC LIMIT 3"
     )
     if runs:
-        run = str(rng.choice(runs)[0])
-        room.cancelled.add(run)
-        room.act(
-            f"cancel {run}", _person(room),
-            lambda: cancel_run(room.seen, clock=room.clock, actor=OWNER, run_id=run, reason="enough").has_ended,
-        )  # fmt: skip
+        _cancel_run(room, str(rng.choice(runs)[0]))
+
+
+def _cancel_run(room: Room, run: str) -> None:
+    room.cancelled.add(run)
+    room.act(
+        f"cancel {run}", _person(room),
+        lambda: cancel_run(room.seen, clock=room.clock, actor=OWNER, run_id=run, reason="enough").has_ended,
+    )  # fmt: skip
 
 
 def switch(room: Room) -> None:
@@ -192,7 +195,7 @@ def _decide_letter(room: Room) -> None:
         # What all of them failed of is over: they are due again, together.
         for name in names:
             again = partial(reset_retries, room.seen, name, is_transient=True, **given)
-            room.act(f"letter {name[:8]} again", _person(room), lambda again=again: again().state)
+            room.act(f"letter {name[:8]} again", _person(room), again)
         return
     name = room.rng.choice(names)
     does: tuple[Callable[[], object], ...] = (
@@ -287,10 +290,15 @@ def give_room(room: Room, cap: int) -> None:
 
 
 def pay(room: Room) -> None:
-    """Owners of projects whose queued cards do not fit into what is left give them more."""
-    for (project,) in room.journal.ask(
-        "SELECT DISTINCT q.project_id FROM lane_queue q JOIN projects p ON p.id = q.project_id"
+    """Owners of projects whose queued cards do not fit into what is left give them more; where the project is over, and its
+    budget stands, they call off the run: a rehearsal that was asked for before.
+    """
+    for project, run, status in room.journal.ask(
+        "SELECT q.project_id, max(q.run_id), p.status FROM lane_queue q JOIN projects p ON p.id = q.project_id"
         " JOIN ledger_accounts a ON a.account = 'project:' || q.project_id"
-        " WHERE a.settled_usd + a.reserved_usd + coalesce(q.reserve_usd, 0) > p.budget_cost_usd_max"
+        " WHERE a.settled_usd + a.reserved_usd + coalesce(q.reserve_usd, 0) > p.budget_cost_usd_max GROUP BY q.project_id"
     ):
-        raise_budget(room, int(project), 5)
+        if status == "completed":
+            _cancel_run(room, str(run))
+        else:
+            raise_budget(room, int(project), 5)
