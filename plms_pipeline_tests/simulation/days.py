@@ -29,21 +29,32 @@ CAP = 2
 Step = Callable[[Room], None]
 STEPS: tuple[tuple[Step, float], ...] = (
     (processes.dispatch, 3.0), (processes.deliver, 2.0), (processes.settle, 2.0), (processes.reconcile, 0.8),
-    (processes.stop, 0.5), (processes.retry, 0.8), (processes.observe, 1.2), (processes.owe, 0.4),
-    (processes.prove, 0.3), (people.start, 0.8), (people.life, 0.7), (people.switch, 0.5), (people.manage, 0.5),
+    (processes.stop, 0.5), (processes.retry, 2.4), (processes.observe, 1.2), (processes.owe, 0.4),
+    (processes.prove, 0.3), (people.start, 0.4), (people.life, 0.7), (people.switch, 0.5), (people.manage, 0.7),
     (people.launch, 0.5), (people.end_launches, 0.1), (people.set_clock, 0.25),
 )  # fmt: skip
+_STEPS = [step for step, _ in STEPS]
 PLACES = {step.__name__: place for place, (step, _) in enumerate(STEPS)}
 RUNS = "SELECT 1 FROM project_runs WHERE status IN ('QUEUED', 'RUNNING')"
 EVENTS = "SELECT 1 FROM inbox_events WHERE state = 'pending'"
 EFFECTS = "SELECT 1 FROM outbox_events WHERE state = 'pending' AND kind <> 'passport'"
 OWED = "SELECT 1 FROM obligations WHERE state = 'pending'"
 LETTERS = "SELECT 1 FROM dead_letters WHERE state IN ('processing', 'ready')"
+DUE = "SELECT 1 FROM dead_letters WHERE state = 'ready' OR lease_holder IS NOT NULL"
 OVER = (
     "SELECT 1 FROM project_runs r WHERE r.status IN ('QUEUED', 'RUNNING') AND NOT EXISTS"
     " (SELECT 1 FROM run_tasks t WHERE t.run_id = r.run_id AND t.status IN ('QUEUED', 'RUNNING'))"
 )
 SLOTS = "SELECT 1 FROM slots WHERE state <> 'RELEASED'"
+# What a step works on, and how much rarer it comes when there is none of it: looking and finding nothing shows little.
+WORK: dict[str, tuple[str, float]] = {
+    "dispatch": (f"SELECT 1 FROM lane_queue UNION ALL {EFFECTS}", 0.3), "settle": (EVENTS, 0.2),
+    "reconcile": (f"{SLOTS} UNION ALL SELECT 1 FROM project_runs WHERE status = 'RUNNING'", 0.2), "retry": (DUE, 0.1),
+    "observe": (OWED, 0.3), "stop": (f"{EFFECTS} UNION ALL SELECT 1 FROM kill_switches WHERE turned_off_at IS NULL", 0.5),
+}  # fmt: skip
+OVERTAKING = 4.0
+# What makes stale what a process knows that has lost its turn: work ends, events are settled, people change their minds.
+BEHIND = ("deliver", "settle", "life")
 # Everybody's turn in a round of a calm; who would only look and find nothing is not asked.
 TURNS: tuple[tuple[Step, str | None], ...] = (
     (processes.stop, EFFECTS), (processes.retry, LETTERS), (processes.dispatch, f"{RUNS} UNION ALL {EFFECTS}"),
@@ -86,8 +97,10 @@ def one_day(room: Room) -> None:
 
 
 def _gap(room: Room) -> float:
-    """Seconds until the next step: mostly few, sometimes many."""
-    longest = room.rng.choices((2.0, 40.0, 900.0, 7200.0), (5, 3, 2, 1))[0]
+    """Seconds until the next step: mostly few, sometimes many. Who has lost its turn is overtaken while its leases go on, or
+    long after that."""
+    rarer = 2 if room.turns.waiting else 1
+    longest = room.rng.choices((2.0, 40.0, 900.0, 7200.0), (5 * rarer, 3 * rarer, 2, 1))[0]
     return room.rng.uniform(0.0, longest)
 
 
@@ -96,18 +109,21 @@ def _choose(room: Room) -> Step:
     now = room.executor.now()
     weights = [weight for _, weight in STEPS]
     if any(due <= now for due, _ in room.executor.events):
-        weights[1] *= 2
+        weights[PLACES["deliver"]] *= 2
     else:
-        weights[1] = 0.0
-    if not room.journal.ask("SELECT 1 FROM inbox_events WHERE state = 'pending' LIMIT 1"):
-        weights[2] *= 0.3
-    if not room.journal.ask("SELECT 1 FROM lane_queue LIMIT 1"):
-        weights[0] *= 0.6
+        weights[PLACES["deliver"]] = 0.0
+    for step, (asked, idle) in WORK.items():
+        if not room.journal.ask(f"{asked} LIMIT 1"):
+            weights[PLACES[step]] *= idle
+    if room.turns.waiting:
+        for step in BEHIND:
+            weights[PLACES[step]] *= 2
     for strand in room.turns.waiting:
         # While one of two stands still the other does its work.
-        if strand.name in PLACES:
-            weights[PLACES[strand.name]] *= 2
-    return room.rng.choices([step for step, _ in STEPS], weights)[0]
+        place = PLACES.get(strand.name.partition(" ")[0])
+        if place is not None:
+            weights[place] *= OVERTAKING
+    return room.rng.choices(_STEPS, weights)[0]
 
 
 def calm_down(room: Room) -> int:

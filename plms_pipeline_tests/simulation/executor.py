@@ -30,7 +30,7 @@ from plms_pipeline.pas.protocol import (
 )
 
 PROVIDERS = {"maker/one": "one-1", "maker/two": "two-1"}
-ERRORS = ("connection reset by peer", "the request timed out", "3 tests failed", None)
+ERRORS = ("connection reset by peer", "the request timed out", "service unavailable", "3 tests failed", None)
 CAPABILITIES = ("cancel_card", "pause_task")
 
 

@@ -65,7 +65,7 @@ def plan(room: Room) -> None:
                 "budget_cost_usd_max": budget,
             },
         )
-        policy = {"owner": "owner", "max_active_runs": most, "max_attempts": rng.choice((1, 2)), "updated_at": now}
+        policy = {"owner": "owner", "max_active_runs": most, "max_attempts": rng.choice((1, 1, 2)), "updated_at": now}
         session.execute(_POLICY, {"project_id": number, **policy})
         for index, (task, needs) in enumerate(rng.choice(SHAPES).items()):
             # One lane is the popular one.
@@ -125,14 +125,20 @@ def life(room: Room) -> None:
     if what != "cancel_run":
         room.act(f"{what} {project}", _person(room), does[what])
         return
-    runs = room.journal.ask("SELECT run_id FROM project_runs WHERE status IN ('QUEUED', 'RUNNING') ORDER BY id")
+    # One of those that people look at: at work, or just asked for.
+    runs = room.journal.ask(
+        "SELECT run_id FROM project_runs WHERE status IN ('QUEUED', 'RUNNING') ORDER BY status DESC, id DESC LIMIT 3"
+    )
     if runs:
-        run = str(rng.choice(runs)[0])
-        room.cancelled.add(run)
-        room.act(
-            f"cancel {run}", _person(room),
-            lambda: cancel_run(room.seen, clock=room.clock, actor=OWNER, run_id=run, reason="enough").has_ended,
-        )  # fmt: skip
+        _cancel_run(room, str(rng.choice(runs)[0]))
+
+
+def _cancel_run(room: Room, run: str) -> None:
+    room.cancelled.add(run)
+    room.act(
+        f"cancel {run}", _person(room),
+        lambda: cancel_run(room.seen, clock=room.clock, actor=OWNER, run_id=run, reason="enough").has_ended,
+    )  # fmt: skip
 
 
 def switch(room: Room) -> None:
@@ -167,7 +173,7 @@ def manage(room: Room) -> None:
     """Somebody changes a cap or a budget, or decides about a dead letter."""
     rng = room.rng
     given: dict[str, Any] = {"clock": room.clock, "ids": room.new_id, "actor": OWNER, "reason": "as agreed"}
-    what = rng.choice(("cap", "budget", "letter"))
+    what = rng.choices(("cap", "budget", "letter"), (1, 1, 2))[0]
     if what == "cap":
         lane, cap = rng.choice(LANES), rng.choice(CAPS)
         room.act(f"cap {lane} {cap}", _person(room), lambda: set_cap(room.seen, lane_id=lane, cap=cap, **given).after)
@@ -183,14 +189,20 @@ def _decide_letter(room: Room) -> None:
     )
     if not letters:
         return
-    name = str(room.rng.choice(letters)[0])
     given: dict[str, Any] = {"clock": room.clock, "actor": OWNER, "reason": "as agreed"}
+    names = [str(name) for (name,) in letters]
+    if room.rng.random() < 0.6:
+        # What all of them failed of is over: they are due again, together.
+        for name in names:
+            again = partial(reset_retries, room.seen, name, is_transient=True, **given)
+            room.act(f"letter {name[:8]} again", _person(room), again)
+        return
+    name = room.rng.choice(names)
     does: tuple[Callable[[], object], ...] = (
-        lambda: reset_retries(room.seen, name, is_transient=True, **given).state,
         lambda: mark_permanent(room.seen, name, **given).state,
         lambda: len(quarantine(room.seen, name=name, **given)),
     )
-    room.act(f"letter {name[:8]}", _person(room), room.rng.choices(does, (3, 1, 1))[0])
+    room.act(f"letter {name[:8]}", _person(room), room.rng.choice(does))
 
 
 def raise_budget(room: Room, project: int, by_usd: float) -> None:
@@ -278,10 +290,15 @@ def give_room(room: Room, cap: int) -> None:
 
 
 def pay(room: Room) -> None:
-    """Owners of projects whose queued cards do not fit into what is left give them more."""
-    for (project,) in room.journal.ask(
-        "SELECT DISTINCT q.project_id FROM lane_queue q JOIN projects p ON p.id = q.project_id"
+    """Owners of projects whose queued cards do not fit into what is left give them more; where the project is over, and its
+    budget stands, they call off the run: a rehearsal that was asked for before.
+    """
+    for project, run, status in room.journal.ask(
+        "SELECT q.project_id, max(q.run_id), p.status FROM lane_queue q JOIN projects p ON p.id = q.project_id"
         " JOIN ledger_accounts a ON a.account = 'project:' || q.project_id"
-        " WHERE a.settled_usd + a.reserved_usd + coalesce(q.reserve_usd, 0) > p.budget_cost_usd_max"
+        " WHERE a.settled_usd + a.reserved_usd + coalesce(q.reserve_usd, 0) > p.budget_cost_usd_max GROUP BY q.project_id"
     ):
-        raise_budget(room, int(project), 5)
+        if status == "completed":
+            _cancel_run(room, str(run))
+        else:
+            raise_budget(room, int(project), 5)

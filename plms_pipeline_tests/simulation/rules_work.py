@@ -16,16 +16,25 @@ if TYPE_CHECKING:
 
 @dataclass
 class Places(Rule):
-    """No cap is passed, and no slot given back for work that goes on."""
+    """No cap is passed, no slot given back for work that goes on, and none kept by work whose end is booked."""
 
-    tables = ("lanes", "slots")
+    tables = ("lanes", "slots", "job_cards", "task_receipts")
     caps: dict[str, int] = field(default_factory=dict)
     held: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
+    ended: set[str] = field(default_factory=set)
 
     def saw(self, change: Change) -> None:
         if change.table == "lanes":
             self.caps[f"lane:{change.key}"] = int(change.a)
-            return
+        elif change.table == "slots":
+            self._slot(change)
+        elif change.table == "task_receipts":
+            run, task, attempt = change.key.rsplit("/", 2)
+            self.ended.add(self.room.outgoing.cards[run, task, int(attempt)])
+        elif change.now == "ENDED" and change.was != "ENDED":
+            self.ended.add(change.key)
+
+    def _slot(self, change: Change) -> None:
         resource = change.a
         mine = self.held[resource]
         if change.now == "RELEASED":
@@ -39,6 +48,14 @@ class Places(Rule):
             mine.add(change.key)
             cap = self.caps.get(resource, self.room.launcher.places)
             holds("no cap is passed", len(mine) <= cap, f"{resource} holds {len(mine)} of {cap}")
+
+    def committed(self) -> None:
+        for card in self.ended:
+            kept = [resource for resource, mine in self.held.items() if card in mine]
+            holds(
+                "what ended holds no slot", not kept, f"the end of {card} was booked, and it still has a slot of {kept}"
+            )
+        self.ended.clear()
 
     def begins(self, attempt: Attempt) -> None:
         """The executor takes work on."""

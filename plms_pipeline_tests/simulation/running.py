@@ -41,6 +41,7 @@ def simulate(template: Path, seed: int, days: int) -> Outcome:
     """So many days of one world; ends at the first rule that does not hold."""
     # What the product logs of outages and refusals is expected here, and costs more than the rules.
     logging.disable(logging.CRITICAL)
+    _clear()
     began = time.process_time()
     room = Room.open(home_of(template), seed)
     found: Violated | None = None
@@ -51,7 +52,8 @@ def simulate(template: Path, seed: int, days: int) -> Outcome:
             one_day(room)
             if day % CALM_EVERY == 0 or day == days:
                 calm_down(room)
-                gc.collect()
+                # What was made since the last calm; what is left of it is looked at again when the world is gone.
+                gc.collect(0)
     except Violated as error:
         found = error
     finally:
@@ -72,7 +74,13 @@ def all_of(work: Callable[..., Any], items: list[tuple[Any, ...]]) -> Iterator[A
 
 
 def _settle_in() -> None:
-    """Whatever was imported is looked at by no collection any more, and the worlds collect their garbage in each calm."""
-    gc.collect()
-    gc.freeze()
+    """Nothing is collected unless the worlds ask for it."""
     gc.disable()
+    _clear()
+
+
+def _clear() -> None:
+    """Collect what is left of the world before; what stays is the process's own, and looked at by no collection any more."""
+    if not gc.isenabled():
+        gc.collect()
+        gc.freeze()

@@ -37,28 +37,36 @@ class Seam:
         self._waits_at: frozenset[int] = frozenset()
         self._away_at: int | None = None
         self._waits_at_call: int | None = None
+        self._waits_at_commit: int | None = None
         self.crossed = 0
         self.called = 0
+        self.kept = 0
         self.statements = 0
         self.waits: Callable[[], None] = lambda: None
         self.committed: Callable[[], None] = lambda: None
 
     def arm(
         self, *, dies_at: int | None = None, dies_at_statement: int | None = None,
-        waits_at: frozenset[int] = frozenset(), waits_at_call: int | None = None, away_at: int | None = None,
+        waits_at: frozenset[int] = frozenset(), waits_at_call: int | None = None,
+        waits_at_commit: int | None = None, away_at: int | None = None,
     ) -> None:  # fmt: skip
-        """Choose what happens at which crossing of the next action, counted from 0 (calls of the executor from 1)."""
+        """Choose what happens at which crossing of the next action, counted from 0 (calls and commits from 1)."""
         self._dies_at, self._dies_at_statement = dies_at, dies_at_statement
         self._waits_at, self._waits_at_call, self._away_at = waits_at, waits_at_call, away_at
-        self.crossed = self.statements = self.called = 0
+        self._waits_at_commit = waits_at_commit
+        self.crossed = self.statements = self.called = self.kept = 0
 
-    def cross(self, *, holds_books: bool = False, to_registry: bool = False, is_call: bool = False) -> None:
+    def cross(
+        self, *, holds_books: bool = False, to_registry: bool = False, is_call: bool = False,
+        has_committed: bool = False,
+    ) -> None:  # fmt: skip
         """One step from or into the world.
 
         Args:
             holds_books: a write transaction is open: nobody else could go on, so the turn is kept.
             to_registry: a transaction is about to begin.
             is_call: the executor is about to be called, or has answered.
+            has_committed: a transaction was just committed: what it claimed is now known to be the process's own.
 
         Raises:
             Crash: this was the one.
@@ -70,7 +78,13 @@ class Seam:
             raise Crash
         if is_call:
             self.called += 1
-        if (at in self._waits_at and not holds_books) or (is_call and self.called == self._waits_at_call):
+        if has_committed:
+            self.kept += 1
+        if (
+            (at in self._waits_at and not holds_books)
+            or (is_call and self.called == self._waits_at_call)
+            or (has_committed and self.kept == self._waits_at_commit)
+        ):
             self.waits()
         if to_registry and at == self._away_at:
             raise Unavailable("The simulated registry is away.", code="registry_unavailable")
@@ -119,7 +133,7 @@ class SeamRegistry(Registry):
             # Everything was said, nothing is committed.
             self.seam().cross(holds_books=True)
         self.seam().committed()
-        self.seam().cross()
+        self.seam().cross(has_committed=True)
 
 
 class SeamCalls:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
+from plms_pipeline_tests.simulation import people
 from plms_pipeline_tests.simulation.home import workplace
 from plms_pipeline_tests.simulation.mutants import MUTANTS, planted
 from plms_pipeline_tests.simulation.running import simulate
@@ -42,3 +45,14 @@ def test_a_planted_mistake_is_found(template: Path, name: str) -> None:
     [mutant] = [one for one in MUTANTS if one.name == name]
     with planted(mutant):
         assert simulate(template, SEED, 10).check is not None
+
+
+def test_an_owner_calls_off_what_the_budget_of_a_project_that_is_over_does_not_bear() -> None:
+    """A rehearsal asked for before the end would wait for money that nobody may give, and the calm would never end."""
+    done: list[str] = []
+    room: Any = SimpleNamespace(
+        journal=SimpleNamespace(ask=lambda _query: [(7, "run-7", "completed")]), processes={}, cancelled=set(),
+        act=lambda name, *_given: done.append(name),
+    )  # fmt: skip
+    people.pay(room)
+    assert done == ["cancel run-7"]

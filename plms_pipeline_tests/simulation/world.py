@@ -36,7 +36,7 @@ from plms_pipeline_tests.simulation.turns import Strand, Turns
 
 BEGIN = datetime(2026, 3, 1, 6, tzinfo=UTC)
 STORMY = Faults(
-    away=0.04, ambiguous=0.05, failed=0.15, lost=0.1, duplicate=0.15, late=0.1, forged=0.01, outlier=0.03, forgets=0.01,
+    away=0.04, ambiguous=0.05, failed=0.3, lost=0.1, duplicate=0.15, late=0.1, forged=0.01, outlier=0.03, forgets=0.01,
     silent=0.2, slowness=7.5,
 )  # fmt: skip
 CALM = Faults()
@@ -181,10 +181,10 @@ class Room:
 
     def process(self, role: str, count: int = 2) -> Process | None:
         """One of the processes of a role that is not busy; None when all wait for their turn."""
-        number = self.rng.randrange(count)
-        found = self.processes.setdefault((role, number), Process(role, number))
         busy = {strand.process for strand in self.turns.waiting}
-        return None if found.name in busy else found
+        all_of_it = [self.processes.setdefault((role, number), Process(role, number)) for number in range(count)]
+        free = [process for process in all_of_it if process.name not in busy]
+        return self.rng.choice(free) if free else None
 
     def is_dead(self, holder: str) -> bool:
         """Whether a holder is known to have died: of those on this machine it is, of the others (odd numbers) never."""
@@ -214,14 +214,18 @@ class Room:
                 strand.seam.arm(dies_at_statement=int(self.rng.expovariate(1 / 10)))
             elif chance < 0.13:
                 strand.seam.arm(away_at=self.rng.randrange(8))
-            elif chance < 0.38 and len(self.turns.waiting) < MOST_WAITING:
+            elif chance < 0.43 and len(self.turns.waiting) < MOST_WAITING:
                 may_wait = True
-                if self.rng.random() < 0.5:
+                where = self.rng.random()
+                if where < 0.35:
                     strand.seam.arm(waits_at=frozenset(int(self.rng.expovariate(1 / 8)) for _ in range(2)))
-                else:
+                elif where < 0.65:
                     strand.seam.arm(waits_at_call=self.rng.randrange(1, 7))
+                else:
+                    # With something in its hand that it has just claimed.
+                    strand.seam.arm(waits_at_commit=self.rng.choice((1, 1, 1, 2, 2, 3)))
                 # Some go on after a moment, others after much has happened, or the next day.
-                strand.sleeps_until = self.steps + self.rng.choice((0, 0, 2, 6, 12, 20))
+                strand.sleeps_until = self.steps + self.rng.choice((0, 2, 4, 8, 12, 20))
         self.turns.begin(strand, may_wait=may_wait)
         self._note(strand)
         return strand
