@@ -12,7 +12,6 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from plms_pipeline.kpis.hashing import hashed, pieces, words_and_pairs
 from plms_pipeline.kpis.measurement import Measurement, unmeasured
 
 HASHED: Final = 4096
@@ -72,17 +71,15 @@ def embed(texts: list[str]) -> npt.NDArray[np.float64]:
     are constants, so nothing is downloaded or fitted and equal texts have equal vectors on every machine. It sees words
     and spelling, not paraphrase.
     """
-    fixed = projection(HASHED, DIMENSIONS)
-    return np.asarray([_projected(text, fixed) for text in texts])
+    from scipy.sparse import hstack
+    from sklearn.feature_extraction.text import HashingVectorizer
 
-
-def _projected(text: str, fixed: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     half = HASHED // 2
-    counts = np.concatenate([hashed(words_and_pairs(text), half), hashed(pieces(text), half)])
-    (places,) = counts.nonzero()
-    # Added one after the other: a product of matrices adds in an order that depends on their shape and on the machine.
-    row: npt.NDArray[np.float64] = (counts[places, np.newaxis] * fixed[places]).sum(axis=0)
-    return row
+    words = HashingVectorizer(n_features=half, ngram_range=(1, 2), norm="l2", alternate_sign=False)
+    grams = HashingVectorizer(n_features=half, analyzer="char_wb", ngram_range=(3, 5), norm="l2", alternate_sign=False)
+    hashed = hstack([words.transform(texts), grams.transform(texts)]).tocsr()
+    rows: npt.NDArray[np.float64] = np.asarray(hashed @ projection(HASHED, DIMENSIONS), dtype=np.float64)
+    return rows
 
 
 def projection(rows: int, columns: int) -> npt.NDArray[np.float64]:
