@@ -115,7 +115,7 @@ prove-small-runs:
 prove-small-guards:
 	$(MAKE) prove-portfolio N=4 KILLS=2
 	$(MAKE) prove-portfolio N=4 KILLS=2 DATABASE=postgresql
-	$(MAKE) prove-api N=4
+	$(MAKE) prove-api N=2
 	$(MAKE) prove-observer FLOOD=4 KILLS=1
 	$(MAKE) prove-guards N=4
 	$(MAKE) prove-simulation N=80
