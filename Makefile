@@ -19,6 +19,7 @@ BACKUPS ?=
 FLIPS ?=
 FLOOD ?=
 WORLDS ?=
+ONLY ?=
 
 .PHONY: help setup run simulate test test-live test-ui ui lint format bench bench-peers demo-guides demo-portfolio demo-run prove-api prove-completions prove-guards prove-kill prove-portfolio prove-observer prove-restore prove-simulation prove-small prove-small-guards prove-small-runs prove-start lock clean
 
@@ -84,8 +85,8 @@ prove-api: setup ## schemathesis over the OpenAPI of a live `plms serve`, all ch
 prove-start: setup ## 100 clients send the same start at once, N rounds, four worlds; one run per key (N=50 SEED=… WORLDS=…)
 	$(BIN)/python -m plms_pipeline_tests.proofs.start $(if $(N),--rounds $(N)) $(if $(SEED),--seed $(SEED)) $(addprefix --world ,$(WORLDS))
 
-prove-completions: setup ## N runs with every fault switched on, then again with KILLS × SIGKILL; books are right (N=200 KILLS=100 SEED=… DATABASE=sqlite|postgresql)
-	$(BIN)/python -m plms_pipeline_tests.proofs.completions $(if $(N),--runs $(N)) $(if $(KILLS),--kills $(KILLS)) $(if $(SEED),--seed $(SEED)) $(if $(DATABASE),--database $(DATABASE))
+prove-completions: setup ## N runs with every fault switched on, then again with KILLS × SIGKILL; books are right (N=200 KILLS=100 SEED=… DATABASE=sqlite|postgresql ONLY=quiet|killed)
+	$(BIN)/python -m plms_pipeline_tests.proofs.completions $(if $(N),--runs $(N)) $(if $(KILLS),--kills $(KILLS)) $(if $(SEED),--seed $(SEED)) $(if $(DATABASE),--database $(DATABASE)) $(if $(ONLY),--only $(ONLY))
 
 prove-observer: setup ## 1 000 obligations a second for FLOOD s, evidence absent; Redis and observer killed; nothing lost (FLOOD=10 KILLS=5 SEED=…)
 	$(BIN)/python -m plms_pipeline_tests.proofs.observer $(if $(FLOOD),--seconds $(FLOOD)) $(if $(KILLS),--kills $(KILLS)) $(if $(SEED),--seed $(SEED))
@@ -112,12 +113,12 @@ prove-small-runs:
 	@# The world whose Redis is killed in its second round begins as the one whose Redis lives.
 	$(MAKE) prove-start N=2 WORLDS="sqlite postgresql redis-killed"
 	$(MAKE) prove-completions N=4 KILLS=3
-	$(MAKE) prove-completions N=3 KILLS=2 DATABASE=postgresql
+	$(MAKE) prove-completions N=3 KILLS=2 DATABASE=postgresql ONLY=killed
 
 prove-small-guards:
 	$(MAKE) prove-portfolio N=4 KILLS=2
 	$(MAKE) prove-portfolio N=4 KILLS=2 DATABASE=postgresql
-	$(MAKE) prove-api N=4
+	$(MAKE) prove-api N=2
 	$(MAKE) prove-observer FLOOD=4 KILLS=1
 	$(MAKE) prove-guards N=4
 	$(MAKE) prove-simulation N=80

@@ -23,6 +23,12 @@ from plms_pipeline_tests.vectors.live import ROOT, Live, fresh, new_key, say
 KINDS = tuple(sorted((ROOT / "data/samples/projects").iterdir()))
 EACH = 3
 PICTURE = ROOT / "reports" / "portfolio-demo.png"
+# Twelve that people with the common kinds of colour blindness tell apart, too (M. Krzywinski's palette); of two that are alike
+# one is among the last six, which are hatched.
+COLOURS = (
+    "#008DF9", "#FFC33B", "#A40122", "#00FCCF", "#8400CD", "#FF6E3A",
+    "#009F81", "#FFB2FD", "#9F0162", "#00C2F9", "#E20134", "#FF5AAF",
+)  # fmt: skip
 
 
 def show(live: Live) -> None:
@@ -77,7 +83,15 @@ def paint(
 
     mpl.use("Agg")
     from matplotlib import pyplot
+    from matplotlib.patches import Patch
 
+    assert len(names) <= len(COLOURS), "a colour would mean two projects"
+    styles: dict[int, dict[str, Any]] = {
+        project: {"color": colour}
+        if place < len(COLOURS) // 2
+        else {"facecolor": colour, "edgecolor": "w", "hatch": "///"}
+        for place, (project, colour) in enumerate(zip(sorted(names), COLOURS, strict=False))
+    }
     lanes = sorted(used)
     figure, axes = pyplot.subplots(len(lanes), 2, figsize=(14, 1.6 * len(lanes)), squeeze=False, width_ratios=(3, 1))
     begin = min(row.taken_at for rows in used.values() for row in rows)
@@ -87,16 +101,19 @@ def paint(
             start, end = ((moment - begin).total_seconds() for moment in (row.taken_at, row.released_at))
             place = next((index for index, until in enumerate(free) if until <= start), len(free))
             free[place : place + 1] = [end]
-            left.barh(place, end - start, left=start, color=f"C{row.project_id % 10}", height=0.9)
+            left.barh(place, end - start, left=start, height=0.9, linewidth=0, **styles[row.project_id])
         left.set(ylabel=str(lane), ylim=(-0.6, caps[lane] - 0.4), yticks=[])
         found = [share for share in shares.get(lane, []) if share.ratio is not None]
-        right.bar([str(share.project_id) for share in found], [share.ratio for share in found], color="grey")
-        right.axhline(0.9, color="red", linewidth=0.8)
+        for share in found:
+            right.bar(str(share.project_id), share.ratio, linewidth=0, **styles[share.project_id])
+        right.axhline(0.9, color="black", linestyle="--", linewidth=0.8)
         right.set(ylim=(0, 2))
     axes[-1][0].set_xlabel("seconds; one colour per project")
     axes[-1][1].set_xlabel("received ÷ fair share, by project")
     axes[0][0].set_title(f"{len(names)} projects")
-    figure.tight_layout()
+    patches = [Patch(label=f"{project} {names[project]}", linewidth=0, **styles[project]) for project in sorted(names)]
+    figure.legend(handles=patches, loc="lower center", ncols=4, frameon=False)
+    figure.tight_layout(rect=(0, 0.3 * (len(patches) + 3) // 4 / figure.get_figheight(), 1, 1))
     PICTURE.parent.mkdir(exist_ok=True)
     figure.savefig(PICTURE, dpi=80)
     pyplot.close(figure)
