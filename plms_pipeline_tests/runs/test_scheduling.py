@@ -427,8 +427,32 @@ def test_a_slot_whose_lease_ends_keeps_counting_until_the_executor_is_asked(port
         def run_status(self, _run_id: str) -> Any:
             return None
 
+    # Nobody has told the executor to end the run: who claimed the card and stands still may hand it over yet.
+    assert resolve_suspects(portfolio.registry, settings=SETTINGS, clock=portfolio.clock, pas=Gone()) == 0
+    assert portfolio.open_slots() == {"lane:4200": 1}
+    portfolio.tick()
     assert resolve_suspects(portfolio.registry, settings=SETTINGS, clock=portfolio.clock, pas=Gone()) == 1
     assert portfolio.open_slots() == {}
+
+
+def test_a_dispatcher_that_stood_still_over_its_claim_does_not_hand_the_card_over(portfolio: Portfolio) -> None:
+    """A laptop was closed in the middle: its card was called off and its slot given back, and then it was worked on."""
+    portfolio.cap(4200, 1)
+    portfolio.cap(4202, 0)
+    portfolio.start(planned_project(portfolio.registry, tasks=WIDE))
+
+    def new_id() -> str:
+        portfolio.later(3600)
+        return str(uuid4())
+
+    told = dispatch_due(
+        portfolio.registry, clock=portfolio.clock, pas=portfolio.pas, holder="here", data_dir=portfolio.data_dir, ids=new_id,
+        limit=1,
+    )  # fmt: skip
+    assert told.submitted == 0
+    assert portfolio.out() == {}
+    assert portfolio.tick().submitted == 1
+    assert portfolio.open_slots() == {"lane:4200": 1}
 
 
 def test_what_a_card_took_that_was_called_off_on_its_way_is_told(portfolio: Portfolio) -> None:

@@ -78,7 +78,7 @@ def hunt(template: Path, number: int, seed: int) -> tuple[int, int, str | None]:
             try:
                 outcome = simulate(template, seed, MUTANT_SEED_DAYS)
             except Exception as error:  # whatever breaks the product's own rules is found too
-                return number, days + 1, f"{type(error).__name__}: {error}"[:90]
+                return number, days + 1, " ".join(f"{type(error).__name__}: {error}".split())[:90]
         days += outcome.days
         if outcome.check is not None:
             return number, days, outcome.check

@@ -93,6 +93,8 @@ def hand_over(tick: Tick, policy: DispatchPolicy, ids: Callable[[], str], limit:
         if lane_id not in fresh and lane_id not in _lanes_now(tick, policy):
             continue
         fresh.add(lane_id)
+        # Counted from before the claim: who stood still since then must not tell what is another's by now, or was called off.
+        until = tick.clock.now() + LEASE / 2
         done = hold_round(
             tick.registry, lane_id, clock=tick.clock, ids=ids, holder=tick.holder, policy=policy,
             claim=lambda session, key: _claim(tick, session, key), without=refused[lane_id], limit=min(left, TOGETHER),
@@ -101,7 +103,7 @@ def hand_over(tick: Tick, policy: DispatchPolicy, ids: Callable[[], str], limit:
         refused[lane_id] |= done.refused.keys()
         left -= len(done.cards)
         _know(tick, runs, done.cards)
-        _write(tick, _tell(tick, [card for card in done.cards if not card.is_paused], runs))
+        _write(tick, _tell(tick, [card for card in done.cards if not card.is_paused], runs, until))
         go_on(tick, [card for card in done.cards if card.is_paused], runs)
         if done.paused is not None:
             effects(tick)
@@ -145,10 +147,9 @@ def _know(tick: Tick, runs: dict[str, RunFacts | None], cards: Sequence[Card]) -
             runs.update({run_id: store.run_facts(session, run_id) for run_id in unknown})
 
 
-def _tell(tick: Tick, cards: Sequence[Card], runs: dict[str, RunFacts | None]) -> _Told:
+def _tell(tick: Tick, cards: Sequence[Card], runs: dict[str, RunFacts | None], until: datetime) -> _Told:
     """Hand over the cards, in order, until the executor is away, the kill switch is on, or half of the lease is over."""
     told = _Told()
-    until = tick.clock.now() + LEASE / 2
     for place, card in enumerate(cards):
         if not tick.may_go_on() or tick.clock.now() > until:
             told.untold = list(cards[place:])

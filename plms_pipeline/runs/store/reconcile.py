@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from sqlalchemy import bindparam, func, select, update
+from sqlalchemy import bindparam, exists, func, select, update
 from sqlalchemy.orm import Session
 
-from plms_pipeline.registry.tables import InboxEvent, JobCard, ProjectRun, RunAlias, Slot
+from plms_pipeline.registry.tables import InboxEvent, JobCard, OutboxEvent, ProjectRun, RunAlias, Slot
 from plms_pipeline.runs.receiving import SOURCE
 from plms_pipeline.runs.store.dispatch import PAS
 
@@ -148,7 +148,14 @@ def slots_to_renew(session: Session, card_keys: Collection[str], *, expiring_bef
 
 
 def suspects(session: Session, *, limit: int) -> list[Suspect]:
-    """Cards whose slot's lease has ended, the oldest first."""
+    """Cards whose slot's lease has ended, the oldest first.
+
+    Without those of a run that the executor was not yet told to end: whoever claimed one of them, and stands still, may hand
+    it over until then, and it would be worked on without a slot.
+    """
+    is_untold = exists().where(
+        OutboxEvent.kind == "terminate_run", OutboxEvent.subject_id == JobCard.run_id, OutboxEvent.state == "pending"
+    )
     alias = (
         select(func.max(RunAlias.alias))
         .where(RunAlias.run_id == JobCard.run_id, RunAlias.vocabulary == PAS)
@@ -160,7 +167,7 @@ def suspects(session: Session, *, limit: int) -> list[Suspect]:
             JobCard.attempt, JobCard.state,
         )
         .join(Slot, Slot.subject == JobCard.card_key)
-        .where(Slot.state == "SUSPECT")
+        .where(Slot.state == "SUSPECT", ~is_untold)
         .order_by(Slot.expires_at, JobCard.card_key)
         .limit(limit)
     )  # fmt: skip
