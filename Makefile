@@ -61,7 +61,7 @@ test-live: setup ## the tests that start whole servers: API, executor, guarded U
 	$(IN_MEMORY)$(BIN)/pytest -m live -n 3 --dist loadgroup
 
 test-ui: setup ## drive the Dagster UI in a real headless browser
-	$(BIN)/pytest -m ui plms_pipeline_tests/ui
+	$(IN_MEMORY)$(BIN)/pytest -m ui plms_pipeline_tests/ui
 
 ui: setup ## the guarded Dagster UI with its daemon on http://127.0.0.1:3000
 	$(BIN)/plms ui
@@ -109,20 +109,20 @@ prove-simulation: setup ## N simulated days over seeds from SEED without a viola
 prove-small: prove-small-runs prove-small-guards ## every proof with a small count, as CI runs them
 
 prove-small-runs:
-	$(MAKE) prove-kill N=4
+	$(IN_MEMORY)$(MAKE) prove-kill N=4
 	@# The world whose Redis is killed in its second round begins as the one whose Redis lives.
-	$(MAKE) prove-start N=2 WORLDS="sqlite postgresql redis-killed"
-	$(MAKE) prove-completions N=4 KILLS=3
-	$(MAKE) prove-completions N=3 KILLS=2 DATABASE=postgresql ONLY=killed
+	$(IN_MEMORY)$(MAKE) prove-start N=2 WORLDS="sqlite postgresql redis-killed"
+	$(IN_MEMORY)$(MAKE) prove-completions N=4 KILLS=3
+	$(IN_MEMORY)$(MAKE) prove-completions N=3 KILLS=2 DATABASE=postgresql ONLY=killed
 
 prove-small-guards:
-	$(MAKE) prove-portfolio N=4 KILLS=2
-	$(MAKE) prove-portfolio N=4 KILLS=2 DATABASE=postgresql
-	$(MAKE) prove-api N=2
-	$(MAKE) prove-observer FLOOD=4 KILLS=1
-	$(MAKE) prove-guards N=4
-	$(MAKE) prove-simulation N=80
-	$(MAKE) prove-restore N=4 BACKUPS=1 FLIPS=20
+	$(IN_MEMORY)$(MAKE) prove-portfolio N=4 KILLS=2
+	$(IN_MEMORY)$(MAKE) prove-portfolio N=4 KILLS=2 DATABASE=postgresql
+	$(IN_MEMORY)$(MAKE) prove-api N=2
+	$(IN_MEMORY)$(MAKE) prove-observer FLOOD=4 KILLS=1
+	$(IN_MEMORY)$(MAKE) prove-guards N=4
+	$(IN_MEMORY)$(MAKE) prove-simulation N=80
+	$(IN_MEMORY)$(MAKE) prove-restore N=4 BACKUPS=1 FLIPS=20
 
 bench: setup ## compare with peers and with the limit of this machine
 	$(BIN)/python -m bench

@@ -118,8 +118,13 @@ def _own_proc() -> None:
     _call("mount", b"proc", b"/proc", b"proc", ctypes.c_ulong(MS_SAFE), None)
 
 
-def _own_shared_memory() -> None:
-    """A small writable `/dev/shm`: multiprocessing needs one, and ours is read-only by now."""
+def _own_shared_memory(folder: str) -> None:
+    """A small writable `/dev/shm`: multiprocessing needs one, and ours is read-only by now.
+
+    Where `folder` itself lies there, it would be hidden: then the child does without.
+    """
+    if folder.startswith("/dev/shm/"):  # noqa: S108 - a mount point, not a file of ours
+        return
     _call("mount", b"tmpfs", b"/dev/shm", b"tmpfs", ctypes.c_ulong(MS_SAFE), b"size=64m,mode=1777")
 
 
@@ -190,7 +195,7 @@ def _isolate(plan: dict[str, Any]) -> list[str]:
         with contextlib.suppress(OSError):
             _own_proc()
         with contextlib.suppress(OSError):
-            _own_shared_memory()
+            _own_shared_memory(plan["work"])
     if "own processes" in held:
         main = os.fork()
         if main:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -212,6 +213,13 @@ def test_a_command_that_does_not_exist_is_a_reason() -> None:
         found = run_in_cage(["/no/such/tool"], cage=place, cwd=place.work, environment=environment, limits=LIMITS)
     assert found.exit_code is None
     assert "could not be started" in str(found.stopped)
+
+
+@pytest.mark.skipif(not os.access("/dev/shm", os.W_OK), reason="this machine has no shared memory")
+def test_it_works_in_shared_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Temporary files in memory: the small shared memory of the child hid its own work, and nothing could be measured."""
+    monkeypatch.setattr(tempfile, "tempdir", "/dev/shm")
+    assert run("print(open('there', 'w').write('some'))").output == "4\n"
 
 
 def test_it_works_from_a_thread() -> None:
