@@ -11,6 +11,7 @@ from uuid import uuid4
 
 import pytest
 from sqlalchemy import delete, func, insert, select, update
+from sqlalchemy.orm import Session
 
 from plms_pipeline.clock import FrozenClock
 from plms_pipeline.pas.client import PasClient
@@ -30,10 +31,13 @@ from plms_pipeline.registry.tables import (
     StateTransition,
     TaskEstimate,
 )
+from plms_pipeline.runs.actions import dispatch_starts
 from plms_pipeline.runs.actions.cancel import cancel_run
 from plms_pipeline.runs.actions.dispatch import DispatchResult, dispatch_due, has_work
+from plms_pipeline.runs.actions.project_life import cancel_project
 from plms_pipeline.runs.actions.start import start_run
 from plms_pipeline.runs.starting import StartRequest
+from plms_pipeline.runs.store.dispatch import RunFacts
 from plms_pipeline.runs.store.transitions import move_task
 from plms_pipeline_tests.pas.server import NOWHERE, ReferencePas, reference_pas
 from plms_pipeline_tests.runs.worlds import AT, DIAMOND, OWNER, WORLD, planned_project
@@ -389,6 +393,32 @@ def test_a_run_cancelled_while_it_is_announced_is_ended_at_the_executor(bench: B
     assert status is not None
     assert status.status == "terminated"
     assert bench.value(ProjectRun.status) == "SKIPPED"
+
+
+def test_who_announces_a_run_late_leaves_its_cancelled_project_as_it_is(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A dispatcher that stood still over its claim; another was faster, and the owner called the project off. Its whole tick
+    failed, and whatever else it was to do with it."""
+    run_id = bench.start()
+    facts = dispatch_starts.store.run_facts
+
+    def after_others(session: Session, asked: str) -> RunFacts | None:
+        monkeypatch.setattr(dispatch_starts.store, "run_facts", facts)
+        clock = FrozenClock(bench.now + timedelta(minutes=2))
+        dispatch_due(bench.registry, clock=clock, pas=bench.pas, holder="faster", data_dir=bench.data_dir)
+        cancel_project(bench.registry, 42, clock=clock, actor=OWNER, reason="no money")
+        with bench.registry.reading() as fresh:
+            return facts(fresh, asked)
+
+    monkeypatch.setattr(dispatch_starts.store, "run_facts", after_others)
+    bench.tick()
+    assert bench.value(Project.status) == "cancelled"
+    bench.later(180)
+    bench.tick()
+    status = bench.pas.run_status(run_id)
+    assert status is not None
+    assert status.status == "terminated"
 
 
 def test_rehearsals_leave_the_project_where_it_is(bench: Bench) -> None:

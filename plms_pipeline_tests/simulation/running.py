@@ -6,6 +6,7 @@ import gc
 import logging
 import os
 import time
+import traceback
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -56,6 +57,8 @@ def simulate(template: Path, seed: int, days: int) -> Outcome:
                 gc.collect(0)
     except Violated as error:
         found = error
+    except Exception as error:
+        found = Violated("no action fails unexpectedly", "".join(traceback.format_exception(error)[-4:]))
     finally:
         room.close()
         logging.disable(logging.NOTSET)

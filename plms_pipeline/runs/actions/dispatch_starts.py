@@ -28,6 +28,7 @@ from plms_pipeline.runs.actions.dispatch_tick import (
 )
 from plms_pipeline.runs.actions.evidence import owe_snapshot
 from plms_pipeline.runs.actions.queueing import queue_ready
+from plms_pipeline.runs.lifecycle import may_follow
 from plms_pipeline.runs.starting import moves_project
 from plms_pipeline.runs.store import announcing, outbox
 from plms_pipeline.runs.store import dispatch as store
@@ -127,7 +128,9 @@ def _record_announced(tick: Tick, effect: Effect, run: RunFacts, executor_id: st
         for card in cards:
             store.card_submitted(session, card.card_key, pas_task_id=card.card_key, now=now)
             move_task(session, run.run_id, card.task_id, expected="QUEUED", new="RUNNING", at=now, actor=DISPATCHER)
-        if moves_project(run.run_kind, write_sandbox=run.write_sandbox) and run.project_status != "executing":
+        # Whoever stood still with the announcement in his hand finds a project that was cancelled since.
+        begins = moves_project(run.run_kind, write_sandbox=run.write_sandbox)
+        if begins and may_follow("project", run.project_status, "executing"):
             move_project(
                 session, run.project_id, expected=run.project_status, new="executing", at=now, actor=DISPATCHER,
                 reason=f"run {run.run_id}",
