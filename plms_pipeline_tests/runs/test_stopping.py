@@ -25,6 +25,7 @@ from plms_pipeline.portfolio import files
 from plms_pipeline.portfolio.actions import switches
 from plms_pipeline.portfolio.actions.scheduling import DispatchPolicy
 from plms_pipeline.portfolio.store import switches as switch_store
+from plms_pipeline.portfolio.switch import UNREADABLE
 from plms_pipeline.registry.engine import Registry
 from plms_pipeline.registry.tables import Hold, JobCard, KillSwitch, OutboxEvent, ProjectRun
 from plms_pipeline.runs.actions.dispatch import DispatchResult, dispatch_due
@@ -352,6 +353,20 @@ def test_within_two_seconds_everything_that_runs_is_paused(watched: Watched, how
 def _holds(bench: Bench) -> list[str]:
     with bench.registry.reading() as session:
         return list(session.scalars(select(Hold.subject_id).where(Hold.lifted_at.is_(None))))
+
+
+def test_nothing_starts_from_the_moment_on_in_which_the_file_of_the_registry_is_gone(
+    settings: Settings, sqlite_registry: Registry
+) -> None:
+    """A process keeps a removed file open: what it starts in the second before its watch notices is in nobody's books."""
+    watch = StopWatch(settings, sqlite_registry, SystemClock(), lambda: pytest.fail("nobody is to be asked"))
+    file = settings.data_dir / "registry.db"
+    assert watch.reason() is None
+    file.rename(file.with_name("registry.away"))
+    assert watch.reason() == UNREADABLE
+    file.with_name("registry.away").rename(file)
+    assert watch.reason() is None
+    watch.close()
 
 
 def test_a_registry_that_does_not_answer_is_away_but_a_slow_one_is_not(

@@ -55,7 +55,7 @@ def lead(
         if now < held.expires_at - TTL + RENEW_AFTER and now >= held.acquired_at:
             return held
         with registry.writing() as session:
-            if leases.renew(session, held, now=now, ttl=TTL):
+            if leases.renew(session, held, now=clock.now(), ttl=TTL):
                 return leases.current(session, LEASE)
     with registry.reading() as session:
         present = leases.current(session, LEASE)
@@ -63,7 +63,7 @@ def lead(
         return None
     details: dict[str, Any] = {"config_digest": config.digest, "poll_ms": config.poll_ms, "wait_ms": config.wait_ms}
     with registry.writing() as session:
-        answer = leases.acquire(session, LEASE, observer_id, now=now, ttl=TTL, is_dead=is_dead, details=details)
+        answer = leases.acquire(session, LEASE, observer_id, now=clock.now(), ttl=TTL, is_dead=is_dead, details=details)
     return answer.lease if answer.granted else None
 
 

@@ -99,8 +99,8 @@ def retry_due(
     with registry.reading() as session:
         due = store.claimable(session, now=clock.now(), kinds=list(handlers), limit=limit, is_forced=is_forced)
     for letter_id in due if only is None else [one for one in only if is_forced or one in due]:
-        now = clock.now()
         with registry.writing() as session:
+            now = clock.now()
             letter = store.claim(
                 session, letter_id, holder=holder, now=now, lease_until=now + LEASE, is_forced=is_forced
             )  # fmt: skip

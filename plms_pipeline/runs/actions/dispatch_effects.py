@@ -27,11 +27,11 @@ NOTHING_LEFT = frozenset({404, 409, 410})
 def effects(tick: Tick) -> None:
     """What else was asked of the executor: snapshots, pauses, ends."""
     while tick.result.away is None:
-        now = tick.clock.now()
         with tick.registry.asking() as ask:
-            if not outbox.is_any_due(ask, EFFECTS, now):
+            if not outbox.is_any_due(ask, EFFECTS, tick.clock.now()):
                 return
         with tick.registry.writing() as session:
+            now = tick.clock.now()
             claimed = outbox.claim(session, EFFECTS, holder=tick.holder, now=now, lease_until=now + LEASE, limit=1)
         if not claimed:
             return

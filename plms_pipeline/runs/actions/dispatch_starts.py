@@ -51,9 +51,8 @@ def announce(tick: Tick, *, max_runs: int | None = None) -> None:
         projects = announcing.projects_with_due_starts(ask, tick.clock.now(), limit=MOST_RUNS)
     for project_id in projects:
         while tick.may_go_on():
-            now = tick.clock.now()
             with tick.registry.writing() as session:
-                effect = None
+                now, effect = tick.clock.now(), None
                 if reason_in(switches.checked(session), project_id=project_id) is None:
                     effect = announcing.claim_start(
                         session, project_id, holder=tick.holder, now=now, lease_until=now + LEASE,

@@ -24,11 +24,11 @@ WriteCopy = Callable[[str, str], bool]
 
 def write_due(registry: Registry, *, clock: Clock, holder: str, write: WriteCopy, limit: int = 100) -> int:
     """Write the copies that were asked for; how many. A copy that cannot be written is due again later."""
-    now = clock.now()
     with registry.asking() as ask:
-        if not outbox.is_any_due(ask, (KIND,), now):
+        if not outbox.is_any_due(ask, (KIND,), clock.now()):
             return 0
     with registry.writing() as session:
+        now = clock.now()
         effects = outbox.claim(session, (KIND,), holder=holder, now=now, lease_until=now + LEASE, limit=limit)
     failed: dict[int, str] = {}
     for effect in effects:

@@ -180,11 +180,11 @@ def comparison_of(registry: Registry, run_id: str) -> Comparison:
 
 def compare_due(registry: Registry, *, clock: Clock, holder: str, write: WriteComparison, limit: int = 20) -> int:
     """Write the comparisons of replays that are closed; how many. One that cannot be written is due again later."""
-    now = clock.now()
     with registry.reading() as session:
-        if not store.any_due(session, now):
+        if not store.any_due(session, clock.now()):
             return 0
     with registry.writing() as session:
+        now = clock.now()
         effects = store.claim_due(session, holder=holder, now=now, lease_until=now + LEASE, limit=limit)
     written = 0
     for effect in effects:

@@ -125,6 +125,9 @@ def settle_due(
         with world.registry.writing() as session:
             if dead:
                 inbox.free_from(session, dead)
+            # The time of the claim, not of the look: who stood still between the two would take a lease that was given
+            # meanwhile for one from before a clock went back.
+            now = world.clock.now()
             events = inbox.claim(
                 session, holder=holder, now=now, lease_until=now + LEASE, limit=limit, longest=_longest(world) + SKEW
             )

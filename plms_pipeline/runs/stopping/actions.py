@@ -112,11 +112,11 @@ def tell(
     Args:
         together: applies a function to many at once; a pool's `map` lets a slow answer delay no other.
     """
-    now = clock.now()
     with registry.reading() as session:
-        if not outbox.any_due(session, KINDS, now):
+        if not outbox.any_due(session, KINDS, clock.now()):
             return 0, 0
     with registry.writing() as session:
+        now = clock.now()
         claimed = outbox.claim(session, KINDS, holder=holder, now=now, lease_until=now + LEASE, limit=limit)
         names = {effect.id: store.executor_name(session, _run_of(effect)) for effect in claimed}
     answers = list(together(lambda effect: _tell_one(pas, effect, names[effect.id]), claimed))

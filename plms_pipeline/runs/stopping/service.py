@@ -81,8 +81,11 @@ class StopWatch:
         return False
 
     def reason(self) -> str | None:
-        """Why nothing may start while the registry cannot be read; None when it can."""
-        return None if self._away_since_s is None else UNREADABLE
+        """Why nothing may start while the registry cannot be read; None when it can.
+
+        A file that is gone counts from that moment on: a process keeps it open, and would go on writing what nobody reads.
+        """
+        return UNREADABLE if self._away_since_s is not None or self._is_gone() else None
 
     def close(self) -> None:
         """Let the threads end."""
@@ -95,8 +98,7 @@ class StopWatch:
         Raises:
             Exception: it cannot be read, or has not answered for too long.
         """
-        if self._file is not None and not self._file.exists():
-            # A process keeps a file that was removed open, and would go on reading it.
+        if self._is_gone():
             raise FileNotFoundError(str(self._file))
         if self._asked is None:
             flag = flag_reason(self._settings.data_dir)
@@ -116,6 +118,9 @@ class StopWatch:
             raise
         self._asked = None
         return found
+
+    def _is_gone(self) -> bool:
+        return self._file is not None and not self._file.exists()
 
     def _answered(self, found: Stopping) -> None:
         self._failing_since_s = None

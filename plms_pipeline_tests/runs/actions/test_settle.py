@@ -593,6 +593,25 @@ def test_what_is_measured_for_as_long_as_the_settings_allow_is_left_to_who_measu
     assert settle_due(worked.world, holder="here").claimed == 0
 
 
+def test_who_stood_still_before_it_claims_leaves_what_another_claimed_meanwhile(
+    worked: Worked, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A laptop that was closed between its look and its claim knows yesterday's time: every lease of today seemed to be from
+    before a clock went back, and was taken from who works."""
+    worked.tell(ended(worked.run([Planned("a")]), "a"))
+
+    def overslept(_session: object, **_given: object) -> int:
+        worked.clock.passes(days=1)
+        now = worked.clock.now()
+        with worked.registry.writing() as session:
+            inbox.claim(session, holder="other", now=now, lease_until=now + LEASE, limit=9)
+        return 1
+
+    monkeypatch.setattr(inbox, "count_due", overslept)
+    assert settle_due(worked.world, holder="here").claimed == 0
+    assert rows(worked.registry, InboxEvent, "state", "lease_holder") == [("pending", "other")]
+
+
 def test_a_receipt_from_a_clock_ahead_of_ours_moves_the_priors_at_once(worked: Worked) -> None:
     """Beliefs rest on receipts completed by their instant: ours would leave out what the executor says ended in a second."""
     run_id = worked.run([Planned("a")])
