@@ -25,7 +25,8 @@ from plms_pipeline.runs.process import is_dead, lease_holder
 from plms_pipeline.settings import Settings
 
 LOOK_EVERY_S = 2.0
-LONGEST_PAUSE_S = 0.3
+# Whoever settles rests as long as it took, so long at most: others write meanwhile, and what comes in is settled together.
+LONGEST_REST_S = 0.3
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,18 +51,9 @@ class Settler:
         registry: open, at head.
         clock: what time it is.
         pas: gives the client of the executor.
-        sleep: waits so many seconds.
     """
 
-    def __init__(
-        self,
-        settings: Settings,
-        registry: Registry,
-        clock: Clock,
-        pas: Callable[[], PasClient],
-        sleep: Callable[[float], None] = time.sleep,
-    ) -> None:
-        self._sleep = sleep
+    def __init__(self, settings: Settings, registry: Registry, clock: Clock, pas: Callable[[], PasClient]) -> None:
         self._settings, self._registry, self._clock, self._pas = settings, registry, clock, pas
         self._holder = f"{lease_holder()}:settle:{uuid4().hex[:6]}"
         self._is_warm = False
@@ -97,15 +89,11 @@ class Settler:
         if not self._is_warm:
             warm_up(self._registry, now=self._clock.now(), alpha=self._settings.alpha)
             self._is_warm = True
-        began = time.monotonic()
         settled = settle_due(self.world, holder=self._holder, limit=limit, may_measure=may_measure, is_dead=is_dead)
         reconciled = ReconcileResult()
         if settled.hinted:
             reconciled = self.reconcile(only=settled.hinted)
         closed = self.close(settled.ended_runs)
-        if settled.claimed:
-            # Whoever else writes has waited meanwhile, and what comes in during the pause is settled together.
-            self._sleep(min(time.monotonic() - began, LONGEST_PAUSE_S))
         return Tick(settled, reconciled, closed)
 
     def look(self) -> bool:
@@ -150,11 +138,13 @@ class Settler:
         total, began = self.nothing, time.monotonic()
         last = began
         while time.monotonic() - began < longest_s:
+            ticked = time.monotonic()
             tick = self.tick()
             total = total.plus(tick.settled)
             if tick.did_something:
                 last = time.monotonic()
                 after_each()
+                sleep(min(last - ticked, LONGEST_REST_S))
             elif time.monotonic() - last >= idle_s:
                 break
             else:

@@ -30,6 +30,8 @@ class Work:
         wakes: the kinds of work that have something to do once this has done something.
         idle_s: seconds after which it looks without being asked.
         gather_s: seconds by which it lets several askings become one look.
+        rest_s: after a step that did something it rests as long as that took, so many seconds at most: whoever else writes
+            has waited meanwhile, and what comes in is done together. Whom it wakes need not wait for that.
     """
 
     name: str
@@ -37,6 +39,7 @@ class Work:
     wakes: tuple[str, ...] = ()
     idle_s: float = IDLE_S
     gather_s: float = 0.0
+    rest_s: float = 0.0
 
 
 class Background:
@@ -81,9 +84,13 @@ class Background:
     def _drain(self, work: Work) -> bool:
         """Step until nothing is left; False when a step failed."""
         try:
+            began = time.monotonic()
             while not self._stopping.is_set() and work.step():
                 if work.wakes:
                     self.nudge(*work.wakes)
+                if work.rest_s:
+                    self._stopping.wait(min(time.monotonic() - began, work.rest_s))
+                began = time.monotonic()
         except PlmsError as error:
             _log.warning("event=background_failed work=%s code=%s detail=%s", work.name, error.code, error.message)
             return False

@@ -14,7 +14,7 @@ from plms_pipeline.pas.client import PasClient
 from plms_pipeline.registry.engine import Registry
 from plms_pipeline.runs.letters.service import Retrier
 from plms_pipeline.runs.service.dispatcher import Dispatcher
-from plms_pipeline.runs.service.settler import Settler
+from plms_pipeline.runs.service.settler import LONGEST_REST_S, Settler
 from plms_pipeline.runs.service.world import Worlds
 from plms_pipeline.runs.stopping.actions import STOPPED
 from plms_pipeline.runs.stopping.service import LOOK_EVERY_S, StopWatch
@@ -22,7 +22,7 @@ from plms_pipeline.settings import Settings
 from plms_pipeline.web.api.service.background import Work
 
 # A burst of starts is one look at what is due, not one for each; nobody waits for these milliseconds.
-GATHER_S = 0.05
+GATHER_S = 0.01
 CLOSE_EVERY_S = 15.0
 RECONCILE_EVERY_S = 15.0
 # The first wait of a dead letter is one second at most.
@@ -38,7 +38,7 @@ def works_of_the_books(
     worlds = Worlds(settings, pas)
     retrier = Retrier(settings, registry, clock, worlds.gathered, dispatcher.stopped)
     return (
-        Work("settle", lambda: settler.tick().did_something, wakes=("dispatch",)),
+        Work("settle", lambda: settler.tick().did_something, wakes=("dispatch",), rest_s=LONGEST_REST_S),
         Work("dispatch", lambda: dispatcher.tick().did_something, gather_s=GATHER_S),
         Work(
             "reconcile",
