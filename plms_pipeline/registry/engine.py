@@ -62,6 +62,8 @@ class Registry:
         self.read_only = read_only
         self._lies = lies
         self._turn = threading.Lock()
+        self._file = sqlite_file(engine.url.render_as_string(hide_password=False))
+        self._was_there = False
         self._drivers = Drivers(engine) if engine.dialect.name == "sqlite" and lies is None else None
 
     @classmethod
@@ -106,9 +108,21 @@ class Registry:
         """`sqlite` or `postgresql`."""
         return self.engine.dialect.name
 
+    def require_file(self) -> None:
+        """SQLite's file must still be where it was, or Unavailable: who has it open would write what nobody finds, and a new
+        connection would begin empty books in its place."""
+        if self._file is None or self._file.exists():
+            self._was_there = True
+        elif self._was_there:
+            raise Unavailable(
+                f"The registry {self._file} is gone; bring it back, or restore a backup with `plms backup restore`.",
+                code="registry_unavailable",
+            )
+
     @contextmanager
     def reading(self) -> Iterator[Session]:
         """A session for reading: one consistent snapshot, rolled back at the end whatever happened."""
+        self.require_file()
         with _translated(self.engine), Session(self.engine) as session:
             if self.dialect == "postgresql":
                 options = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": self.read_only}
@@ -133,12 +147,14 @@ class Registry:
             with self.reading() as session:
                 yield AskingSession(session)
             return
+        self.require_file()
         with _translated(self.engine), self._drivers.snapshot() as driver:
             yield driver
 
     @contextmanager
     def writing(self) -> Iterator[Session]:
         """A session for one write transaction: committed when the block ends, rolled back when it raises."""
+        self.require_file()
         with _translated(self.engine), self._one_writer(), Session(self.engine) as session:
             session.connection(execution_options={"plms_write": True})
             try:
@@ -158,6 +174,7 @@ class Registry:
         if self.dialect != "sqlite" or not self._turn.acquire(blocking=False):
             raise Busy
         try:
+            self.require_file()
             with _translated(self.engine), Session(self.engine) as session:
                 try:
                     session.connection(execution_options={"plms_write": True, "plms_at_once": True})
@@ -282,7 +299,7 @@ def _sqlite_outage(error: sqlite3.Error, name: str, reason: str) -> PlmsError | 
     # The primary result code is the lowest byte of the extended one.
     primary = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
     if primary in {sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT}:
-        return BadInput(
+        return Unavailable(
             f"The registry {name} is no intact SQLite database ({reason}); restore it from a backup or from the copy "
             "beside it (registry.db.before-<revision>), or point PLMS_DATABASE_URL at the right file.",
             code="registry_damaged",

@@ -185,7 +185,7 @@ def test_a_file_that_is_no_database_is_one_clear_error(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 'registry.db'}"
     registry = Registry.open(url)
     for attempt in (lambda: projects(registry), lambda: migrate.check(url), lambda: migrate.upgrade(url)):
-        with pytest.raises(BadInput, match="no intact SQLite database") as raised:
+        with pytest.raises(Unavailable, match="no intact SQLite database") as raised:
             attempt()
         assert raised.value.code == "registry_damaged"
     registry.close()
@@ -199,7 +199,7 @@ def test_a_damaged_page_is_one_clear_error(sqlite_registry_url: str) -> None:
         data[start : start + 4096] = b"\xff" * 4096
     path.write_bytes(data)
     registry = Registry.open(sqlite_registry_url)
-    with pytest.raises(BadInput, match="no intact SQLite database"), registry.reading() as session:
+    with pytest.raises(Unavailable, match="no intact SQLite database"), registry.reading() as session:
         session.execute(text("SELECT COUNT(*) FROM lanes"))
     registry.close()
 
@@ -337,3 +337,23 @@ def test_the_head_is_asked_of_a_database_that_is_away(tmp_path: Path) -> None:
     with pytest.raises(Unavailable, match="does not answer"):
         migrate.require_head(registry)
     registry.close()
+
+
+def test_a_file_that_was_moved_away_is_away_and_nothing_takes_its_place(sqlite_registry_url: str) -> None:
+    """A server answered from the file that it held open, and made an empty registry where the lost one had been: the next
+    `plms db upgrade` would have begun new books over it."""
+    registry, reader = Registry.open(sqlite_registry_url), Registry.open(sqlite_registry_url, read_only=True)
+    for each in (registry, reader):
+        projects(each)
+    file = Path(sqlite_registry_url.removeprefix("sqlite:///"))
+    file.rename(file.with_name("aside.db"))
+    for each in (registry, reader):
+        with pytest.raises(Unavailable, match="is gone"):
+            projects(each)
+    with pytest.raises(Unavailable, match="is gone"), registry.writing():
+        pytest.fail("nothing may be written")
+    assert not file.exists()
+    file.with_name("aside.db").rename(file)
+    projects(registry)
+    for each in (registry, reader):
+        each.close()

@@ -6,6 +6,7 @@ file, as with the command: nobody who wants to stop the spending may hear "try a
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter
@@ -19,6 +20,7 @@ from plms_pipeline.errors import Unavailable
 from plms_pipeline.portfolio import files
 from plms_pipeline.portfolio.actions import switches
 from plms_pipeline.runs.stopping import actions
+from plms_pipeline.runs.stopping.service import flag_unless_written
 
 router = APIRouter(tags=["kill switch"])
 Viewer = Annotated[Principal, requires("portfolio.view")]
@@ -103,16 +105,17 @@ def turn_on(body: SwitchIn, state: State, principal: Guardian) -> dict[str, Any]
     Safe to repeat. With the registry away a switch for everything puts the flag file up instead.
     """
     scope, subject = body.scope, _subject(body)
-    raised = False
+    raised, told = False, f"{body.reason} ({principal.actor.name}, over HTTP)"
+    meanwhile = flag_unless_written(state.settings.data_dir, told) if scope == "global" else nullcontext()
     try:
-        changed = switches.turn_on(
-            state.registry, clock=state.clock, ids=state.ids, actor=principal.actor, reason=body.reason, scope=scope,
-            subject=subject,
-        ).changed  # fmt: skip
+        with meanwhile:
+            changed = switches.turn_on(
+                state.registry, clock=state.clock, ids=state.ids, actor=principal.actor, reason=body.reason, scope=scope,
+                subject=subject,
+            ).changed  # fmt: skip
     except Unavailable:
         if scope != "global":
             raise
-        files.raise_flag(state.settings.data_dir, f"{body.reason} ({principal.actor.name}, over HTTP)")
         raised = changed = True
     state.nudge("killswitch")
     return {"scope": scope, "subject": subject, "on": True, "changed": changed, "flag_file": raised}

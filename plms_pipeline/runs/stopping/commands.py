@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from typing import Annotated, Any
 from uuid import uuid4
 
@@ -48,21 +48,26 @@ def on(reason: Reason, lane: Lane = None, project: Project = None, as_json: AsJs
     """Nothing starts in scope, and what runs there is asked to pause."""
     from plms_pipeline.access.actors import local_actor
     from plms_pipeline.portfolio.actions.switches import turn_on
+    from plms_pipeline.runs.stopping.service import flag_unless_written
 
     settings = load_settings()
     scope, subject = _scope(lane, project)
     told: dict[str, Any] = {"scope": scope, "subject": subject, "on": True}
-    try:
-        with _opened(settings) as registry:
-            done = turn_on(
-                registry, clock=SystemClock(), ids=lambda: str(uuid4()), actor=local_actor(), reason=reason, scope=scope,
-                subject=subject,
-            )  # fmt: skip
+    meanwhile = flag_unless_written(settings.data_dir, reason) if scope == "global" else nullcontext()
+    with ExitStack() as stack:
+        try:
+            with meanwhile:
+                registry = stack.enter_context(_opened(settings))
+                done = turn_on(
+                    registry, clock=SystemClock(), ids=lambda: str(uuid4()), actor=local_actor(), reason=reason,
+                    scope=scope, subject=subject,
+                )  # fmt: skip
+        except Unavailable as error:
+            if scope != "global":
+                raise
+            told |= {"changed": True, "flag_file": str(settings.data_dir / files.FLAG), "registry": error.code}
+        else:
             told |= {"changed": done.changed, **_pause_now(settings, registry)}
-    except Unavailable as error:
-        if scope != "global":
-            raise
-        told |= {"changed": True, "flag_file": str(files.raise_flag(settings.data_dir, reason)), "registry": error.code}
     _print(told, as_json=as_json)
 
 

@@ -9,16 +9,18 @@ because a slow answer is no reason to stop everything.
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as NoAnswer
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 
 from plms_pipeline.clock import Clock
-from plms_pipeline.errors import PlmsError
+from plms_pipeline.errors import PlmsError, Unavailable
 from plms_pipeline.pas.client import PasClient, PasRefused
-from plms_pipeline.portfolio.files import flag_reason
+from plms_pipeline.portfolio.files import flag_reason, lower_flag, raise_flag
 from plms_pipeline.portfolio.switch import TERMINATE_AFTER_S, UNREADABLE
 from plms_pipeline.registry.engine import Registry, sqlite_file
 from plms_pipeline.runs.process import lease_holder
@@ -33,6 +35,7 @@ FAILING_S = 0.75
 SILENT_S = 5.0
 REMEMBER_EVERY_S = 0.5
 AT_ONCE = 8
+PATIENCE_S = 1.0
 
 
 class StopWatch:
@@ -186,3 +189,39 @@ def watching(settings: Settings, clock: Clock, pas: Callable[[], PasClient]) -> 
         watch = StopWatch(settings, registry, clock, pas)
         at_the_end.callback(watch.close)
         yield watch
+
+
+@contextmanager
+def flag_unless_written(data_dir: Path, reason: str, *, patience_s: float = PATIENCE_S) -> Iterator[None]:
+    """Put the flag up when the block, which writes the switch into the registry, takes long or cannot.
+
+    A registry that is locked answers after half a minute, one that is damaged never, and who pulls the switch may lose
+    patience: what spends must have stopped by then. Where the block succeeds late the flag is taken down again, if it was not
+    up before.
+    """
+    was_up, raised = flag_reason(data_dir) is not None, threading.Event()
+
+    def put_up() -> None:
+        if not was_up:
+            raise_flag(data_dir, reason)
+            raised.set()
+
+    late = threading.Timer(patience_s, put_up)
+    late.daemon = True
+    late.start()
+    try:
+        yield
+    except BaseException as error:
+        late.cancel()
+        late.join()
+        # What was asked for wrongly (no reason, say) stops nothing.
+        is_refusal = isinstance(error, PlmsError) and not isinstance(error, Unavailable)
+        if is_refusal and raised.is_set():
+            lower_flag(data_dir)
+        elif not is_refusal and not was_up:
+            raise_flag(data_dir, reason)
+        raise
+    late.cancel()
+    late.join()
+    if raised.is_set():
+        lower_flag(data_dir)

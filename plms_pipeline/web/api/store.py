@@ -31,6 +31,7 @@ def _sqlite_version(registry: Registry) -> Callable[[], object | None]:
 
     def read() -> object | None:
         try:
+            registry.require_file()
             cursor = connection.connection.cursor()
             # Every row is fetched, or the statement would go on holding its snapshot.
             return int(cursor.execute("PRAGMA data_version").fetchall()[0][0])
