@@ -165,6 +165,20 @@ def test_nothing_is_restored_over_anything(installation: Installation, clock: Fr
     assert restore(installation.empty, made.place, clock=clock, prove=holds).verdict.word == "hold"
 
 
+def test_a_backup_is_not_restored_into_itself(sqlite_installation: Installation, clock: FrozenClock) -> None:
+    """What is restored beside a backup's files makes it another one: the only backup would be lost by being used."""
+    made = create(sqlite_installation.settings, str(sqlite_installation.backups), clock=clock)
+    inside = Path(made.place) / "new"
+    changes: list[dict[str, Any]] = [
+        {"data_dir": inside}, {"reports_dir": inside}, {"database_url": f"sqlite:///{inside}/registry.db"}
+    ]  # fmt: skip
+    for change in changes:
+        with pytest.raises(BadInput, match="inside of the backup") as caught:
+            restore(sqlite_installation.empty.model_copy(update=change), made.place, clock=clock, prove=holds)
+        assert caught.value.code == "restore_into_backup"
+    assert verify(made.place).is_whole
+
+
 def test_a_backup_of_the_other_database_is_refused(
     sqlite_installation: Installation, clock: FrozenClock, empty_postgres_url: str
 ) -> None:

@@ -50,7 +50,7 @@ def restore(
         Conflict: a folder or the database is not empty, or the registry is of the other kind.
         VerdictNo: the backup is not whole (`backup_damaged`).
         NotFound: there is no backup.
-        BadInput: it was made by a newer program.
+        BadInput: it was made by a newer program, or would be restored into itself.
         Unavailable: its place, the database or PostgreSQL's restore is away.
     """
     verified = verify(url, looking=looking)
@@ -58,6 +58,7 @@ def restore(
     if manifest is None or verified.problems:
         raise damaged(verified)
     _require_fitting(settings, manifest)
+    _require_elsewhere(settings, url)
     _require_free(settings)
     place = places.find_place(url)
     roots = {DATA: settings.data_dir, REPORTS: settings.reports_dir}
@@ -87,6 +88,22 @@ def _require_fitting(settings: Settings, manifest: Manifest) -> None:
             f"program ({__version__}) does not know; restore it with that version or a newer one.",
             code="newer_backup",
         )
+
+
+def _require_elsewhere(settings: Settings, url: str) -> None:
+    backup = places.as_folder(url)
+    targets = {
+        "PLMS_DATA_DIR": settings.data_dir,
+        "PLMS_REPORTS_DIR": settings.reports_dir,
+        "PLMS_DATABASE_URL": sqlite_file(settings.database_url),
+    }
+    for variable, target in targets.items():
+        if backup is not None and target is not None and trees.is_inside_of(target, backup):
+            raise BadInput(
+                f"{target} lies inside of the backup itself, which would be damaged by what is restored; set {variable} to a "
+                "place elsewhere.",
+                code="restore_into_backup",
+            )
 
 
 def _require_free(settings: Settings) -> None:
