@@ -30,7 +30,7 @@ from plms_pipeline.registry import migrate
 from plms_pipeline.registry.engine import Registry
 from plms_pipeline.registry.tables import AuditEntry
 from plms_pipeline.settings import Settings
-from plms_pipeline_tests.monitoring.backup.conftest import SECRETS, Installation
+from plms_pipeline_tests.monitoring.backup.conftest import SECRETS, Installation, settings_of
 
 
 def holds(_settings: Settings) -> Verdict:
@@ -162,21 +162,25 @@ def test_nothing_is_restored_over_anything(installation: Installation, clock: Fr
     # What is shipped with a checkout does not count.
     (installation.empty.data_dir / "samples").mkdir(parents=True)
     (installation.empty.data_dir / "README.md").write_text("shipped")
+    # Nor does the flag that the runbook has raised first: it stays, although the backup holds another one.
+    (installation.empty.data_dir / "KILLSWITCH").write_text("while we restore\n")
     assert restore(installation.empty, made.place, clock=clock, prove=holds).verdict.word == "hold"
+    assert (installation.empty.data_dir / "KILLSWITCH").read_text() == "while we restore\n"
 
 
-def test_a_backup_is_not_restored_into_itself(sqlite_installation: Installation, clock: FrozenClock) -> None:
+def test_a_backup_is_not_restored_into_itself(tmp_path: Path, clock: FrozenClock) -> None:
     """What is restored beside a backup's files makes it another one: the only backup would be lost by being used."""
-    made = create(sqlite_installation.settings, str(sqlite_installation.backups), clock=clock)
-    inside = Path(made.place) / "new"
+    inside = tmp_path / "backup" / "new"
+    (tmp_path / "backup").mkdir()
+    (tmp_path / "backup" / MANIFEST).write_text("{}")
     changes: list[dict[str, Any]] = [
         {"data_dir": inside}, {"reports_dir": inside}, {"database_url": f"sqlite:///{inside}/registry.db"}
     ]  # fmt: skip
     for change in changes:
         with pytest.raises(BadInput, match="inside of the backup") as caught:
-            restore(sqlite_installation.empty.model_copy(update=change), made.place, clock=clock, prove=holds)
+            restore(settings_of(tmp_path).model_copy(update=change), str(inside.parent), clock=clock, prove=holds)
         assert caught.value.code == "restore_into_backup"
-    assert verify(made.place).is_whole
+    assert not inside.exists()
 
 
 def test_a_backup_of_the_other_database_is_refused(

@@ -53,17 +53,19 @@ def restore(
         BadInput: it was made by a newer program, or would be restored into itself.
         Unavailable: its place, the database or PostgreSQL's restore is away.
     """
+    place = places.find_place(url)
+    _require_elsewhere(settings, url)
     verified = verify(url, looking=looking)
     manifest = verified.manifest
     if manifest is None or verified.problems:
         raise damaged(verified)
     _require_fitting(settings, manifest)
-    _require_elsewhere(settings, url)
     _require_free(settings)
-    place = places.find_place(url)
     roots = {DATA: settings.data_dir, REPORTS: settings.reports_dir}
     for name, expected in sorted(manifest.files.items()):
         part, _, rest = name.partition("/")
+        if name == f"{DATA}/{trees.FLAG}" and trees.is_flag_up(settings.data_dir):
+            continue  # raised for this restore: its own reason stays
         if part in roots:
             looking(name)
             laying.lay(roots[part] / rest, place.chunks(name), expected)
@@ -107,7 +109,7 @@ def _require_elsewhere(settings: Settings, url: str) -> None:
 
 
 def _require_free(settings: Settings) -> None:
-    trees.require_empty(settings.data_dir, "PLMS_DATA_DIR")
+    trees.require_empty(settings.data_dir, "PLMS_DATA_DIR", may_hold={trees.FLAG})
     trees.require_empty(settings.reports_dir, "PLMS_REPORTS_DIR")
     in_the_way = _in_the_way(settings)
     if in_the_way:
