@@ -56,7 +56,7 @@ def test_a_number_that_no_lane_can_have_is_told_as_an_unknown_lane(sqlite_regist
     gate: dict[str, Any] = {"kpi": "test_pass_rate", "operator": ">=", "threshold": 1.0, "blocks": True}
     with pytest.raises(NotFound, match=f"no lane {-huge}"):
         set_gate(sqlite_registry, **facts(), **gate, lane_id=-huge, reason="x")
-    asked: list[dict[str, int]] = [{"lane_id": huge}, {"project_id": huge}]
+    asked: list[dict[str, Any]] = [{"lane_id": huge}, {"project_id": huge}]
     for only in asked:
         with pytest.raises(BadInput, match="2,147,483,647"):
             queue_of(sqlite_registry, clock=FrozenClock(AT), **only)
