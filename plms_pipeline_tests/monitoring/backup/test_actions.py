@@ -255,6 +255,14 @@ def test_a_place_that_cannot_be_is_refused(
     assert caught.value.code == "bad_place"
 
 
+@pytest.mark.parametrize("url", ["ftp://", "ftp:///backups", "github://no-organisation"])
+def test_a_url_that_lacks_a_part_is_refused(url: str) -> None:
+    """A forgotten host is a typing error; it was a traceback of the library that speaks the URL."""
+    with pytest.raises(BadInput) as caught:
+        verify(url)
+    assert caught.value.code == "bad_place"
+
+
 def test_a_backup_from_a_newer_program_is_refused_and_an_older_one_is_not_migrated(
     sqlite_installation: Installation, clock: FrozenClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
