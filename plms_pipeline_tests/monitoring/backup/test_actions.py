@@ -23,7 +23,7 @@ from plms_pipeline.monitoring.backup.actions import creating
 from plms_pipeline.monitoring.backup.actions.creating import create
 from plms_pipeline.monitoring.backup.actions.restoring import refusal_of, restore
 from plms_pipeline.monitoring.backup.actions.verifying import verify
-from plms_pipeline.monitoring.backup.files import trees
+from plms_pipeline.monitoring.backup.files import places, trees
 from plms_pipeline.monitoring.backup.manifest import MANIFEST
 from plms_pipeline.monitoring.backup.process import Verdict
 from plms_pipeline.registry import migrate
@@ -261,6 +261,17 @@ def test_a_url_that_lacks_a_part_is_refused(url: str) -> None:
     with pytest.raises(BadInput) as caught:
         verify(url)
     assert caught.value.code == "bad_place"
+
+
+@pytest.mark.parametrize("below", ["", "deeper/still"])
+def test_a_file_where_a_folder_belongs_is_named_as_one(tmp_path: Path, clock: FrozenClock, below: str) -> None:
+    """Messages like "the disk does not answer" and "not empty (it holds file)" sent people to look for what was not wrong."""
+    (tmp_path / "file").touch()
+    with pytest.raises(BadInput, match="is a file") as caught:
+        places.new_place(str(tmp_path / "file" / below), "plms-x", now=clock.now())
+    assert caught.value.code == "bad_place"
+    with pytest.raises(BadInput, match=r"is a file.*PLMS_DATA_DIR"):
+        trees.require_empty(tmp_path / "file" / below, "PLMS_DATA_DIR")
 
 
 def test_a_backup_from_a_newer_program_is_refused_and_an_older_one_is_not_migrated(

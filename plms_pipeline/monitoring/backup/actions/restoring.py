@@ -50,7 +50,7 @@ def restore(
         Conflict: a folder or the database is not empty, or the registry is of the other kind.
         VerdictNo: the backup is not whole (`backup_damaged`).
         NotFound: there is no backup.
-        BadInput: it was made by a newer program, or would be restored into itself.
+        BadInput: it was made by a newer program, would be restored into itself, or into a file.
         Unavailable: its place, the database or PostgreSQL's restore is away.
     """
     place = places.find_place(url)

@@ -87,10 +87,17 @@ class FolderPlace:
         """A backup in the making, under a name that nobody takes for one.
 
         Raises:
+            BadInput: the parent is a file, or lies below one.
             VerdictNo: there is one of this name.
         """
         place = cls(parent / name)
-        parent.mkdir(parents=True, exist_ok=True)
+        try:
+            parent.mkdir(parents=True, exist_ok=True)
+        except (FileExistsError, NotADirectoryError):
+            raise BadInput(
+                f"{parent} is a file or lies below one, and a backup gets a folder of its own there; name a folder.",
+                code="bad_place",
+            ) from None
         _sweep(parent, now)
         if os.path.lexists(place._final):
             raise _taken(place.name)
@@ -186,7 +193,7 @@ def new_place(parent: str, name: str, *, now: datetime) -> Place:
     """A backup in the making, called `name`, below a folder or URL.
 
     Raises:
-        BadInput: nothing speaks that URL.
+        BadInput: nothing speaks that URL, or a file is there.
         VerdictNo: there is one of this name.
         Unavailable: the place cannot be written.
     """

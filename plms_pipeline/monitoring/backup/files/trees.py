@@ -13,7 +13,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
 from typing import Final
 
-from plms_pipeline.errors import Conflict, Unavailable
+from plms_pipeline.errors import BadInput, Conflict, Unavailable
 from plms_pipeline.monitoring.backup.files.places import chunks_of, open_plain
 
 FLAG: Final = "KILLSWITCH"
@@ -132,6 +132,7 @@ def require_empty(folder: Path, variable: str, *, may_hold: Collection[str] = ()
     """Refuse to bring a backup back over anything: what is shipped with the program does not count, nor what it may hold.
 
     Raises:
+        BadInput: it is no folder.
         Conflict: the folder holds something.
         Unavailable: it cannot be read.
     """
@@ -140,7 +141,10 @@ def require_empty(folder: Path, variable: str, *, may_hold: Collection[str] = ()
     except FileNotFoundError:
         return
     except NotADirectoryError:
-        found = [folder.name]
+        raise BadInput(
+            f"{folder} is a file or lies below one; set {variable} to a folder that is empty or not there yet.",
+            code="not_a_folder",
+        ) from None
     except OSError as error:
         raise _unreadable(folder, error) from error
     if found:
