@@ -46,6 +46,9 @@ def test_cleaning_removes_what_is_done_and_nothing_else(shelf: Shelf) -> None:
     assert shelf.states() == {name: name for name in ("ready", "permanent", "quarantined", "processing")}
     with pytest.raises(BadInput):
         clean(shelf.registry, clock=shelf, actor=ANN, days=-1)
+    for days in (3_000_000, 10**12):  # before the year 1; more than a timedelta holds
+        with pytest.raises(BadInput, match="calendar"):
+            clean(shelf.registry, clock=shelf, actor=ANN, days=days)
 
 
 def test_what_is_done_since_yesterday_is_kept_for_a_week(shelf: Shelf) -> None:

@@ -48,6 +48,20 @@ def test_what_is_no_cap_changes_nothing(registry: Registry, change: dict[str, An
     assert lane_caps(registry)["lanes"]["4200"] == 4
 
 
+def test_a_number_that_no_lane_can_have_is_told_as_an_unknown_lane(sqlite_registry: Registry) -> None:
+    """One digit too many must be told as the typing error that it is; it was a traceback."""
+    huge = 99_999_999_999_999_999_999
+    with pytest.raises(NotFound, match=rf"no lane {huge}.*plms lanes list"):
+        set_cap(sqlite_registry, **facts(), lane_id=huge, cap=6, reason="x")
+    gate: dict[str, Any] = {"kpi": "test_pass_rate", "operator": ">=", "threshold": 1.0, "blocks": True}
+    with pytest.raises(NotFound, match=f"no lane {-huge}"):
+        set_gate(sqlite_registry, **facts(), **gate, lane_id=-huge, reason="x")
+    asked: list[dict[str, Any]] = [{"lane_id": huge}, {"project_id": huge}]
+    for only in asked:
+        with pytest.raises(BadInput, match="2,147,483,647"):
+            queue_of(sqlite_registry, clock=FrozenClock(AT), **only)
+
+
 def test_a_gate_is_set_and_set_again(registry: Registry) -> None:
     """One gate per lane and KPI: the new threshold replaces the old one, and the decision keeps both."""
     given: dict[str, Any] = {"lane_id": 4200, "kpi": "test_pass_rate", "operator": ">=", "blocks": True}

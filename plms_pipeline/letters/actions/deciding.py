@@ -151,12 +151,18 @@ def clean(registry: Registry, *, clock: Clock, actor: Actor, days: int = KEPT_DA
     """Remove letters that have been done for so many days; what is owed, put aside or permanent is never touched.
 
     Raises:
-        BadInput: a negative number of days.
+        BadInput: a negative number of days, or one that reaches back before the calendar.
     """
     if days < 0:
         raise BadInput("Give the days to keep as a number from 0 on.", code="bad_days")
     now = clock.now()
-    before = now - timedelta(days=days)
+    try:
+        before = now - timedelta(days=days)
+    except OverflowError:
+        raise BadInput(
+            f"{days} days ago is before the calendar begins; give the days to keep as a number from 0 to 36,500.",
+            code="bad_days",
+        ) from None
     if is_dry:
         with registry.reading() as session:
             return Cleaned(store.count_done(session, ended_before=before), before, is_dry=True)

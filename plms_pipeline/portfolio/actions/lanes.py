@@ -21,6 +21,8 @@ from plms_pipeline.portfolio.store.slots import lane_resource
 from plms_pipeline.registry.engine import Registry
 
 MOST_SLOTS: Final = 10_000
+MOST_NUMBER: Final = 2**31 - 1
+"""The highest number of a lane or project: what a column of the registry holds."""
 Ids = Callable[[], str]
 
 
@@ -77,9 +79,7 @@ def cap_in(
 ) -> LaneChanged:  # fmt: skip
     """`set_cap` in the caller's transaction; `payload` is kept beside the figures."""
     _require_slots(cap)
-    before = store.cap_of(session, lane_id)
-    if before is None:
-        raise _unknown(lane_id)
+    before = _cap_of(session, lane_id)
     store.set_cap(session, lane_id, cap)
     decision = decide(
         session, clock_now=now, ids=ids, kind="lane_cap", subject_type="lane", subject_id=str(lane_id), decision="set",
@@ -111,8 +111,7 @@ def gate_in(
 ) -> LaneChanged:  # fmt: skip
     """`set_gate` in the caller's transaction."""
     condition(kpi, operator, threshold)
-    if store.cap_of(session, lane_id) is None:
-        raise _unknown(lane_id)
+    _cap_of(session, lane_id)
     before = store.put_gate(session, lane_id, kpi, operator, threshold, blocks=blocks, now=now)
     after = {"operator": operator, "threshold": threshold, "blocks": blocks, "active": True}
     decision = decide(
@@ -155,5 +154,9 @@ def _require_slots(cap: int) -> None:
         raise BadInput(f"A cap lies between 0 and {MOST_SLOTS:,}; {cap} does not.", code="bad_cap")
 
 
-def _unknown(lane_id: int) -> NotFound:
-    return NotFound(f"There is no lane {lane_id}; `plms lanes list` shows those that exist.", code="lane_not_found")
+def _cap_of(session: Session, lane_id: int) -> int:
+    # A number that no column holds is no lane's, and a database would fail on it.
+    cap = store.cap_of(session, lane_id) if 0 <= lane_id <= MOST_NUMBER else None
+    if cap is None:
+        raise NotFound(f"There is no lane {lane_id}; `plms lanes list` shows those that exist.", code="lane_not_found")
+    return cap

@@ -11,6 +11,8 @@ from datetime import datetime
 from typing import Any, Final
 
 from plms_pipeline.clock import Clock
+from plms_pipeline.errors import BadInput
+from plms_pipeline.portfolio.actions.lanes import MOST_NUMBER
 from plms_pipeline.portfolio.queueing import Facts, Reason, reason
 from plms_pipeline.portfolio.store import slots, standings, switches
 from plms_pipeline.portfolio.store import status as store
@@ -102,7 +104,16 @@ def queue_of(
     Args:
         flag: the reason of the kill switch's flag file, or None.
         limit: at most so many, and never more than 1000.
+
+    Raises:
+        BadInput: a number that no lane or project can have.
     """
+    for kind, number, shown in (("lane", lane_id, "lanes"), ("project", project_id, "project")):
+        if number is not None and not 0 <= number <= MOST_NUMBER:
+            raise BadInput(
+                f"{number} is no {kind}'s number: those lie between 0 and {MOST_NUMBER:,}; `plms {shown} list` shows them.",
+                code=f"bad_{kind}",
+            )
     now = clock.now()
     with registry.reading() as session:
         tasks = store.waiting_tasks(

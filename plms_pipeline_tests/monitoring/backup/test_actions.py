@@ -23,14 +23,14 @@ from plms_pipeline.monitoring.backup.actions import creating
 from plms_pipeline.monitoring.backup.actions.creating import create
 from plms_pipeline.monitoring.backup.actions.restoring import refusal_of, restore
 from plms_pipeline.monitoring.backup.actions.verifying import verify
-from plms_pipeline.monitoring.backup.files import trees
+from plms_pipeline.monitoring.backup.files import places, trees
 from plms_pipeline.monitoring.backup.manifest import MANIFEST
 from plms_pipeline.monitoring.backup.process import Verdict
 from plms_pipeline.registry import migrate
 from plms_pipeline.registry.engine import Registry
 from plms_pipeline.registry.tables import AuditEntry
 from plms_pipeline.settings import Settings
-from plms_pipeline_tests.monitoring.backup.conftest import SECRETS, Installation
+from plms_pipeline_tests.monitoring.backup.conftest import SECRETS, Installation, settings_of
 
 
 def holds(_settings: Settings) -> Verdict:
@@ -162,7 +162,25 @@ def test_nothing_is_restored_over_anything(installation: Installation, clock: Fr
     # What is shipped with a checkout does not count.
     (installation.empty.data_dir / "samples").mkdir(parents=True)
     (installation.empty.data_dir / "README.md").write_text("shipped")
+    # Nor does the flag that the runbook has raised first: it stays, although the backup holds another one.
+    (installation.empty.data_dir / "KILLSWITCH").write_text("while we restore\n")
     assert restore(installation.empty, made.place, clock=clock, prove=holds).verdict.word == "hold"
+    assert (installation.empty.data_dir / "KILLSWITCH").read_text() == "while we restore\n"
+
+
+def test_a_backup_is_not_restored_into_itself(tmp_path: Path, clock: FrozenClock) -> None:
+    """What is restored beside a backup's files makes it another one: the only backup would be lost by being used."""
+    inside = tmp_path / "backup" / "new"
+    (tmp_path / "backup").mkdir()
+    (tmp_path / "backup" / MANIFEST).write_text("{}")
+    changes: list[dict[str, Any]] = [
+        {"data_dir": inside}, {"reports_dir": inside}, {"database_url": f"sqlite:///{inside}/registry.db"}
+    ]  # fmt: skip
+    for change in changes:
+        with pytest.raises(BadInput, match="inside of the backup") as caught:
+            restore(settings_of(tmp_path).model_copy(update=change), str(inside.parent), clock=clock, prove=holds)
+        assert caught.value.code == "restore_into_backup"
+    assert not inside.exists()
 
 
 def test_a_backup_of_the_other_database_is_refused(
@@ -235,6 +253,25 @@ def test_a_place_that_cannot_be_is_refused(
     with pytest.raises(BadInput) as caught:
         create(settings, destination.format(reports=settings.reports_dir, data=settings.data_dir), clock=clock)
     assert caught.value.code == "bad_place"
+
+
+@pytest.mark.parametrize("url", ["ftp://", "ftp:///backups", "github://no-organisation"])
+def test_a_url_that_lacks_a_part_is_refused(url: str) -> None:
+    """A forgotten host is a typing error; it was a traceback of the library that speaks the URL."""
+    with pytest.raises(BadInput) as caught:
+        verify(url)
+    assert caught.value.code == "bad_place"
+
+
+@pytest.mark.parametrize("below", ["", "deeper/still"])
+def test_a_file_where_a_folder_belongs_is_named_as_one(tmp_path: Path, clock: FrozenClock, below: str) -> None:
+    """Messages like "the disk does not answer" and "not empty (it holds file)" sent people to look for what was not wrong."""
+    (tmp_path / "file").touch()
+    with pytest.raises(BadInput, match="is a file") as caught:
+        places.new_place(str(tmp_path / "file" / below), "plms-x", now=clock.now())
+    assert caught.value.code == "bad_place"
+    with pytest.raises(BadInput, match=r"is a file.*PLMS_DATA_DIR"):
+        trees.require_empty(tmp_path / "file" / below, "PLMS_DATA_DIR")
 
 
 def test_a_backup_from_a_newer_program_is_refused_and_an_older_one_is_not_migrated(

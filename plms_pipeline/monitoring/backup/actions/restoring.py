@@ -50,19 +50,22 @@ def restore(
         Conflict: a folder or the database is not empty, or the registry is of the other kind.
         VerdictNo: the backup is not whole (`backup_damaged`).
         NotFound: there is no backup.
-        BadInput: it was made by a newer program.
+        BadInput: it was made by a newer program, would be restored into itself, or into a file.
         Unavailable: its place, the database or PostgreSQL's restore is away.
     """
+    place = places.find_place(url)
+    _require_elsewhere(settings, url)
     verified = verify(url, looking=looking)
     manifest = verified.manifest
     if manifest is None or verified.problems:
         raise damaged(verified)
     _require_fitting(settings, manifest)
     _require_free(settings)
-    place = places.find_place(url)
     roots = {DATA: settings.data_dir, REPORTS: settings.reports_dir}
     for name, expected in sorted(manifest.files.items()):
         part, _, rest = name.partition("/")
+        if name == f"{DATA}/{trees.FLAG}" and trees.is_flag_up(settings.data_dir):
+            continue  # raised for this restore: its own reason stays
         if part in roots:
             looking(name)
             laying.lay(roots[part] / rest, place.chunks(name), expected)
@@ -89,8 +92,24 @@ def _require_fitting(settings: Settings, manifest: Manifest) -> None:
         )
 
 
+def _require_elsewhere(settings: Settings, url: str) -> None:
+    backup = places.as_folder(url)
+    targets = {
+        "PLMS_DATA_DIR": settings.data_dir,
+        "PLMS_REPORTS_DIR": settings.reports_dir,
+        "PLMS_DATABASE_URL": sqlite_file(settings.database_url),
+    }
+    for variable, target in targets.items():
+        if backup is not None and target is not None and trees.is_inside_of(target, backup):
+            raise BadInput(
+                f"{target} lies inside of the backup itself, which would be damaged by what is restored; set {variable} to a "
+                "place elsewhere.",
+                code="restore_into_backup",
+            )
+
+
 def _require_free(settings: Settings) -> None:
-    trees.require_empty(settings.data_dir, "PLMS_DATA_DIR")
+    trees.require_empty(settings.data_dir, "PLMS_DATA_DIR", may_hold={trees.FLAG})
     trees.require_empty(settings.reports_dir, "PLMS_REPORTS_DIR")
     in_the_way = _in_the_way(settings)
     if in_the_way:

@@ -87,10 +87,17 @@ class FolderPlace:
         """A backup in the making, under a name that nobody takes for one.
 
         Raises:
+            BadInput: the parent is a file, or lies below one.
             VerdictNo: there is one of this name.
         """
         place = cls(parent / name)
-        parent.mkdir(parents=True, exist_ok=True)
+        try:
+            parent.mkdir(parents=True, exist_ok=True)
+        except (FileExistsError, NotADirectoryError):
+            raise BadInput(
+                f"{parent} is a file or lies below one, and a backup gets a folder of its own there; name a folder.",
+                code="bad_place",
+            ) from None
         _sweep(parent, now)
         if os.path.lexists(place._final):
             raise _taken(place.name)
@@ -186,7 +193,7 @@ def new_place(parent: str, name: str, *, now: datetime) -> Place:
     """A backup in the making, called `name`, below a folder or URL.
 
     Raises:
-        BadInput: nothing speaks that URL.
+        BadInput: nothing speaks that URL, or a file is there.
         VerdictNo: there is one of this name.
         Unavailable: the place cannot be written.
     """
@@ -303,21 +310,33 @@ def _taken(name: str) -> VerdictNo:
 def _file_system(url: str) -> tuple[Any, str]:
     import fsspec
 
+    if url.startswith(("ftp:///", "ftp://:")) or url == "ftp://":
+        # Asked first: this file system warns as it goes when it could not be made.
+        raise _not_whole(url, "it names no host")
     try:
-        file_system, root = fsspec.core.url_to_fs(url)
+        with _outages(masked(url), but=(ImportError, ValueError, TypeError)):
+            file_system, root = fsspec.core.url_to_fs(url)
     except (ImportError, ValueError) as error:
         raise BadInput(
             f"{masked(url)} cannot be reached ({error}); install the package that it names beside plms, or use a folder.",
             code="bad_place",
         ) from None
+    except TypeError as error:  # a part of the URL that its file system cannot do without
+        raise _not_whole(url, str(error)) from None
     return file_system, str(root)
 
 
+def _not_whole(url: str, why: str) -> BadInput:
+    return BadInput(
+        f"{masked(url)} is not a whole URL ({why}); write it as scheme://host/path, or use a folder.", code="bad_place"
+    )
+
+
 @contextlib.contextmanager
-def _outages(name: str) -> Iterator[None]:
+def _outages(name: str, *, but: tuple[type[Exception], ...] = ()) -> Iterator[None]:
     try:
         yield
-    except (PlmsError, FileNotFoundError):
+    except (PlmsError, FileNotFoundError, *but):
         raise
     except Exception as error:
         # Every store has errors of its own; none is a bug of ours, and all mean that it did not do what it was asked.

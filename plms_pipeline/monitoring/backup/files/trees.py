@@ -9,16 +9,18 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
 from typing import Final
 
-from plms_pipeline.errors import Conflict, Unavailable
+from plms_pipeline.errors import BadInput, Conflict, Unavailable
 from plms_pipeline.monitoring.backup.files.places import chunks_of, open_plain
 
+FLAG: Final = "KILLSWITCH"
+"""Raised before a restore so that nothing starts on what is restored: it stays, with the reason that it gives."""
 FEEDS_THE_BOOKS: Final = ("evidence",)
 """Whose files end in the registry and are then removed: kept before the registry is."""
-BESIDE_THE_BOOKS: Final = ("KILLSWITCH", "artifacts", "documents", "quarantine", "receipts", "runs")
+BESIDE_THE_BOOKS: Final = (FLAG, "artifacts", "documents", "quarantine", "receipts", "runs")
 """What rows of the registry refer to, or what stands for itself: kept after it."""
 LEFT_OUT: Final = {
     "secrets": "keys and tokens stay where they are, or are made anew",
@@ -126,19 +128,23 @@ def unknown_entries(data_dir: Path, registry_file: Path | None) -> tuple[str, ..
     )
 
 
-def require_empty(folder: Path, variable: str) -> None:
-    """Refuse to bring a backup back over anything: what is shipped with the program does not count.
+def require_empty(folder: Path, variable: str, *, may_hold: Collection[str] = ()) -> None:
+    """Refuse to bring a backup back over anything: what is shipped with the program does not count, nor what it may hold.
 
     Raises:
+        BadInput: it is no folder.
         Conflict: the folder holds something.
         Unavailable: it cannot be read.
     """
     try:
-        found = sorted(entry.name for entry in folder.iterdir() if entry.name not in SHIPPED)
+        found = sorted(entry.name for entry in folder.iterdir() if entry.name not in {*SHIPPED, *may_hold})
     except FileNotFoundError:
         return
     except NotADirectoryError:
-        found = [folder.name]
+        raise BadInput(
+            f"{folder} is a file or lies below one; set {variable} to a folder that is empty or not there yet.",
+            code="not_a_folder",
+        ) from None
     except OSError as error:
         raise _unreadable(folder, error) from error
     if found:
@@ -147,6 +153,11 @@ def require_empty(folder: Path, variable: str) -> None:
             f"into empty folders only. Set {variable} to a new one, or move what is there away.",
             code="not_empty",
         )
+
+
+def is_flag_up(data_dir: Path) -> bool:
+    """Whether the kill switch's flag lies in the data folder, whatever it is."""
+    return os.path.lexists(data_dir / FLAG)
 
 
 def database_files(file: Path) -> list[str]:
