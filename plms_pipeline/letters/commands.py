@@ -107,7 +107,8 @@ def reset(
 
 @app.command(
     "mark-permanent",
-    epilog='Example: plms dlq mark-permanent 3f2b8c1e --reason "wrong plan". Exit: 0 done, 1 it is already, 2 there is none.',
+    epilog='Example: plms dlq mark-permanent 3f2b8c1e --reason "wrong plan". Exit: 0 done, 1 it is already or its '
+    "retry is under way, 2 there is none.",
 )
 def permanent(name: Name, reason: Why, as_json: AsJson = False) -> None:
     """Put a letter aside for good: it is not retried any more, and never cleaned away."""

@@ -153,7 +153,10 @@ def listed(
 
 @router.post("/api/dead-letters/{name}/mark-permanent", response_model=LetterOut, summary="Put a letter aside for good")
 def mark_permanent(name: LetterName, body: BecauseIn, state: State, principal: Operator) -> dict[str, Any]:
-    """It is not retried any more, and never cleaned away. Refused with 409 `letter_ended` when it is so already."""
+    """It is not retried any more, and never cleaned away.
+
+    Refused with 409: `letter_ended` when it is so already, `retry_under_way` while its retry has a run that goes on.
+    """
     return showing.as_json(
         deciding.mark_permanent(state.registry, name, clock=state.clock, actor=principal.actor, reason=body.reason)
     )

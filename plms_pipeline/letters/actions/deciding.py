@@ -80,13 +80,22 @@ def require_retryable(letter: Letter) -> None:
 def mark_permanent(registry: Registry, name: str, *, clock: Clock, actor: Actor, reason: str) -> Letter:
     """Put a letter aside for good.
 
+    A retry that is only claimed starts nothing any more; one that has its run by now is cancelled first.
+
     Raises:
         NotFound, BadInput: as `letter_named`; `reason_missing`.
-        Conflict: it is permanent or done already (`letter_ended`).
+        Conflict: it is permanent or done already (`letter_ended`), or its retry has a run that goes on (`retry_under_way`).
     """
     letter = letter_named(registry, name)
 
     def change(session: Session, letter_id: str, now: datetime) -> bool:
+        known = store.of_subject(session, letter.kind, letter.subject_id)
+        if known is not None and known.has_run_under_way:
+            raise Conflict(
+                f"The retry of letter {letter_id} is under way: run {known.run_id}, which would go on and spend. "
+                f"`plms run cancel {known.run_id} --reason …` ends it; mark the letter then, unless that has put it aside.",
+                code="retry_under_way",
+            )
         return store.stop(session, letter_id, now=now, actor=actor.name)
 
     if not _decide(registry, [letter], change, clock=clock, actor=actor, action="letter.stop", reason=reason):
