@@ -5,7 +5,7 @@ A reason is text that somebody else wrote: it is answered as JSON, and whoever s
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Query
 from pydantic import BaseModel, ConfigDict, Field
@@ -32,7 +32,7 @@ LetterName = Annotated[
     str,
     Path(
         pattern=r"^[A-Za-z0-9][A-Za-z0-9_.:-]{0,254}$",
-        description="A letter's id, its beginning (4 characters), or the run, event or effect that failed.",
+        description="A letter's id or the run that failed, each or its beginning (4 characters); or the event or effect.",
         examples=[LETTER["letter_id"]],
     ),
 ]
@@ -141,13 +141,13 @@ def listed(
     state: State,
     _principal: Viewer,
     letter_state: Annotated[
-        Literal["open", "ready", "processing", "done", "permanent", "quarantined", "all"],
+        showing.Shown,
         Query(alias="state", description="Which letters are listed; open: what is owed."),
     ] = "open",
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
 ) -> Any:
     """Counts by state and class, how often retries help, the causes, and the letters: those due first."""
-    states = {"open": None, "all": ()}.get(letter_state, (letter_state,))
+    states = showing.states_of(letter_state)
     return showing.status(state.registry, clock=state.clock, limit=limit, states=states).as_json()
 
 

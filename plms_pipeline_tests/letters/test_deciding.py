@@ -162,6 +162,15 @@ def test_a_letter_is_found_by_the_beginning_of_its_id_and_by_what_failed(shelf: 
         letter_named(shelf.registry, "abc")
 
 
+def test_a_letter_is_found_by_the_beginning_of_its_run_too(shelf: Shelf) -> None:
+    """The lists of runs show the beginning of their ids; what is a whole name of one letter is no beginning of another's."""
+    one, other = shelf.put("0a1b2c3d-0001", kind="run"), shelf.put("0a1b2c3d-1002", kind="run", run_id="0a1b")
+    assert letter_named(shelf.registry, "0a1b2c3d-0") == letter_named(shelf.registry, "0a1b2c3d-0001") == one
+    assert letter_named(shelf.registry, "0a1b") == other
+    with pytest.raises(BadInput):
+        letter_named(shelf.registry, "0a1b2c3d")
+
+
 def test_a_letter_that_recovered_elsewhere_is_done_even_if_it_was_set_apart(shelf: Shelf) -> None:
     """The run that was under way ended well: there is nothing left to decide."""
     letter = shelf.put("s")

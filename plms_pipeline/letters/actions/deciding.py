@@ -36,7 +36,7 @@ class Cleaned:
 
 
 def letter_named(registry: Registry, name: str) -> Letter:
-    """The letter that a person means by its id, the beginning of it, or the run, event or effect that failed.
+    """The letter that a person means by its id or the run that failed, by the beginning of either, or by the event or effect.
 
     Raises:
         NotFound: there is none (`letter_not_found`).
@@ -46,7 +46,8 @@ def letter_named(registry: Registry, name: str) -> Letter:
         found = store.matching(session, name)
     if not found:
         raise NotFound(
-            f"There is no dead letter {name[:80]!r}; `plms dlq status` shows those that exist.", code="letter_not_found"
+            f"There is no dead letter {name[:80]!r}; `plms dlq status --state all` shows those that exist.",
+            code="letter_not_found",
         )
     if len(found) > 1:
         named = ", ".join(letter.letter_id for letter in found[:3])
