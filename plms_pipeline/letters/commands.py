@@ -140,7 +140,8 @@ def clean(
 
 
 @app.command(
-    epilog='Example: plms dlq quarantine --fingerprint 0a1b2c3d4e5f6071 --reason "one provider". Exit: 0 done, 2 bad use.'
+    epilog='Example: plms dlq quarantine --fingerprint 0a1b2c3d4e5f6071 --reason "one provider". Exit: 0 done, 1 nothing '
+    "is owed for the letter, 2 bad use or no such letter, 3 no such fingerprint."
 )
 def quarantine(
     reason: Why,

@@ -178,7 +178,8 @@ def reset_retries(name: LetterName, body: ResetIn, state: State, principal: Oper
 def quarantine(body: QuarantineIn, state: State, principal: Operator) -> dict[str, Any]:
     """Until somebody has looked; `reset-retries` brings one back.
 
-    Refused with 400 `bad_usage` unless exactly one of `letter`, `fingerprint` and `everything` says which.
+    Refused with 400 `bad_usage` unless exactly one of `letter`, `fingerprint` and `everything` says which, with 404 when there
+    is no such letter or fingerprint, with 409 `letter_not_owed` when nothing is owed for the letter.
     """
     if sum((body.letter is not None, body.fingerprint is not None, body.everything)) != 1:
         raise BadInput("Say which: one of letter, fingerprint and everything.", code="bad_usage")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from plms_pipeline.errors import BadInput, Conflict, NotFound
+from plms_pipeline.errors import BadInput, Conflict, NoData, NotFound
 from plms_pipeline.letters import store
 from plms_pipeline.letters.actions.deciding import (
     clean,
@@ -132,6 +132,18 @@ def test_retries_begin_anew_only_where_none_is_under_way(shelf: Shelf) -> None:
         reset_retries(shelf.registry, "s", clock=shelf, actor=ANN, reason="faster")
     assert refused.value.code == "letter_not_resettable"
     assert shelf.letter(letter).state == "processing"
+
+
+def test_setting_apart_nothing_is_no_success(shelf: Shelf) -> None:
+    """ "0 letters set apart" with exit 0 was read as done; the letter of a mistyped cause was retried on."""
+    shelf.put("pii", "contains pii")
+    with pytest.raises(Conflict, match="is permanent") as refused:
+        quarantine(shelf.registry, clock=shelf, actor=ANN, reason="look", name="pii")
+    assert refused.value.code == "letter_not_owed"
+    with pytest.raises(NoData) as missing:
+        quarantine(shelf.registry, clock=shelf, actor=ANN, reason="look", fingerprint="0000")
+    assert missing.value.code == "fingerprint_not_found"
+    assert quarantine(shelf.registry, clock=shelf, actor=ANN, reason="restore") == []
 
 
 def test_decisions_need_a_reason_and_a_letter(shelf: Shelf) -> None:

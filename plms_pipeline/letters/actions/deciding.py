@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 from plms_pipeline.access.actors import Actor
 from plms_pipeline.access.store import record
 from plms_pipeline.clock import Clock
-from plms_pipeline.errors import BadInput, Conflict, NotFound
+from plms_pipeline.errors import BadInput, Conflict, NoData, NotFound
 from plms_pipeline.letters import store
 from plms_pipeline.letters.reasons import POLICY, TRANSIENT, cleaned
 from plms_pipeline.letters.rules import DONE, OPEN, PROCESSING, STOPPED, Letter
@@ -144,17 +144,31 @@ def quarantine(
 
     Raises:
         NotFound, BadInput: as `letter_named`; `reason_missing`.
+        NoData: no letter has this fingerprint (`fingerprint_not_found`).
+        Conflict: nothing is owed for the letter that was named (`letter_not_owed`).
     """
     if name is not None:
         letters: Sequence[Letter] = [letter_named(registry, name)]
     else:
         with registry.reading() as session:
             letters = store.listed(session, states=OPEN, fingerprint=fingerprint, limit=None)
+            is_unknown = not letters and fingerprint and not store.listed(session, fingerprint=fingerprint, limit=1)
+        if is_unknown:
+            raise NoData(
+                f"No dead letter has the fingerprint {str(fingerprint)[:64]!r}; `plms dlq status` shows those that exist.",
+                code="fingerprint_not_found",
+            )
 
     def change(session: Session, letter_id: str, now: datetime) -> bool:
         return store.quarantine(session, letter_id, now=now, actor=actor.name)
 
-    return _decide(registry, letters, change, clock=clock, actor=actor, action="letter.quarantine", reason=reason)
+    moved = _decide(registry, letters, change, clock=clock, actor=actor, action="letter.quarantine", reason=reason)
+    if name is not None and not moved:
+        raise Conflict(
+            f"Letter {letters[0].letter_id} is {letters[0].state}: only what is owed is set apart.",
+            code="letter_not_owed",
+        )
+    return moved
 
 
 def clean(registry: Registry, *, clock: Clock, actor: Actor, days: int = KEPT_DAYS, is_dry: bool = False) -> Cleaned:
