@@ -15,6 +15,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from plms_pipeline.letters.actions.showing import Shown
 from plms_pipeline.letters.rules import Letter
 from plms_pipeline.registry.engine import Registry
 from plms_pipeline.settings import load_settings
@@ -24,7 +25,9 @@ app = typer.Typer(help="What failed, when it is tried again, and what was put as
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 Name = Annotated[
     str,
-    typer.Argument(help="A letter's id, its beginning, or the run, event or effect that failed.", show_default=False),
+    typer.Argument(
+        help="A letter's id or the run that failed, each or its beginning; or the event or effect.", show_default=False
+    ),
 ]
 Why = Annotated[str, typer.Option("--reason", help="Why; it is kept.", show_default=False)]
 
@@ -51,8 +54,9 @@ def opened_registry() -> Iterator[Registry]:
         registry.close()
 
 
-@app.command(epilog="Example: plms dlq status --json. Exit: 0.")
+@app.command(epilog="Example: plms dlq status --state permanent --json. Exit: 0.")
 def status(
+    state: Annotated[Shown, typer.Option(help="List letters in this state; open: what is owed.")] = "open",
     limit: Annotated[int, typer.Option(help="List at most so many letters.", min=1, max=1000)] = 20,
     as_json: AsJson = False,
 ) -> None:
@@ -61,7 +65,7 @@ def status(
     from plms_pipeline.letters.actions import showing
 
     with opened_registry() as registry:
-        found = showing.status(registry, clock=SystemClock(), limit=limit)
+        found = showing.status(registry, clock=SystemClock(), limit=limit, states=showing.states_of(state))
     if as_json:
         typer.echo(json.dumps(found.as_json(), ensure_ascii=False))
         return
@@ -107,7 +111,8 @@ def reset(
 
 @app.command(
     "mark-permanent",
-    epilog='Example: plms dlq mark-permanent 3f2b8c1e --reason "wrong plan". Exit: 0 done, 1 it is already, 2 there is none.',
+    epilog='Example: plms dlq mark-permanent 3f2b8c1e --reason "wrong plan". Exit: 0 done, 1 it is already or its '
+    "retry is under way, 2 there is none.",
 )
 def permanent(name: Name, reason: Why, as_json: AsJson = False) -> None:
     """Put a letter aside for good: it is not retried any more, and never cleaned away."""
@@ -135,7 +140,8 @@ def clean(
 
 
 @app.command(
-    epilog='Example: plms dlq quarantine --fingerprint 0a1b2c3d4e5f6071 --reason "one provider". Exit: 0 done, 2 bad use.'
+    epilog='Example: plms dlq quarantine --fingerprint 0a1b2c3d4e5f6071 --reason "one provider". Exit: 0 done, 1 nothing '
+    "is owed for the letter, 2 bad use or no such letter, 3 no such fingerprint."
 )
 def quarantine(
     reason: Why,

@@ -5,7 +5,7 @@ A reason is text that somebody else wrote: it is answered as JSON, and whoever s
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Query
 from pydantic import BaseModel, ConfigDict, Field
@@ -32,7 +32,7 @@ LetterName = Annotated[
     str,
     Path(
         pattern=r"^[A-Za-z0-9][A-Za-z0-9_.:-]{0,254}$",
-        description="A letter's id, its beginning (4 characters), or the run, event or effect that failed.",
+        description="A letter's id or the run that failed, each or its beginning (4 characters); or the event or effect.",
         examples=[LETTER["letter_id"]],
     ),
 ]
@@ -141,19 +141,22 @@ def listed(
     state: State,
     _principal: Viewer,
     letter_state: Annotated[
-        Literal["open", "ready", "processing", "done", "permanent", "quarantined", "all"],
+        showing.Shown,
         Query(alias="state", description="Which letters are listed; open: what is owed."),
     ] = "open",
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
 ) -> Any:
     """Counts by state and class, how often retries help, the causes, and the letters: those due first."""
-    states = {"open": None, "all": ()}.get(letter_state, (letter_state,))
+    states = showing.states_of(letter_state)
     return showing.status(state.registry, clock=state.clock, limit=limit, states=states).as_json()
 
 
 @router.post("/api/dead-letters/{name}/mark-permanent", response_model=LetterOut, summary="Put a letter aside for good")
 def mark_permanent(name: LetterName, body: BecauseIn, state: State, principal: Operator) -> dict[str, Any]:
-    """It is not retried any more, and never cleaned away. Refused with 409 `letter_ended` when it is so already."""
+    """It is not retried any more, and never cleaned away.
+
+    Refused with 409: `letter_ended` when it is so already, `retry_under_way` while its retry has a run that goes on.
+    """
     return showing.as_json(
         deciding.mark_permanent(state.registry, name, clock=state.clock, actor=principal.actor, reason=body.reason)
     )
@@ -175,7 +178,8 @@ def reset_retries(name: LetterName, body: ResetIn, state: State, principal: Oper
 def quarantine(body: QuarantineIn, state: State, principal: Operator) -> dict[str, Any]:
     """Until somebody has looked; `reset-retries` brings one back.
 
-    Refused with 400 `bad_usage` unless exactly one of `letter`, `fingerprint` and `everything` says which.
+    Refused with 400 `bad_usage` unless exactly one of `letter`, `fingerprint` and `everything` says which, with 404 when there
+    is no such letter or fingerprint, with 409 `letter_not_owed` when nothing is owed for the letter.
     """
     if sum((body.letter is not None, body.fingerprint is not None, body.everything)) != 1:
         raise BadInput("Say which: one of letter, fingerprint and everything.", code="bad_usage")

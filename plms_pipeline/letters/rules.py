@@ -91,6 +91,11 @@ class Letter:
         return self.attempts >= self.max_attempts
 
     @property
+    def has_run_under_way(self) -> bool:
+        """Whether a run was started as its retry, and its end has not been told."""
+        return self.kind == "run" and self.state == PROCESSING and self.lease_expires_at is None
+
+    @property
     def retry_key(self) -> str:
         """A UUID that names the retry of what failed last: whoever takes over from a dead process starts no second one.
 

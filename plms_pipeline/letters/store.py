@@ -68,17 +68,18 @@ def find(session: Session, letter_id: str) -> Letter | None:
 
 
 def matching(session: Session, name: str, *, limit: int = 20) -> list[Letter]:
-    """Letters whose id begins with `name`, or whose subject or run it names."""
+    """Letters whose id, subject or run `name` is; where there is none, those whose id or run begins so."""
+    named = (DeadLetter.letter_id, DeadLetter.subject_id, DeadLetter.run_id)
+    conditions = [or_(*(column == name for column in named))]
     # Only what can be the beginning of an id becomes a pattern: a wildcard would find them all.
-    is_beginning = re.fullmatch(r"[0-9a-f-]{4,36}", name) is not None
-    by_id = DeadLetter.letter_id.like(f"{name}%") if is_beginning else DeadLetter.letter_id == name
-    rows = session.execute(
-        select(*_COLUMNS)
-        .where(or_(by_id, DeadLetter.subject_id == name, DeadLetter.run_id == name))
-        .order_by(DeadLetter.letter_id)
-        .limit(limit)
-    )
-    return [Letter(*row) for row in rows]
+    if re.fullmatch(r"[0-9a-f-]{4,36}", name):
+        conditions.append(or_(*(column.like(f"{name}%") for column in named)))
+    for condition in conditions:
+        rows = session.execute(select(*_COLUMNS).where(condition).order_by(DeadLetter.letter_id).limit(limit))
+        found = [Letter(*row) for row in rows]
+        if found:
+            return found
+    return []
 
 
 def of_subject(session: Session, kind: str, subject_id: str) -> Letter | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from plms_pipeline.errors import BadInput, Conflict, NotFound
+from plms_pipeline.errors import BadInput, Conflict, NoData, NotFound
 from plms_pipeline.letters import store
 from plms_pipeline.letters.actions.deciding import (
     clean,
@@ -137,6 +137,18 @@ def test_retries_begin_anew_only_where_none_is_under_way(shelf: Shelf) -> None:
     assert shelf.letter(letter).state == "processing"
 
 
+def test_setting_apart_nothing_is_no_success(shelf: Shelf) -> None:
+    """ "0 letters set apart" with exit 0 was read as done; the letter of a mistyped cause was retried on."""
+    shelf.put("pii", "contains pii")
+    with pytest.raises(Conflict, match="is permanent") as refused:
+        quarantine(shelf.registry, clock=shelf, actor=ANN, reason="look", name="pii")
+    assert refused.value.code == "letter_not_owed"
+    with pytest.raises(NoData) as missing:
+        quarantine(shelf.registry, clock=shelf, actor=ANN, reason="look", fingerprint="0000")
+    assert missing.value.code == "fingerprint_not_found"
+    assert quarantine(shelf.registry, clock=shelf, actor=ANN, reason="restore") == []
+
+
 def test_decisions_need_a_reason_and_a_letter(shelf: Shelf) -> None:
     """What was put aside without a word is what nobody dares to clean."""
     shelf.put("s")
@@ -163,6 +175,15 @@ def test_a_letter_is_found_by_the_beginning_of_its_id_and_by_what_failed(shelf: 
     shelf.put("other", run_id="abc")
     with pytest.raises(BadInput):
         letter_named(shelf.registry, "abc")
+
+
+def test_a_letter_is_found_by_the_beginning_of_its_run_too(shelf: Shelf) -> None:
+    """The lists of runs show the beginning of their ids; what is a whole name of one letter is no beginning of another's."""
+    one, other = shelf.put("0a1b2c3d-0001", kind="run"), shelf.put("0a1b2c3d-1002", kind="run", run_id="0a1b")
+    assert letter_named(shelf.registry, "0a1b2c3d-0") == letter_named(shelf.registry, "0a1b2c3d-0001") == one
+    assert letter_named(shelf.registry, "0a1b") == other
+    with pytest.raises(BadInput):
+        letter_named(shelf.registry, "0a1b2c3d")
 
 
 def test_a_letter_that_recovered_elsewhere_is_done_even_if_it_was_set_apart(shelf: Shelf) -> None:

@@ -124,6 +124,18 @@ def test_the_switch_is_turned_on_and_off_from_a_terminal(capsys: pytest.CaptureF
     assert plms(capsys, "killswitch", "resume", "--reason", "fixed")[0] == 0
 
 
+def test_the_switch_of_a_lane_is_not_said_to_stop_the_launcher(capsys: pytest.CaptureFixture[str]) -> None:
+    """Whoever reads "kill switch ON" waits for a lane with which the work has nothing to do."""
+    assert plms(capsys, "killswitch", "on", "--lane", "6101", "--reason", "look")[0] == 0
+    found = plms(capsys, "guard", "status")[1]
+    told = [found[name] for name in ("killswitch", "killswitch_reasons", "killswitch_elsewhere")]
+    assert told == [False, [], ["lane 6101: look"]]
+    assert plms(capsys, "guard", "enforce")[0] == 0
+    assert plms(capsys, "killswitch", "on", "--reason", "fire")[0] == 0
+    found = plms(capsys, "guard", "status")[1]
+    assert (found["killswitch"], found["killswitch_reasons"]) == (True, ["global: fire"])
+
+
 def test_the_switch_can_be_turned_on_while_the_registry_is_away(
     capsys: pytest.CaptureFixture[str], settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:

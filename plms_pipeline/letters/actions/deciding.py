@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 from plms_pipeline.access.actors import Actor
 from plms_pipeline.access.store import record
 from plms_pipeline.clock import Clock
-from plms_pipeline.errors import BadInput, Conflict, NotFound
+from plms_pipeline.errors import BadInput, Conflict, NoData, NotFound
 from plms_pipeline.letters import store
 from plms_pipeline.letters.reasons import POLICY, TRANSIENT, cleaned
 from plms_pipeline.letters.rules import DONE, OPEN, PROCESSING, STOPPED, Letter
@@ -36,7 +36,7 @@ class Cleaned:
 
 
 def letter_named(registry: Registry, name: str) -> Letter:
-    """The letter that a person means by its id, the beginning of it, or the run, event or effect that failed.
+    """The letter that a person means by its id or the run that failed, by the beginning of either, or by the event or effect.
 
     Raises:
         NotFound: there is none (`letter_not_found`).
@@ -46,7 +46,8 @@ def letter_named(registry: Registry, name: str) -> Letter:
         found = store.matching(session, name)
     if not found:
         raise NotFound(
-            f"There is no dead letter {name[:80]!r}; `plms dlq status` shows those that exist.", code="letter_not_found"
+            f"There is no dead letter {name[:80]!r}; `plms dlq status --state all` shows those that exist.",
+            code="letter_not_found",
         )
     if len(found) > 1:
         named = ", ".join(letter.letter_id for letter in found[:3])
@@ -80,13 +81,22 @@ def require_retryable(letter: Letter) -> None:
 def mark_permanent(registry: Registry, name: str, *, clock: Clock, actor: Actor, reason: str) -> Letter:
     """Put a letter aside for good.
 
+    A retry that is only claimed starts nothing any more; one that has its run by now is cancelled first.
+
     Raises:
         NotFound, BadInput: as `letter_named`; `reason_missing`.
-        Conflict: it is permanent or done already (`letter_ended`).
+        Conflict: it is permanent or done already (`letter_ended`), or its retry has a run that goes on (`retry_under_way`).
     """
     letter = letter_named(registry, name)
 
     def change(session: Session, letter_id: str, now: datetime) -> bool:
+        known = store.of_subject(session, letter.kind, letter.subject_id)
+        if known is not None and known.has_run_under_way:
+            raise Conflict(
+                f"The retry of letter {letter_id} is under way: run {known.run_id}, which would go on and spend. "
+                f"`plms run cancel {known.run_id} --reason …` ends it; mark the letter then, unless that has put it aside.",
+                code="retry_under_way",
+            )
         return store.stop(session, letter_id, now=now, actor=actor.name)
 
     if not _decide(registry, [letter], change, clock=clock, actor=actor, action="letter.stop", reason=reason):
@@ -134,17 +144,31 @@ def quarantine(
 
     Raises:
         NotFound, BadInput: as `letter_named`; `reason_missing`.
+        NoData: no letter has this fingerprint (`fingerprint_not_found`).
+        Conflict: nothing is owed for the letter that was named (`letter_not_owed`).
     """
     if name is not None:
         letters: Sequence[Letter] = [letter_named(registry, name)]
     else:
         with registry.reading() as session:
             letters = store.listed(session, states=OPEN, fingerprint=fingerprint, limit=None)
+            is_unknown = not letters and fingerprint and not store.listed(session, fingerprint=fingerprint, limit=1)
+        if is_unknown:
+            raise NoData(
+                f"No dead letter has the fingerprint {str(fingerprint)[:64]!r}; `plms dlq status` shows those that exist.",
+                code="fingerprint_not_found",
+            )
 
     def change(session: Session, letter_id: str, now: datetime) -> bool:
         return store.quarantine(session, letter_id, now=now, actor=actor.name)
 
-    return _decide(registry, letters, change, clock=clock, actor=actor, action="letter.quarantine", reason=reason)
+    moved = _decide(registry, letters, change, clock=clock, actor=actor, action="letter.quarantine", reason=reason)
+    if name is not None and not moved:
+        raise Conflict(
+            f"Letter {letters[0].letter_id} is {letters[0].state}: only what is owed is set apart.",
+            code="letter_not_owed",
+        )
+    return moved
 
 
 def clean(registry: Registry, *, clock: Clock, actor: Actor, days: int = KEPT_DAYS, is_dry: bool = False) -> Cleaned:

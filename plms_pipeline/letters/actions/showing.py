@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Collection
 from dataclasses import asdict, dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Final, Literal
 
 from plms_pipeline.clock import Clock
 from plms_pipeline.letters import store
@@ -15,6 +15,10 @@ from plms_pipeline.letters.rules import OPEN, Letter
 from plms_pipeline.letters.store import Group
 from plms_pipeline.registry.engine import Registry
 from plms_pipeline.registry.tables.vocabulary import LETTER_CLASSES, LETTER_STATES
+
+# What may be listed: letters in one state, `open`: what is still owed, `all`.
+Shown = Literal["open", "ready", "processing", "done", "permanent", "quarantined", "all"]
+_STATES: Final[dict[Shown, Collection[str] | None]] = {"open": None, "all": ()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +78,11 @@ def status(
         dict(by_state), dict(by_class), dict(by_kind), sum(by_state[state] for state in OPEN), due, oldest, helped, over,
         tuple(groups), tuple(letters),
     )  # fmt: skip
+
+
+def states_of(shown: Shown) -> Collection[str] | None:
+    """What `status` is asked for, by the word that people say."""
+    return _STATES.get(shown, (shown,))
 
 
 def as_json(letter: Letter) -> dict[str, Any]:

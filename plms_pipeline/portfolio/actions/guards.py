@@ -59,11 +59,16 @@ class GuardStatus:
     def as_json(self) -> dict[str, Any]:
         """For machines: what `plms guard status --json` prints and the API answers."""
         account = self.account
+        stopping = [one for one in self.switch.switches if not one.is_mirror and one.scope == "global"]
         return {
-            "killswitch": self.switch.is_on,
+            "killswitch": bool(self.switch.flag or self.switch.unreadable or stopping),
             "killswitch_reasons": [
-                *([self.switch.flag] if self.switch.flag else []),
-                *(f"{one.where}: {one.reason}" for one in self.switch.switches if not one.is_mirror),
+                *(said for said in (self.switch.flag, self.switch.unreadable) if said),
+                *(f"{one.where}: {one.reason}" for one in stopping),
+            ],
+            # A lane's or a project's switch stops nothing that is started outside an approved project.
+            "killswitch_elsewhere": [
+                f"{one.where}: {one.reason}" for one in self.switch.switches if one.scope != "global"
             ],
             "concurrency": {"taken": len(self.slots), "limit": self.places},
             "leases": [

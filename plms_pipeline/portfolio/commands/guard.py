@@ -72,6 +72,8 @@ def status(as_json: AsJson = False) -> None:
         return
     reasons = "; ".join(told["killswitch_reasons"])
     typer.echo(f"kill switch  {f'ON: {reasons}' if told['killswitch'] else 'off'}")
+    if told["killswitch_elsewhere"]:
+        typer.echo(f"  of lanes and projects only: {'; '.join(told['killswitch_elsewhere'])}")
     typer.echo(f"concurrency  {told['concurrency']['taken']} of {told['concurrency']['limit']}")
     for lease in told["leases"]:
         typer.echo(f"  {lease['lease']}  {lease['holder']}  since {lease['since'][:19]}")

@@ -109,15 +109,19 @@ class GuardsOut(BaseModel):
     """What the launcher's guards say now."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{
-        "killswitch": False, "killswitch_reasons": [], "concurrency": {"taken": 1, "limit": 3},
+        "killswitch": False, "killswitch_reasons": [], "killswitch_elsewhere": ["lane 6101: look"],
+        "concurrency": {"taken": 1, "limit": 3},
         "leases": [{"lease": _LEASE, "holder": "http:ann", "since": "2026-03-01T12:00:00+00:00",
                     "until": "2026-03-01T13:00:00+00:00"}],
         "rate": {"per_s": 2.0, "tokens": 1.0},
         "budget": {"account": "launcher:2026-03-01", "limit_usd": "50", "left_usd": "49.5", "settled_usd": "0",
                    "reserved_usd": "0.5"},
     }]})  # fmt: skip
-    killswitch: bool
+    killswitch: bool = Field(
+        description="Whether one is on that stops what is started here: of everything, or the flag file."
+    )
     killswitch_reasons: list[str]
+    killswitch_elsewhere: list[str] = Field(description="Those of lanes and projects: they stop nothing here.")
     concurrency: Places
     leases: list[HeldLease]
     rate: RateOut

@@ -56,6 +56,19 @@ def test_the_status_counts_what_stands_and_not_what_was(shelf: Shelf, capsys: py
     assert "backlog 0" in capsys.readouterr().out
 
 
+def test_what_was_put_aside_is_found_again(shelf: Shelf, capsys: pytest.CaptureFixture[str]) -> None:
+    """The list held only what is owed: whoever put a letter aside yesterday had no way to its id."""
+    owed, aside = shelf.put("s", "timeout"), shelf.put("p", "contains pii")
+
+    def listed(state: str) -> set[str]:
+        return {letter["letter_id"] for letter in told(capsys, "status", "--state", state)["letters"]}
+
+    assert (listed("permanent"), listed("ready")) == ({aside.letter_id}, {owed.letter_id})
+    assert listed("all") == {owed.letter_id, aside.letter_id}
+    assert "--state all" in str(told(capsys, "inspect", "nothing", code=2)["error"])
+    assert main(["dlq", "status", "--state", "odd"]) == 2
+
+
 def test_a_hostile_reason_is_printed_and_not_obeyed(shelf: Shelf, capsys: pytest.CaptureFixture[str]) -> None:
     """Markup, escapes and line breaks of an error message must not paint, move or forge lines in somebody's terminal."""
     for number, reason in enumerate(HOSTILE):

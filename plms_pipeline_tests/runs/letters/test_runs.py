@@ -16,6 +16,7 @@ import pytest
 from sqlalchemy import select, update
 
 from plms_pipeline.access.actors import Actor
+from plms_pipeline.errors import Conflict
 from plms_pipeline.letters import store as letters
 from plms_pipeline.letters.actions.deciding import mark_permanent, quarantine, reset_retries
 from plms_pipeline.letters.actions.retrying import LEASE, Round, retry_due
@@ -238,6 +239,19 @@ def test_what_a_person_stops_while_it_is_claimed_starts_nothing(shop: Shop) -> N
     mark_permanent(shop.registry, claimed.letter_id, clock=shop, actor=OWNER, reason="no")
     assert shop.retries.retry_run(claimed).word == "overtaken"
     assert len(shop.runs()) == 1
+
+
+def test_a_letter_whose_retry_has_a_run_is_not_put_aside_before_that_run_is_cancelled(shop: Shop) -> None:
+    """It said "done", and the retry went out and spent."""
+    shop.failed()
+    shop.later()
+    again = shop.retry().lines[0].run_id
+    assert again is not None
+    with pytest.raises(Conflict, match=f"run cancel {again}") as refused:
+        mark_permanent(shop.registry, again, clock=shop, actor=OWNER, reason="no")
+    assert (refused.value.code, shop.letter.state) == ("retry_under_way", "processing")
+    cancel_run(shop.registry, clock=shop, actor=OWNER, run_id=again, reason="no")
+    assert shop.letter.state == "permanent"
 
 
 def test_a_retry_under_way_that_was_set_apart_stays_apart_when_it_fails(shop: Shop) -> None:
