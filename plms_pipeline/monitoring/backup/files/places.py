@@ -336,9 +336,11 @@ def _not_whole(url: str, why: str) -> BadInput:
 def _outages(name: str, *, but: tuple[type[Exception], ...] = ()) -> Iterator[None]:
     try:
         yield
-    except (PlmsError, FileNotFoundError, *but):
+    except (PlmsError, FileNotFoundError):
         raise
     except Exception as error:
+        if isinstance(error, but):
+            raise
         # Every store has errors of its own; none is a bug of ours, and all mean that it did not do what it was asked.
         raise Unavailable(
             f"{name} did not take or give what was asked ({type(error).__name__}: {str(error)[:200]}); check the URL, its "
