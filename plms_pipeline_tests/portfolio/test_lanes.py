@@ -77,6 +77,34 @@ def test_a_gate_is_set_and_set_again(registry: Registry) -> None:
         set_gate(registry, **facts(), **given, threshold=True, reason="r")
 
 
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"name": "a\nb"}, "control characters"),
+        ({"name": "\x1b[31mRED"}, "control characters"),
+        ({"lane_id": 10**29}, "between 1 and 2,147,483,647"),
+        ({"lane_id": 0}, "between 1 and 2,147,483,647"),
+    ],
+)
+def test_a_lane_that_could_not_be_shown_or_kept_is_refused(
+    sqlite_registry: Registry, change: dict[str, Any], said: str
+) -> None:
+    """A name is printed in every list: with a line break in it one lane looks like two."""
+    new: dict[str, Any] = {"lane_id": 4299, "name": "Review", "cap": 2, "description": "", "reason": "r"}
+    with pytest.raises(BadInput, match=said):
+        add_lane(sqlite_registry, **facts(), **(new | change))
+
+
+def test_a_rate_that_can_never_be_reached_is_no_gate(sqlite_registry: Registry) -> None:
+    """Whoever means 95 per cent and types 95 would close the lane for good."""
+    gate: dict[str, Any] = {"lane_id": 4200, "blocks": True, "reason": "r"}
+    for operator, threshold in ((">=", 5.0), (">=", -0.1), (">", 1.0), ("<", 0.0)):
+        with pytest.raises(BadInput, match="between 0 and 1"):
+            set_gate(sqlite_registry, **facts(), **gate, kpi="test_pass_rate", operator=operator, threshold=threshold)
+    done = set_gate(sqlite_registry, **facts(), **gate, kpi="readability", operator="<=", threshold=8.0)
+    assert done.after["threshold"] == 8.0
+
+
 def test_a_lane_is_added_once(registry: Registry) -> None:
     """Two lanes of one name would be told apart by nobody."""
     new: dict[str, Any] = {"lane_id": 4299, "name": "Code-Review", "cap": 2, "description": "", "reason": "r"}

@@ -14,6 +14,7 @@ from plms_pipeline.clock import Clock
 from plms_pipeline.decisions.actions import decide
 from plms_pipeline.errors import BadInput, Conflict, NotFound
 from plms_pipeline.kpis.gates import condition
+from plms_pipeline.kpis.vocabulary import KPIS
 from plms_pipeline.portfolio.store import lanes as store
 from plms_pipeline.portfolio.store import slots
 from plms_pipeline.portfolio.store import status as shown
@@ -96,7 +97,8 @@ def set_gate(
 
     Raises:
         NotFound: no such lane.
-        BadInput: an unknown KPI or operator, a threshold that the KPI cannot be compared with, or no reason.
+        BadInput: an unknown KPI or operator, a threshold that the KPI cannot be compared with or can never reach, or no
+            reason.
     """
     with registry.writing() as session:
         return gate_in(
@@ -111,6 +113,13 @@ def gate_in(
 ) -> LaneChanged:  # fmt: skip
     """`set_gate` in the caller's transaction."""
     condition(kpi, operator, threshold)
+    never = not 0 <= threshold <= 1 or (operator, threshold) in ((">", 1), ("<", 0))
+    if KPIS[kpi].kind == "fraction" and never:
+        raise BadInput(
+            f"The gate {kpi} {operator} {threshold:g} would always say the same: {kpi} lies between 0 and 1. Give a threshold "
+            "in between, such as 0.95 for 95 %.",
+            code="bad_threshold",
+        )
     _cap_of(session, lane_id)
     before = store.put_gate(session, lane_id, kpi, operator, threshold, blocks=blocks, now=now)
     after = {"operator": operator, "threshold": threshold, "blocks": blocks, "active": True}
@@ -129,11 +138,18 @@ def add_lane(
 
     Raises:
         Conflict: the number or the name is another lane's.
-        BadInput: no name, a cap outside 0 … 10,000, or no reason.
+        BadInput: a number that no lane can have, no name or one that cannot be printed, a cap outside 0 … 10,000, or no
+            reason.
     """
     _require_slots(cap)
-    if not name.strip() or len(name) > 64 or not 0 < lane_id < 2**31:
-        raise BadInput("A lane has a positive number and a name of 1 to 64 characters.", code="bad_lane")
+    if not 0 < lane_id <= MOST_NUMBER:
+        raise BadInput(f"A lane's number lies between 1 and {MOST_NUMBER:,}; {lane_id} does not.", code="bad_lane")
+    if not name.strip() or len(name) > 64 or not name.strip().isprintable():
+        raise BadInput(
+            f"{name[:64]!r} is no name of a lane: those are 1 to 64 characters long and stand on one line, without control "
+            "characters.",
+            code="bad_lane",
+        )
     with registry.writing() as session:
         if store.name_taken(session, lane_id, name.strip()):
             raise Conflict(
