@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 from sqlalchemy import ColumnElement, and_, case, delete, func, or_, select, update
@@ -21,7 +21,7 @@ from sqlalchemy.orm import Session
 from plms_pipeline.letters import rules
 from plms_pipeline.letters.reasons import TRANSIENT
 from plms_pipeline.letters.rules import DONE, OPEN, PROCESSING, QUARANTINED, READY, STOPPED, Failure, Letter
-from plms_pipeline.registry.tables import DeadLetter
+from plms_pipeline.registry.tables import AuditEntry, DeadLetter
 
 _COLUMNS: Final = (
     DeadLetter.letter_id, DeadLetter.kind, DeadLetter.subject_id, DeadLetter.error_class, DeadLetter.reason,
@@ -282,6 +282,18 @@ def retried(session: Session) -> tuple[int, int]:
     over = func.count().filter(DeadLetter.state.in_((DONE, STOPPED)), was_tried)
     row = session.execute(select(helped, over).select_from(DeadLetter)).one()
     return int(row[0]), int(row[1])
+
+
+def decided(session: Session, letter: Letter) -> list[tuple[datetime, str, str, Any]]:
+    """(when, who, what, details) of what people did about a letter, the oldest first."""
+    # The log is kept for ever and found by its time; a day for clocks that disagree.
+    since = letter.first_failed_at - timedelta(days=1)
+    rows = session.execute(
+        select(AuditEntry.at, AuditEntry.actor, AuditEntry.action, AuditEntry.details_json)
+        .where(AuditEntry.at >= since, AuditEntry.subject == f"letter:{letter.letter_id}")
+        .order_by(AuditEntry.id)
+    )
+    return [(at, actor, action, details) for at, actor, action, details in rows]
 
 
 def of_project(session: Session, project_id: int) -> tuple[int, str | None]:

@@ -59,6 +59,10 @@ class Storm:
             run_id = self.under_way.pop(subject)
         failure = Failure(kind="run", subject_id=subject, reason="timeout", run_id=run_id)
         with self.shelf.registry.writing() as session:
+            known = store.of_subject(session, "run", subject)
+            if known is not None and known.run_id != run_id:
+                # As settlement does: another run of the chain is the present one by now.
+                return
             store.put(session, failure, now=self.shelf.at, actor="settlement")
 
     def reset(self, subject: str) -> None:

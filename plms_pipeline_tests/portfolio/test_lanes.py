@@ -13,7 +13,14 @@ from plms_pipeline.access.actors import Actor
 from plms_pipeline.clock import FrozenClock
 from plms_pipeline.errors import BadInput, Conflict, NotFound
 from plms_pipeline.portfolio.actions.lanes import add_lane, list_lanes, set_cap, set_gate
-from plms_pipeline.portfolio.actions.status import lane_caps, level_of, portfolio_status, queue_of
+from plms_pipeline.portfolio.actions.status import (
+    lane_caps,
+    level_of,
+    portfolio_status,
+    queue_of,
+    require_known,
+    shown_lanes,
+)
 from plms_pipeline.portfolio.store import queue, slots
 from plms_pipeline.registry.engine import Registry
 from plms_pipeline.registry.tables import Decision, Hold, JobCard, Lane, LaneGate, Project, ProjectRun, RunTask
@@ -181,3 +188,26 @@ def test_each_waiting_task_names_its_first_obstacle(registry: Registry) -> None:
     flagged = queue_of(registry, clock=FrozenClock(AT), flag="fire", limit=1)
     assert [one.shown["reason"] for one in flagged] == ["killswitch"]
     assert queue_of(registry, clock=FrozenClock(AT), lane_id=5100) == []
+
+
+def test_a_closed_lane_is_shown_while_anything_runs_or_waits_there(sqlite_registry: Registry) -> None:
+    """A lane that was closed over its running task vanished from the line that says what runs."""
+    waiting_run(sqlite_registry)
+    with sqlite_registry.writing() as session:
+        session.execute(update(Lane).values(cap=0))
+    status = portfolio_status(sqlite_registry, clock=FrozenClock(AT))
+    assert shown_lanes(status, []).keys() == {"4200"}
+    status["running_by_lane"]["4200"]["running"] = 0
+    assert not shown_lanes(status, [])
+    assert shown_lanes(status, queue_of(sqlite_registry, clock=FrozenClock(AT))).keys() == {"4200"}
+
+
+@pytest.mark.parametrize("asked", [{"lane_id": 9}, {"project_id": 4711}, {"run_id": "ru"}])
+def test_the_queue_of_what_does_not_exist_is_not_empty_but_refused(
+    sqlite_registry: Registry, asked: dict[str, Any]
+) -> None:
+    """A mistyped number looked like a queue in which nothing waits."""
+    waiting_run(sqlite_registry)
+    require_known(sqlite_registry, lane_id=4200, project_id=42, run_id="run")
+    with pytest.raises(BadInput, match=str(*asked.values())):
+        require_known(sqlite_registry, **asked)

@@ -85,6 +85,16 @@ def states_of(shown: Shown) -> Collection[str] | None:
     return _STATES.get(shown, (shown,))
 
 
+def decisions_about(registry: Registry, letter: Letter) -> list[dict[str, str | None]]:
+    """What people did about a letter, the oldest first: `at`, `by`, `what`, and `why`; None where no reason is asked for."""
+    with registry.reading() as session:
+        rows = store.decided(session, letter)
+    return [
+        {"at": at.isoformat(), "by": actor, "what": action, "why": (details or {}).get("reason")}
+        for at, actor, action, details in rows
+    ]
+
+
 def as_json(letter: Letter) -> dict[str, Any]:
     """One letter for machines, with what its reason was taken for."""
     told = asdict(letter) | {"label": classify(letter.reason).label, "template": template_of(letter.reason)}

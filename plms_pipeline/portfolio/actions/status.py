@@ -6,6 +6,7 @@ One answer for HTTP, terminal and metadata; the fields of the first two are the 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -14,7 +15,7 @@ from plms_pipeline.clock import Clock
 from plms_pipeline.errors import BadInput
 from plms_pipeline.portfolio.actions.lanes import MOST_NUMBER
 from plms_pipeline.portfolio.queueing import Facts, Reason, reason
-from plms_pipeline.portfolio.store import slots, standings, switches
+from plms_pipeline.portfolio.store import queue, slots, standings, switches
 from plms_pipeline.portfolio.store import status as store
 from plms_pipeline.portfolio.store.slots import lane_resource
 from plms_pipeline.portfolio.store.status import WaitingTask
@@ -87,6 +88,35 @@ def lane_caps(registry: Registry) -> dict[str, Any]:
         "lanes": {str(lane.lane_id): _limit(lane) for lane in lanes},
         "description": {str(lane.lane_id): lane.description or lane.name for lane in lanes},
     }
+
+
+def require_known(
+    registry: Registry, *, lane_id: int | None = None, project_id: int | None = None, run_id: str | None = None
+) -> None:
+    """Refuse to look at the queue of what does not exist: it would look as if nothing waited there.
+
+    Raises:
+        BadInput: there is no such lane, project or run (`lane_not_found`, `project_not_found`, `run_not_found`).
+    """
+    asked = (("lane", lane_id, "plms lanes list"), ("project", project_id, "plms project list"))
+    with registry.reading() as session:
+        for kind, number, where in asked:
+            if number is not None and not switches.has_subject(session, kind, str(number)):
+                raise BadInput(
+                    f"There is no {kind} {number}; `{where}` shows those that exist.", code=f"{kind}_not_found"
+                )
+        if run_id is not None and not queue.has_run(session, run_id):
+            raise BadInput(
+                f"There is no run {run_id[:80]!r}; give the whole id, as `plms run list --json` shows it.",
+                code="run_not_found",
+            )
+
+
+def shown_lanes(status: dict[str, Any], waiting: Iterable[QueuedTask]) -> dict[str, dict[str, Any]]:
+    """The lanes of `portfolio_status` in which anything may run, runs or waits."""
+    awaited = {str(one.task.lane_id) for one in waiting}
+    lanes: dict[str, dict[str, Any]] = status["running_by_lane"]
+    return {number: at for number, at in lanes.items() if at["limit"] or at["running"] or number in awaited}
 
 
 def queue_of(

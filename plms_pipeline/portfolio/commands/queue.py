@@ -13,7 +13,9 @@ from plms_pipeline.portfolio.commands.opened import opened
 app = typer.Typer()
 
 
-@app.command(epilog="Example: plms queue --project 42 --json. Exit 0 whether or not anything waits.")
+@app.command(
+    epilog="Example: plms queue --project 42 --json. Exit: 0 whether or not anything waits, 2 no such lane, project or run."
+)
 def queue(
     lane: Annotated[int | None, typer.Option(help="Only this lane.")] = None,
     project: Annotated[int | None, typer.Option(help="Only this project.")] = None,
@@ -22,11 +24,12 @@ def queue(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """What waits, whose it is, for how long, and why."""
-    from plms_pipeline.portfolio.actions.status import portfolio_status, queue_of
+    from plms_pipeline.portfolio.actions.status import portfolio_status, queue_of, require_known, shown_lanes
     from plms_pipeline.portfolio.files import flag_reason
 
     with opened() as (settings, registry):
         clock = SystemClock()
+        require_known(registry, lane_id=lane, project_id=project, run_id=run)
         status = portfolio_status(registry, clock=clock)
         waiting = queue_of(
             registry, clock=clock, flag=flag_reason(settings.data_dir), lane_id=lane, project_id=project, run_id=run,
@@ -35,9 +38,7 @@ def queue(
     if as_json:
         typer.echo(json.dumps(status | {"waiting": [one.shown for one in waiting]}))
         return
-    lanes = "  ".join(
-        f"{number} {at['running']}/{at['limit']}" for number, at in status["running_by_lane"].items() if at["limit"]
-    )
+    lanes = "  ".join(f"{number} {at['running']}/{at['limit']}" for number, at in shown_lanes(status, waiting).items())
     typer.echo(f"running {status['total_running']}, waiting {status['total_queued']}; {lanes}")
     for one in waiting:
         task = one.task

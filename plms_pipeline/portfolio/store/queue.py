@@ -23,7 +23,7 @@ from sqlalchemy.sql.elements import ColumnElement
 
 from plms_pipeline.portfolio.queueing import LONGEST_LEASE
 from plms_pipeline.registry.prepared import Asking, Change, Prepared, asked, asking_in
-from plms_pipeline.registry.tables import Hold, Lane, QueuedCard
+from plms_pipeline.registry.tables import Hold, Lane, ProjectRun, QueuedCard
 from plms_pipeline.registry.types import UtcDateTime
 
 # SQLite's oldest builds take 999 parameters in a statement; a row has eleven.
@@ -82,6 +82,11 @@ def put(session: Session, rows: Sequence[Mapping[str, Any]]) -> None:
     dialect = postgresql if session.get_bind().dialect.name == "postgresql" else sqlite
     for start in range(0, len(rows), _ROWS):
         session.execute(dialect.insert(QueuedCard).values(list(rows[start : start + _ROWS])).on_conflict_do_nothing())
+
+
+def has_run(session: Session, run_id: str) -> bool:
+    """Whether there is such a run, with anything queued or not."""
+    return session.scalar(select(ProjectRun.run_id).where(ProjectRun.run_id == run_id)) is not None
 
 
 def leave(session: Session, card_keys: Iterable[str]) -> None:

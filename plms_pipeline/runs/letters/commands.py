@@ -12,6 +12,7 @@ from rich.table import Table
 
 from plms_pipeline.letters.actions.retrying import WORDS, Round
 from plms_pipeline.letters.commands import AsJson, Name, app, opened_registry
+from plms_pipeline.letters.reasons import cleaned
 from plms_pipeline.settings import load_settings
 
 __all__ = ["app"]
@@ -19,7 +20,7 @@ __all__ = ["app"]
 
 @app.command(epilog="Example: plms dlq inspect 3f2b8c1e --json. Exit: 0 found, 2 there is none.")
 def inspect(name: Name, as_json: AsJson = False) -> None:
-    """One letter, with everything that is kept of it and the runs that it is about."""
+    """One letter, with everything that is kept of it, the runs that it is about, and what people decided and why."""
     from plms_pipeline.letters.actions import showing
     from plms_pipeline.letters.actions.deciding import letter_named
     from plms_pipeline.runs.letters.actions import runs_of
@@ -29,12 +30,17 @@ def inspect(name: Name, as_json: AsJson = False) -> None:
         found = showing.as_json(letter)
         if letter.kind == "run":
             found["runs"] = dict(runs_of(registry, letter))
+        found["decisions"] = showing.decisions_about(registry, letter)
     if as_json:
         typer.echo(json.dumps(found, ensure_ascii=False))
         return
+    decisions = found.pop("decisions")
     for key, value in found.items():
         shown = json.dumps(value, ensure_ascii=False) if isinstance(value, dict | list) else value
         typer.echo(f"{key}: {'' if shown is None else shown}")
+    for one in decisions:
+        why = "" if one["why"] is None else f": {one['why']}"
+        typer.echo(f"decided: {one['at'][:19]} {cleaned(one['by'])} {one['what']}{why}")
 
 
 @app.command(

@@ -20,11 +20,24 @@ from plms_pipeline.runs.stopping.actions import known_stop
 router = APIRouter(tags=["dead letters"])
 
 
-class InspectedOut(LetterOut):
-    """One dead letter with the runs that it is about."""
+class DecidedOut(BaseModel):
+    """What somebody did about a letter."""
 
-    model_config = ConfigDict(json_schema_extra={"examples": [{**LETTER, "runs": {"5a1e0c6e": "FAIL"}}]})
+    at: str
+    by: str
+    what: str = Field(description="letter.stop, letter.reset, letter.quarantine or letter.retry.")
+    why: str | None = Field(description="The reason; null where none is asked for.")
+
+
+class InspectedOut(LetterOut):
+    """One dead letter with the runs that it is about and what people decided."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{
+        **LETTER, "runs": {"5a1e0c6e": "FAIL"},
+        "decisions": [{"at": "2026-03-01T12:05:00+00:00", "by": "ann", "what": "letter.reset", "why": "it is back"}],
+    }]})  # fmt: skip
     runs: dict[str, str] | None = Field(description="Run → status, from the first to the newest retry.")
+    decisions: list[DecidedOut] = Field(description="What people did about it, the oldest first.")
 
 
 class RetriedOut(BaseModel):
@@ -47,7 +60,7 @@ def inspect(name: LetterName, state: State, _principal: Annotated[Principal, req
     """Everything that is kept of it; 400 `letter_ambiguous` when several begin so."""
     letter = letter_named(state.registry, name)
     runs = dict(runs_of(state.registry, letter)) if letter.kind == "run" else None
-    return showing.as_json(letter) | {"runs": runs}
+    return showing.as_json(letter) | {"runs": runs, "decisions": showing.decisions_about(state.registry, letter)}
 
 
 @router.post("/api/dead-letters/{name}/retry", response_model=RetriedOut, summary="Try a letter again now")

@@ -11,12 +11,13 @@ import pytest
 from plms_pipeline.cli import main
 from plms_pipeline.clock import SystemClock
 from plms_pipeline.definitions import defs
+from plms_pipeline.letters.actions.deciding import mark_permanent, reset_retries
 from plms_pipeline.letters.defs.assets import DEAD_LETTERS, escaped
 from plms_pipeline.registry.engine import Registry
 from plms_pipeline.resources import Plms
 from plms_pipeline.runs.defs.letters import dead_letters_due, decide_dead_letters
 from plms_pipeline.settings import Settings
-from plms_pipeline_tests.letters.desk import Shelf
+from plms_pipeline_tests.letters.desk import ANN, Shelf
 from plms_pipeline_tests.letters.test_reasons import HOSTILE
 from plms_pipeline_tests.runs.letters.test_runs import Shop
 from plms_pipeline_tests.runs.worlds import planned_project
@@ -80,6 +81,19 @@ def test_a_hostile_reason_is_printed_and_not_obeyed(shelf: Shelf, capsys: pytest
         assert told(capsys, "inspect", letter.letter_id[:8])["reason"] == letter.reason
     assert main(["dlq", "status"]) == 0
     assert not set(capsys.readouterr().out) & set("\x00\x1b\x07\r\u202e")
+
+
+def test_who_looks_at_a_letter_sees_why_it_was_decided_so(shelf: Shelf, capsys: pytest.CaptureFixture[str]) -> None:
+    """The reason that everybody must give stood in a log that nobody could read from the terminal."""
+    letter = shelf.put("s", "timeout")
+    mark_permanent(shelf.registry, "s", clock=shelf, actor=ANN, reason="the plan is wrong")
+    reset_retries(shelf.registry, "s", clock=shelf, actor=ANN, reason="it was not")
+    assert told(capsys, "inspect", letter.letter_id)["decisions"] == [
+        {"at": shelf.at.isoformat(), "by": "ann", "what": "letter.stop", "why": "the plan is wrong"},
+        {"at": shelf.at.isoformat(), "by": "ann", "what": "letter.reset", "why": "it was not"},
+    ]
+    assert main(["dlq", "inspect", letter.letter_id]) == 0
+    assert "ann letter.stop: the plan is wrong" in capsys.readouterr().out
 
 
 def test_each_refusal_has_its_exit_code(shelf: Shelf, capsys: pytest.CaptureFixture[str]) -> None:

@@ -106,7 +106,7 @@ class Shop:
     def lineage(self) -> list[tuple[str, str, str]]:
         with self.registry.reading() as session:
             rows = session.execute(select(RunLineage.run_id, RunLineage.parent_run_id, RunLineage.relation))
-            return [tuple(row) for row in rows]
+            return [(run_id, parent, relation) for run_id, parent, relation in rows]
 
 
 @pytest.fixture
