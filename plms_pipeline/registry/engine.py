@@ -299,7 +299,7 @@ def _sqlite_outage(error: sqlite3.Error, name: str, reason: str) -> PlmsError | 
     # The primary result code is the lowest byte of the extended one.
     primary = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
     if primary in {sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT}:
-        return Unavailable(
+        return BadInput(
             f"The registry {name} is no intact SQLite database ({reason}); restore it from a backup or from the copy "
             "beside it (registry.db.before-<revision>), or point PLMS_DATABASE_URL at the right file.",
             code="registry_damaged",

@@ -185,7 +185,7 @@ def test_a_file_that_is_no_database_is_one_clear_error(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 'registry.db'}"
     registry = Registry.open(url)
     for attempt in (lambda: projects(registry), lambda: migrate.check(url), lambda: migrate.upgrade(url)):
-        with pytest.raises(Unavailable, match="no intact SQLite database") as raised:
+        with pytest.raises(BadInput, match="no intact SQLite database") as raised:
             attempt()
         assert raised.value.code == "registry_damaged"
     registry.close()
@@ -199,7 +199,7 @@ def test_a_damaged_page_is_one_clear_error(sqlite_registry_url: str) -> None:
         data[start : start + 4096] = b"\xff" * 4096
     path.write_bytes(data)
     registry = Registry.open(sqlite_registry_url)
-    with pytest.raises(Unavailable, match="no intact SQLite database"), registry.reading() as session:
+    with pytest.raises(BadInput, match="no intact SQLite database"), registry.reading() as session:
         session.execute(text("SELECT COUNT(*) FROM lanes"))
     registry.close()
 

@@ -29,7 +29,10 @@ def test_while_the_registry_is_locked_the_flag_stops_what_spends(tmp_path: Path)
     assert flag_reason(tmp_path) is None
 
 
-@pytest.mark.parametrize("error", [Unavailable("the file is damaged"), KeyboardInterrupt(), RuntimeError("a bug")])
+@pytest.mark.parametrize(
+    "error",
+    [Unavailable("away"), BadInput("damaged", code="registry_damaged"), KeyboardInterrupt(), RuntimeError("a bug")],
+)
 def test_what_cannot_be_written_is_stopped_by_the_flag(tmp_path: Path, error: BaseException) -> None:
     """A person who pulls the switch, waits and presses Ctrl-C has stopped nothing otherwise."""
     with pytest.raises(type(error)), flag_unless_written(tmp_path, "fire"):

@@ -16,11 +16,11 @@ from plms_pipeline.access.forms import BecauseIn
 from plms_pipeline.access.principals import Principal
 from plms_pipeline.access.problems import problems
 from plms_pipeline.access.routes import MAX_ID, State, requires
-from plms_pipeline.errors import Unavailable
+from plms_pipeline.errors import PlmsError
 from plms_pipeline.portfolio import files
 from plms_pipeline.portfolio.actions import switches
 from plms_pipeline.runs.stopping import actions
-from plms_pipeline.runs.stopping.service import flag_unless_written
+from plms_pipeline.runs.stopping.service import flag_unless_written, is_unreadable
 
 router = APIRouter(tags=["kill switch"])
 Viewer = Annotated[Principal, requires("portfolio.view")]
@@ -113,8 +113,8 @@ def turn_on(body: SwitchIn, state: State, principal: Guardian) -> dict[str, Any]
                 state.registry, clock=state.clock, ids=state.ids, actor=principal.actor, reason=body.reason, scope=scope,
                 subject=subject,
             ).changed  # fmt: skip
-    except Unavailable:
-        if scope != "global":
+    except PlmsError as error:
+        if scope != "global" or not is_unreadable(error):
             raise
         raised = changed = True
     state.nudge("killswitch")

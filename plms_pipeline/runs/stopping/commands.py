@@ -14,7 +14,7 @@ from uuid import uuid4
 import typer
 
 from plms_pipeline.clock import SystemClock
-from plms_pipeline.errors import BadInput, PlmsError, Unavailable
+from plms_pipeline.errors import BadInput, PlmsError
 from plms_pipeline.portfolio import files
 from plms_pipeline.registry.engine import Registry
 from plms_pipeline.settings import Settings, load_settings
@@ -48,7 +48,7 @@ def on(reason: Reason, lane: Lane = None, project: Project = None, as_json: AsJs
     """Nothing starts in scope, and what runs there is asked to pause."""
     from plms_pipeline.access.actors import local_actor
     from plms_pipeline.portfolio.actions.switches import turn_on
-    from plms_pipeline.runs.stopping.service import flag_unless_written
+    from plms_pipeline.runs.stopping.service import flag_unless_written, is_unreadable
 
     settings = load_settings()
     scope, subject = _scope(lane, project)
@@ -62,8 +62,8 @@ def on(reason: Reason, lane: Lane = None, project: Project = None, as_json: AsJs
                     registry, clock=SystemClock(), ids=lambda: str(uuid4()), actor=local_actor(), reason=reason,
                     scope=scope, subject=subject,
                 )  # fmt: skip
-        except Unavailable as error:
-            if scope != "global":
+        except PlmsError as error:
+            if scope != "global" or not is_unreadable(error):
                 raise
             told |= {"changed": True, "flag_file": str(settings.data_dir / files.FLAG), "registry": error.code}
         else:

@@ -191,6 +191,11 @@ def watching(settings: Settings, clock: Clock, pas: Callable[[], PasClient]) -> 
         yield watch
 
 
+def is_unreadable(error: PlmsError) -> bool:
+    """Whether it says that the registry is away or damaged: then nobody knows what is written there, and the flag decides."""
+    return isinstance(error, Unavailable) or error.code == "registry_damaged"
+
+
 @contextmanager
 def flag_unless_written(data_dir: Path, reason: str, *, patience_s: float = PATIENCE_S) -> Iterator[None]:
     """Put the flag up when the block, which writes the switch into the registry, takes long or cannot.
@@ -215,7 +220,7 @@ def flag_unless_written(data_dir: Path, reason: str, *, patience_s: float = PATI
         late.cancel()
         late.join()
         # What was asked for wrongly (no reason, say) stops nothing.
-        is_refusal = isinstance(error, PlmsError) and not isinstance(error, Unavailable)
+        is_refusal = isinstance(error, PlmsError) and not is_unreadable(error)
         if is_refusal and raised.is_set():
             lower_flag(data_dir)
         elif not is_refusal and not was_up:
