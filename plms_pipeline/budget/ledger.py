@@ -97,7 +97,7 @@ def checked_usd(amount: Decimal | int | str | float) -> Decimal:
     """
     usd = to_usd(amount)
     if usd < 0:
-        raise ValueError(f"{amount!r} is less than nothing.")
+        raise ValueError(f"{str(amount)[:40]} is less than nothing.")
     return usd
 
 

@@ -241,6 +241,27 @@ def reserved_by(session: Session, subject: str) -> dict[str, Decimal]:
     return {account: moves.reserved for account, moves in _moves_of(session, subject).items() if moves.reserved > 0}
 
 
+@dataclass(frozen=True, slots=True)
+class Past:
+    """What a subject ever moved in one account, in USD: the first reservation, all that was charged, and the entries' keys."""
+
+    reserved: Decimal
+    charged: Decimal
+    keys: frozenset[str]
+
+
+def past_of(session: Session, subject: str) -> dict[str, Past]:
+    """Account → what a subject ever moved there, reserved or not any more. Reads only."""
+    found: dict[str, Past] = {}
+    for account, kind, amount, key in asked(session, _MOVED, of_subject=subject):
+        past = found.get(account, Past(ZERO, ZERO, frozenset()))
+        found[account] = Past(
+            max(past.reserved, amount) if kind == "reserve" else past.reserved,
+            past.charged + _MOVES_SETTLED.get(kind, 0) * amount, past.keys | {key},
+        )  # fmt: skip
+    return found
+
+
 _BALANCE: Final = select(
     LedgerAccount.account, LedgerAccount.limit_usd, LedgerAccount.settled_usd, LedgerAccount.reserved_usd
 )

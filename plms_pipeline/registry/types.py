@@ -33,14 +33,19 @@ def to_usd(value: Decimal | int | str | float) -> Decimal:
     try:
         amount = Decimal(str(value)) if isinstance(value, float) else Decimal(value)
     except (InvalidOperation, TypeError, ValueError) as error:
-        raise ValueError(f"{value!r} is not an amount in dollars.") from error
+        raise ValueError(f"{_plain(value)} is not an amount in dollars.") from error
     # Far too large a number cannot be quantized at all; just too large a one may round up to the limit.
     if amount.is_finite() and abs(amount) < LIMIT:
         # Adding zero drops the sign of -0, which nobody can owe.
         amount = amount.quantize(QUANTUM, rounding=ROUND_HALF_EVEN) + 0
         if abs(amount) < LIMIT:
             return amount
-    raise ValueError(f"{value!r} is not an amount in dollars: it must be finite and below 100 million.")
+    raise ValueError(f"{_plain(value)} is not an amount in dollars: it must be finite and below 100 million.")
+
+
+def _plain(value: object) -> str:
+    """A number as people write it; anything else quoted."""
+    return (str(value) if isinstance(value, Decimal | int | float) else repr(value))[:40]
 
 
 class Usd(TypeDecorator[Decimal]):

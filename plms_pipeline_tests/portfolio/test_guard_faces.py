@@ -57,6 +57,21 @@ def test_a_start_passes_the_guards_and_is_settled(
     found = plms(capsys, "guard", "status")[1]
     assert (found["concurrency"]["taken"], found["budget"]["settled_usd"]) == (0, "0.5")
     assert plms(capsys, "guard", "done", told["lease"])[0] == 2
+    lease = plms(capsys, "guard", "enforce", "--cost", "1")[1]["lease"]
+    plms(capsys, "guard", "reset", "--reason", "stuck")
+    assert main(["guard", "done", lease, "--cost", "2"]) == 0
+    told_late = capsys.readouterr().out
+    assert "ended before (reset by " in told_late
+    assert "2 USD more are charged" in told_late
+    assert plms(capsys, "guard", "status")[1]["budget"]["settled_usd"] == "2.5"
+
+
+def test_the_help_says_whose_process_holds_a_lease(capsys: pytest.CaptureFixture[str]) -> None:
+    """A lease taken behind a pipe was gone at the next call, and nothing said why."""
+    assert main(["guard", "enforce", "--help"]) == 0
+    said = capsys.readouterr().out
+    assert "subshell" in said
+    assert "--owner $$" in said
 
 
 @pytest.mark.parametrize(
@@ -124,6 +139,20 @@ def test_the_switch_is_turned_on_and_off_from_a_terminal(capsys: pytest.CaptureF
     assert plms(capsys, "killswitch", "resume", "--reason", "fixed")[0] == 0
 
 
+def test_off_tells_what_stays_stopped_and_how_to_let_it_go(capsys: pytest.CaptureFixture[str]) -> None:
+    """Whoever turned everything on again waited for a lane that nobody had told him of."""
+    assert main(["killswitch", "on", "--lane", "6101", "--reason", "look"]) == 0
+    assert main(["killswitch", "on", "--reason", "fire"]) == 0
+    capsys.readouterr()
+    assert main(["killswitch", "off", "--lane", "5100", "--reason", "out"]) == 0
+    assert "global stays stopped (fire): `plms killswitch off --reason" in capsys.readouterr().out
+    told = plms(capsys, "killswitch", "off", "--reason", "out")[1]
+    assert [(one["scope"], one["subject"], one["reason"]) for one in told["still_on"]] == [("lane", "6101", "look")]
+    assert main(["killswitch", "off", "--reason", "out"]) == 0
+    assert "lane 6101 stays stopped (look): `plms killswitch off --lane 6101 --reason" in capsys.readouterr().out
+    assert plms(capsys, "killswitch", "off", "--lane", "6101", "--reason", "out")[1]["still_on"] == []
+
+
 def test_the_switch_of_a_lane_is_not_said_to_stop_the_launcher(capsys: pytest.CaptureFixture[str]) -> None:
     """Whoever reads "kill switch ON" waits for a lane with which the work has nothing to do."""
     assert plms(capsys, "killswitch", "on", "--lane", "6101", "--reason", "look")[0] == 0
@@ -159,7 +188,9 @@ def test_off_takes_the_flag_down_too(capsys: pytest.CaptureFixture[str], setting
 @pytest.mark.parametrize("arguments", [("--lane", "5100", "--project", "1"), ("--project", "4711"), ("--lane", "9")])
 def test_a_scope_that_is_none_is_bad_use(capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...]) -> None:
     """A wrong number would look like a switch that is on."""
-    assert plms(capsys, "killswitch", "on", "--reason", "x", *arguments)[0] == 2
+    code, _, error = plms(capsys, "killswitch", "on", "--reason", "x", *arguments)
+    assert code == 2
+    assert len(arguments) > 2 or " list` and GET /api/" in json.loads(error)["error"]["detail"]
 
 
 def launch(job: dg.JobDefinition, op: str, **config: object) -> dict[str, Any]:

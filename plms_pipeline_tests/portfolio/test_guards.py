@@ -24,7 +24,7 @@ from plms_pipeline.portfolio.guarding import Place, Refusal, Wish
 from plms_pipeline.portfolio.policies import LauncherPolicy
 from plms_pipeline.portfolio.store import passing, slots
 from plms_pipeline.registry.engine import Registry
-from plms_pipeline.registry.tables import AuditEntry, ProjectRun
+from plms_pipeline.registry.tables import AuditEntry, LedgerEntry, ProjectRun
 from plms_pipeline_tests.runs.worlds import planned_project
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -51,6 +51,11 @@ def enforce(
         registry, clock=FrozenClock(at), ids=ids, policy=policy, flag=lambda: flag, actor=ANA, holder=holder,
         cost_usd=Decimal(cost), is_dead=is_dead,
     )  # fmt: skip
+
+
+def done(registry: Registry, lease: Lease, spent: str | None) -> guards.Finished:
+    spent_usd = None if spent is None else Decimal(spent)
+    return guards.finish(registry, lease.lease_id, clock=FrozenClock(NOW), actor=ANA, spent_usd=spent_usd)
 
 
 def guard_of(answer: Lease | Refusal) -> str:
@@ -115,9 +120,58 @@ def test_what_was_really_spent_is_settled(registry: Registry) -> None:
     lease = enforce(registry, "40")
     assert isinstance(lease, Lease)
     assert guard_of(enforce(registry, "20")) == "budget_exceeded"
-    assert guards.finish(registry, lease.lease_id, clock=FrozenClock(NOW), actor=ANA, spent_usd=Decimal("0.5")) == 0
+    assert done(registry, lease, "0.5") == guards.Finished(Decimal(0))
     assert status(registry).account.settled == Decimal("0.5")
     assert guard_of(enforce(registry, "20")) == "passed"
+
+
+def test_what_was_spent_without_a_reservation_is_charged(registry: Registry) -> None:
+    """`enforce` reserves nothing unless it is told to: whatever the work took then was in no book at all."""
+    lease = enforce(registry, "0")
+    assert isinstance(lease, Lease)
+    assert done(registry, lease, "7").overrun_usd == 7
+    assert status(registry).account.settled == 7
+
+
+@pytest.mark.parametrize(("spent", "charged"), [("12.5", "12.5"), ("3", "3"), (None, "10")])
+def test_what_a_reset_lease_took_is_charged_once(registry: Registry, spent: str | None, charged: str) -> None:
+    """Otherwise a reset while work goes on hides what the work took, and the day's budget is spent a second time."""
+    lease = enforce(registry, "10")
+    assert isinstance(lease, Lease)
+    guards.reset(registry, clock=FrozenClock(NOW), actor=ANA, reason="stuck")
+    late = done(registry, lease, spent)
+    assert (late.overrun_usd, late.ended) == (
+        Decimal(charged), "reset by ana@example.com: stuck at 2026-03-01 12:00:00 UTC",
+    )  # fmt: skip
+    with pytest.raises(NotFound, match=r"settled before.*plms guard status"):
+        done(registry, lease, "12.5")
+    found = status(registry)
+    assert [len(found.slots), found.account.settled, found.account.reserved] == [0, Decimal(charged), 0]
+    with registry.reading() as session:
+        kinds = session.execute(select(LedgerEntry.kind, LedgerEntry.amount_usd).order_by(LedgerEntry.id)).all()
+    assert [tuple(one) for one in kinds if one[1]] == [("reserve", 10), ("release", 10), ("overrun", Decimal(charged))]
+
+
+@pytest.mark.parametrize(("spent", "more"), [("12.5", "2.5"), ("3", "0")])
+def test_what_an_expired_lease_took_beyond_its_reservation_is_charged_once(
+    registry: Registry, spent: str, more: str
+) -> None:
+    """A lease that ended with its subshell counts as what it had reserved; the rest was in no book."""
+    lease = enforce(registry, "10")
+    assert isinstance(lease, Lease)
+    assert guards.end_dead_leases(registry, clock=FrozenClock(NOW), is_dead=lambda _: True) == 1
+    late = done(registry, lease, spent)
+    assert late.overrun_usd == Decimal(more)
+    assert "its owner died" in (late.ended or "")
+    with pytest.raises(NotFound, match="settled before"):
+        done(registry, lease, "100")
+    assert status(registry).account.settled == 10 + Decimal(more)
+
+
+def test_a_lease_that_never_was_is_told_where_those_that_are_stand(registry: Registry) -> None:
+    """Whoever mistyped one needs the list, not the word no."""
+    with pytest.raises(NotFound, match="no lease 'launch:x'; `plms guard status` and GET /api/guards"):
+        guards.finish(registry, "launch:x", clock=FrozenClock(NOW), actor=ANA)
 
 
 def test_a_lease_ends_once(registry: Registry) -> None:
@@ -222,8 +276,8 @@ def test_every_answer_is_audited(registry: Registry) -> None:
 
 @pytest.mark.parametrize("cost", ["-1", "NaN", "1e12"])
 def test_a_cost_that_is_none_is_refused(registry: Registry, cost: str) -> None:
-    """Otherwise a negative cost refills the day's budget."""
-    with pytest.raises(BadInput, match="dollars"):
+    """Otherwise a negative cost refills the day's budget; and `Decimal('-1')` is what nobody typed."""
+    with pytest.raises(BadInput, match=f"(?i)^{cost.replace('1e', '1E.')} .*dollars"):
         enforce(registry, cost)
 
 

@@ -81,13 +81,16 @@ def test_a_lease_is_taken_refused_and_settled(api: World) -> None:
     assert told["concurrency"] == {"taken": 3, "limit": 3}
     assert (told["budget"]["reserved_usd"], {one["holder"] for one in told["leases"]}) == ("30", {"http:ann"})
     done = call(api, "POST", f"/api/guards/{leases[0]}/finish", "operator", spent_usd="12.5")
-    assert done.json() == {"lease": leases[0], "overrun_usd": "2.5"}
+    assert done.json() == {"lease": leases[0], "overrun_usd": "2.5", "ended": None}
     again = call(api, "POST", f"/api/guards/{leases[0]}/finish", "operator")
     assert (again.status_code, again.json()["code"]) == (404, "lease_not_found")
     dear = call(api, "POST", "/api/guards/enforce", "operator", cost_usd="40")
     assert (dear.status_code, dear.json()["code"]) == (409, "budget_exceeded")
     assert call(api, "POST", "/api/guards/reset", reason="rebuilt").json() == {"places": 2, "freed_usd": "20"}
     assert audited(api, "guard.reset") == [("ann", "done")]
+    late = call(api, "POST", f"/api/guards/{leases[1]}/finish", "operator", spent_usd="4").json()
+    assert (late["overrun_usd"], late["ended"][:21]) == ("4", "reset by ann: rebuilt")
+    assert call(api, "GET", "/api/guards", "viewer").json()["budget"]["settled_usd"] == "16.5"
     assert [outcome for _, outcome in audited(api, "guard.enforce")] == [
         "passed", "passed", "passed", "concurrency_limited", "budget_exceeded",
     ]  # fmt: skip
@@ -104,7 +107,8 @@ def test_what_is_no_amount_is_told_so(api: World, cost: Any) -> None:
 def test_a_switch_is_a_decision_that_stops_starts_until_it_is_off(api: World) -> None:
     """Whoever stops a project at night must find in the morning who did, why, and that nothing began meanwhile."""
     on = call(api, "POST", "/api/killswitch/on", reason="runaway spend", scope="project", subject=42).json()
-    assert on == {"scope": "project", "subject": "42", "on": True, "changed": True, "flag_file": False}
+    told = {"scope": "project", "subject": "42", "on": True, "changed": True, "flag_file": False, "still_on": []}
+    assert on == told
     assert not call(api, "POST", "/api/killswitch/on", reason="again", scope="project", subject=42).json()["changed"]
     [row] = call(api, "GET", "/api/killswitch", "viewer").json()["switches"]
     assert (row["subject"], row["reason"], row["by"]) == ("42", "runaway spend", "ann")
@@ -113,6 +117,8 @@ def test_a_switch_is_a_decision_that_stops_starts_until_it_is_off(api: World) ->
         headers={**api.headers(), "Idempotency-Key": "7d9f3f0e-1111-4222-8333-444455556666"},
     )  # fmt: skip
     assert (start.status_code, start.json()["code"]) == (409, "killswitch_on")
+    [left] = call(api, "POST", "/api/killswitch/off", reason="all").json()["still_on"]
+    assert (left["scope"], left["subject"], left["reason"]) == ("project", "42", "runaway spend")
     off = call(api, "POST", "/api/killswitch/off", reason="found", scope="project", subject=42).json()
     assert (off["on"], off["changed"]) == (False, True)
     assert call(api, "POST", "/api/killswitch/resume", reason="go on").json() == {"runs": 0, "cards": 0}

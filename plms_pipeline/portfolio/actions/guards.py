@@ -3,6 +3,7 @@
 `enforce` passes the guards and holds a place and a reservation under a lease; `finish` gives the place back and settles what
 was really spent. A lease whose owner is known to be dead ends at once, any other when its time is over: nothing of it is at the
 executor, so nobody else could say that it ended. What it had reserved counts as spent then, because nobody knows better.
+Whoever reports afterwards what it took, or after a reset, is told that the lease had ended and is charged all the same, once.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ from plms_pipeline.portfolio.store.slots import LAUNCHER, OpenSlot
 from plms_pipeline.registry.engine import Registry
 
 IsDead = Callable[[str], bool]
+FINISHED: Final = "finished"
 _NOBODY: Final[IsDead] = lambda _holder: False  # noqa: E731 - a default that can be named
 
 
@@ -43,6 +45,17 @@ class Lease:
     lease_id: str
     reserved_usd: Decimal
     expires_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """What a settlement moved: by how much it exceeded what was reserved still, in USD.
+
+    `ended`: the lease had ended before, when and why; None when it went on until now.
+    """
+
+    overrun_usd: Decimal
+    ended: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,27 +173,31 @@ def pass_launcher(
 
 def finish(
     registry: Registry, lease_id: str, *, clock: Clock, actor: Actor, spent_usd: Decimal | None = None
-) -> Decimal:
-    """Give a start's place back and settle what it spent; by how much that exceeds the reservation, in USD.
+) -> Finished:
+    """Give a start's place back and settle what it spent, once.
+
+    A lease that was reset, or given up because its owner died or its time was over, is settled all the same: what was
+    spent beyond what its account has been charged for it already is charged now, in full.
 
     Args:
         spent_usd: None: what was reserved.
 
     Raises:
-        NotFound: no such lease, or it ended before.
+        NotFound: no such lease, or it was settled before.
         BadInput: the amount is none.
     """
     spent = None if spent_usd is None else _usd(spent_usd)
     with registry.writing() as session:
         now = clock.now()
-        if not slots.release(session, LAUNCHER, lease_id, now=now, reason="finished"):
-            raise NotFound(f"There is no lease {lease_id[:80]!r} that goes on.", code="lease_not_found")
-        overrun = _settle(session, lease_id, spent, actor=actor.name, now=now)
+        if slots.release(session, LAUNCHER, lease_id, now=now, reason=FINISHED):
+            done = Finished(_settle(session, lease_id, spent, actor=actor.name, now=now))
+        else:
+            done = _settle_late(session, lease_id, spent, actor=actor.name, now=now)
         record(
-            session, at=now, actor=actor, action="guard.finish", subject=lease_id, outcome="done",
-            details={"spent_usd": None if spent is None else str(spent), "overrun_usd": str(overrun)},
+            session, at=now, actor=actor, action="guard.finish", subject=lease_id, outcome="late" if done.ended else "done",
+            details={"spent_usd": None if spent is None else str(spent), "overrun_usd": str(done.overrun_usd)},
         )  # fmt: skip
-    return overrun
+    return done
 
 
 def end_dead_leases(registry: Registry, *, clock: Clock, is_dead: IsDead) -> int:
@@ -265,7 +282,41 @@ def _end_dead(session: Session, now: datetime, is_dead: IsDead) -> int:
 def _settle(session: Session, lease_id: str, spent: Decimal | None, *, actor: str, now: datetime) -> Decimal:
     reserved = ledger.reserved_by(session, lease_id)
     amount = max(reserved.values(), default=Decimal(0)) if spent is None else spent
-    return ledger.settle(session, entry_key=f"settle:{lease_id}", subject=lease_id, amount=amount, actor=actor, now=now)
+    # Who reserved nothing is charged all the same.
+    return ledger.settle(
+        session, entry_key=f"settle:{lease_id}", subject=lease_id, amount=amount, actor=actor, now=now,
+        accounts=_past(session, lease_id),
+    )  # fmt: skip
+
+
+def _settle_late(session: Session, lease_id: str, spent: Decimal | None, *, actor: str, now: datetime) -> Finished:
+    """Charge what a lease spent that ended before anybody said so: all of it after a reset, else what nobody reckoned with."""
+    slots.lock(session, LAUNCHER)
+    ended = slots.last_end(session, LAUNCHER, lease_id)
+    where = "`plms guard status` and GET /api/guards list those that go on."
+    if ended is None:
+        raise NotFound(f"There is no lease {lease_id[:80]!r}; {where}", code="lease_not_found")
+    at, why = ended
+    past = _past(session, lease_id)
+    late = f"late:{lease_id}"
+    if why == FINISHED or any(f"{late}@{account}" in moved.keys for account, moved in past.items()):
+        raise NotFound(
+            f"The lease {lease_id[:80]!r} was settled before, and nothing is charged twice; {where}",
+            code="lease_not_found",
+        )
+    amount = max((moved.reserved for moved in past.values()), default=Decimal(0)) if spent is None else spent
+    charged = max((moved.charged for moved in past.values()), default=Decimal(0))
+    more = ledger.settle(
+        session, entry_key=late, subject=lease_id, amount=max(Decimal(0), amount - charged), actor=actor, now=now,
+        accounts=past,
+    )  # fmt: skip
+    return Finished(more, f"{why} at {at:%Y-%m-%d %H:%M:%S} UTC")
+
+
+def _past(session: Session, lease_id: str) -> dict[str, ledger.Past]:
+    """The days' accounts that a lease was reserved in, and what it moved there."""
+    past = ledger.past_of(session, lease_id)
+    return {account: moved for account, moved in past.items() if account.startswith(LAUNCHER_ACCOUNTS)}
 
 
 def _usd(amount: Decimal) -> Decimal:

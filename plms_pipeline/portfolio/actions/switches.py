@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from plms_pipeline.access.actors import Actor
 from plms_pipeline.clock import Clock
@@ -20,16 +20,32 @@ from plms_pipeline.portfolio.switch import UNREADABLE, OnSwitch, checked_scope, 
 from plms_pipeline.registry.engine import Registry
 
 Flag = Callable[[], str | None]
+_LISTED: Final = {
+    "lane": "`plms lanes list` and GET /api/portfolio/lanes",
+    "project": "`plms project list` and GET /api/projects",
+}
 
 
 @dataclass(frozen=True, slots=True)
 class Switched:
-    """What became of a switch; `changed` is False when it was so already."""
+    """What became of a switch; `changed` is False when it was so already.
+
+    `still_on`: what stays stopped after a switch was turned off for everything, or keeps stopping what it was turned off for.
+    """
 
     scope: str
     subject: str
     is_on: bool
     changed: bool
+    still_on: tuple[OnSwitch, ...] = ()
+
+    @property
+    def left(self) -> list[dict[str, str]]:
+        """`still_on` for machines: where, why, and the command that lets it go."""
+        return [
+            {"scope": one.scope, "subject": one.subject, "reason": one.reason, "let_go": _let_go(one)}
+            for one in self.still_on
+        ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +147,9 @@ def _switch(
     reason = reason_of(reason)
     with registry.writing() as session:
         if is_on and not store.has_subject(session, scope, subject):
-            raise NotFound(f"There is no {scope} {subject}.", code=f"{scope}_not_found")
+            raise NotFound(
+                f"There is no {scope} {subject}; {_LISTED[scope]} show those that exist.", code=f"{scope}_not_found"
+            )
         now = clock.now()
         facts: dict[str, Any] = {"scope": scope, "subject": subject, "actor": actor.name, "now": now}
         changed = store.turn_on(session, reason=reason, **facts) if is_on else store.turn_off(session, **facts)
@@ -140,7 +158,18 @@ def _switch(
                 session, clock_now=now, ids=ids, kind="kill_switch", subject_type=scope, subject_id=subject or "everything",
                 decision="on" if is_on else "off", reason=reason, actor=actor,
             )  # fmt: skip
-    return Switched(scope, subject, is_on, changed)
+        left = () if is_on else tuple(one for one in store.that_are_on(session) if _stays(one, scope))
+    return Switched(scope, subject, is_on, changed, left)
+
+
+def _stays(one: OnSwitch, scope: str) -> bool:
+    """Whether a switch that is on is told to who turned one of `scope` off."""
+    return not one.is_mirror and (scope == "global" or one.scope == "global")
+
+
+def _let_go(one: OnSwitch) -> str:
+    where = "" if one.scope == "global" else f" --{one.scope} {one.subject}"
+    return f'plms killswitch off{where} --reason "…"'
 
 
 def _named(error: Exception) -> str:

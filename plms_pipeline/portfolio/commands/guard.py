@@ -3,7 +3,7 @@
     lease=$(plms guard enforce --cost 0.50) && ./work && plms guard done "$lease" --cost 0.31
 
 The place belongs to the process that called `enforce` (a shell, a scheduler): when that dies, the next `enforce` gives the
-place to somebody else.
+place to somebody else. Behind a pipe or in parentheses that is a subshell, which ends at once: `--owner $$` names the shell.
 """
 
 from __future__ import annotations
@@ -86,8 +86,8 @@ def status(as_json: AsJson = False) -> None:
 
 
 @app.command(
-    epilog="Example: lease=$(plms guard enforce --cost 0.50). Exit: 0 it may start, 1 a guard refuses, 2 bad use, 4 the "
-    "registry is away."
+    epilog="Example: lease=$(plms guard enforce --cost 0.50 --owner $$). Exit: 0 it may start, 1 a guard refuses, 2 bad use, "
+    "4 the registry is away."
 )
 def enforce(
     cost: Annotated[str, typer.Option(help="What it will take at most, in USD.")] = "0",
@@ -96,7 +96,11 @@ def enforce(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Pass the guards, or not; prints the lease that `plms guard done` gives back."""
+    """Pass the guards, or not; prints the lease that `plms guard done` gives back.
+
+    The lease lasts as long as the process that calls this (or --owner). Called inside a pipe or a subshell, that is the
+    subshell, and the lease ends with it: give --owner $$ there, the process id of your shell.
+    """
     from plms_pipeline.access.actors import local_actor
     from plms_pipeline.instance.process import is_dead, owner_of
     from plms_pipeline.portfolio.actions import guards
@@ -121,15 +125,23 @@ def done(
     cost: Annotated[str | None, typer.Option(help="What it really took, in USD; default: what was reserved.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Give the place back and settle what was spent."""
+    """Give the place back and settle what was spent.
+
+    What a lease took that was reset or has ended since is charged all the same, once.
+    """
     from plms_pipeline.access.actors import local_actor
     from plms_pipeline.portfolio.actions.guards import finish, shown_usd
 
     spent = None if cost is None else _amount(cost)
     with _opened() as world:
-        overrun = finish(world.registry, lease, clock=world.clock, actor=local_actor(), spent_usd=spent)
+        done_ = finish(world.registry, lease, clock=world.clock, actor=local_actor(), spent_usd=spent)
+    overrun = done_.overrun_usd
     if as_json:
-        typer.echo(json.dumps({"lease": lease, "overrun_usd": str(overrun)}))
+        typer.echo(json.dumps({"lease": lease, "overrun_usd": str(overrun), "ended": done_.ended}))
+    elif done_.ended is not None:
+        typer.echo(
+            f"The lease had ended before ({done_.ended}); {shown_usd(overrun)} USD more are charged all the same."
+        )
     elif overrun:
         typer.echo(f"It took {shown_usd(overrun)} USD more than was reserved; all of it is charged.")
     else:

@@ -59,9 +59,10 @@ class LeaseOut(BaseModel):
 class FinishedOut(BaseModel):
     """A lease that was given back."""
 
-    model_config = ConfigDict(json_schema_extra={"examples": [{"lease": _LEASE, "overrun_usd": "0"}]})
+    model_config = ConfigDict(json_schema_extra={"examples": [{"lease": _LEASE, "overrun_usd": "0", "ended": None}]})
     lease: str
-    overrun_usd: str = Field(description="By how much it exceeded its reservation; all of it is charged.")
+    overrun_usd: str = Field(description="By how much it exceeded what was reserved still; all of it is charged.")
+    ended: str | None = Field(description="Why and when the lease had ended before (reset, expired); null: it went on.")
 
 
 class ResetOut(BaseModel):
@@ -158,11 +159,14 @@ def enforce(state: State, principal: Operator, body: EnforceIn | None = None) ->
 
 @router.post("/api/guards/{lease_id}/finish", response_model=FinishedOut, summary="Give a lease back")
 def finish(lease_id: LeaseId, state: State, principal: Operator, body: FinishIn | None = None) -> dict[str, Any]:
-    """Give the place back and settle what was spent; 404 `lease_not_found` when it has ended before."""
-    overrun = actions.finish(
+    """Give the place back and settle what was spent; 404 `lease_not_found` when it was settled before.
+
+    What a lease took that was reset or has expired since is charged all the same, once.
+    """
+    done = actions.finish(
         state.registry, lease_id, clock=state.clock, actor=principal.actor, spent_usd=body.spent_usd if body else None
     )
-    return {"lease": lease_id, "overrun_usd": actions.shown_usd(overrun)}
+    return {"lease": lease_id, "overrun_usd": actions.shown_usd(done.overrun_usd), "ended": done.ended}
 
 
 @router.post("/api/guards/reset", response_model=ResetOut, summary="Give back everything that the launcher holds")

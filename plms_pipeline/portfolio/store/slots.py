@@ -147,6 +147,17 @@ def release(session: Session, resource: str, subject: str, *, now: datetime, rea
     return _RELEASE.into(session, of_resource=resource, of_subject=subject, moment=now, reason=reason[:2000]) > 0
 
 
+def last_end(session: Session, resource: str, subject: str) -> tuple[datetime, str] | None:
+    """When a subject's place was given back last, and why; None when it never had one that was. Reads only."""
+    row = session.execute(
+        select(Slot.released_at, Slot.release_reason)
+        .where(Slot.resource == resource, Slot.subject == subject, Slot.state == "RELEASED")
+        .order_by(Slot.released_at.desc())
+        .limit(1)
+    ).first()
+    return None if row is None or row[0] is None else (row[0], row[1] or "")
+
+
 def mark_suspect(session: Session, now: datetime) -> int:
     """Mark the places whose lease has expired; how many. They keep counting until somebody knows what became of them."""
     late = update(Slot).where(Slot.state == "HELD", Slot.expires_at <= now).values(state="SUSPECT")

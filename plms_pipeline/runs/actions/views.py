@@ -149,7 +149,10 @@ def estimation_drift(registry: Registry, project_id: int, *, lane_id: int | None
             raise NoData(f"Project {project_id} plans no task; name a lane (`?lane_id=`).", code="no_tasks")
         name = store.lane_name(session, lane)
         if name is None:
-            raise NotFound(f"There is no lane {lane}.", code="unknown_lane")
+            raise NotFound(
+                f"There is no lane {lane}; `plms lanes list` and GET /api/portfolio/lanes show those that exist.",
+                code="unknown_lane",
+            )
         ids = store.newest_projects(session, lane, limit=MAX_HISTORY)
         errors = store.lane_errors(session, ids, lane) if ids else {}
     history = [

@@ -42,17 +42,32 @@ class SwitchIn(BecauseIn):
     subject: int | None = Field(None, ge=0, le=MAX_ID, description="The lane's or project's number.")
 
 
+class StillOnOut(BaseModel):
+    """A switch that another one left on."""
+
+    scope: str
+    subject: str = Field(description="The lane's or project's number; empty for everything.")
+    reason: str
+    let_go: str = Field(
+        description="The command that turns it off; over HTTP: this endpoint, with its scope and subject."
+    )
+
+
 class SwitchedOut(BaseModel):
     """What became of the switch."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [
-        {"scope": "project", "subject": "42", "on": True, "changed": True, "flag_file": False}
+        {"scope": "project", "subject": "42", "on": True, "changed": True, "flag_file": False, "still_on": []}
     ]})  # fmt: skip
     scope: str
     subject: str = Field(description="The lane's or project's number; empty for everything.")
     on: bool
     changed: bool = Field(description="False when it was so already.")
     flag_file: bool = Field(description="Whether the flag file was put up (registry away) or taken down.")
+    still_on: list[StillOnOut] = Field(
+        default_factory=list,
+        description="After off: lanes and projects that stay stopped, or the switch of everything.",
+    )
 
 
 class OnSwitchOut(BaseModel):
@@ -133,7 +148,10 @@ def turn_off(body: SwitchIn, state: State, principal: Guardian) -> dict[str, Any
     )  # fmt: skip
     lowered = scope == "global" and files.lower_flag(state.settings.data_dir)
     state.nudge("killswitch", "dispatch")
-    return {"scope": scope, "subject": subject, "on": False, "changed": done.changed or lowered, "flag_file": lowered}
+    return {
+        "scope": scope, "subject": subject, "on": False, "changed": done.changed or lowered, "flag_file": lowered,
+        "still_on": done.left,
+    }  # fmt: skip
 
 
 @router.post("/api/killswitch/resume", response_model=ResumedOut, summary="Let go on what a kill switch paused")

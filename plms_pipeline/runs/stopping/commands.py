@@ -91,6 +91,7 @@ def off(reason: Reason, lane: Lane = None, project: Project = None, as_json: AsJ
         "on": False,
         "changed": done.changed or lowered,
         "flag_lowered": lowered,
+        "still_on": done.left,
     }
     _print(told, as_json=as_json)
 
@@ -178,4 +179,7 @@ def _print(told: dict[str, Any], *, as_json: bool) -> None:
     if told.get("asked_to_pause") or told.get("executor_took"):
         typer.echo(f"asked to pause: {told['asked_to_pause']}, the executor took {told['executor_took']}")
     if told["on"] is False:
+        for one in told["still_on"]:
+            stopped = f"{one['scope']} {one['subject']}".strip()
+            typer.echo(f"{stopped} stays stopped ({one['reason']}): `{one['let_go']}` lets it go.")
         typer.echo("What was paused stays paused: `plms killswitch resume` lets it go on.")
