@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -10,20 +11,37 @@ import pytest
 from sqlalchemy import insert, select, update
 
 from plms_pipeline.access.actors import Actor
+from plms_pipeline.cli import main
 from plms_pipeline.clock import FrozenClock
 from plms_pipeline.errors import BadInput, Conflict, NotFound
 from plms_pipeline.portfolio.actions.lanes import add_lane, list_lanes, set_cap, set_gate
 from plms_pipeline.portfolio.actions.status import (
+    LaneLoad,
+    QueueTotals,
     lane_caps,
     level_of,
     portfolio_status,
     queue_of,
+    queue_totals,
     require_known,
-    shown_lanes,
 )
 from plms_pipeline.portfolio.store import queue, slots
 from plms_pipeline.registry.engine import Registry
-from plms_pipeline.registry.tables import Decision, Hold, JobCard, Lane, LaneGate, Project, ProjectRun, RunTask
+from plms_pipeline.registry.tables import (
+    Decision,
+    Hold,
+    JobCard,
+    Lane,
+    LaneGate,
+    OutboxEvent,
+    Preemption,
+    Project,
+    ProjectPolicy,
+    ProjectRun,
+    RunTask,
+)
+from plms_pipeline.settings import Settings
+from plms_pipeline_tests.api_world import ask, world
 
 AT = datetime(2026, 3, 1, 12, tzinfo=UTC)
 ANN = Actor("ann", is_verified=True)
@@ -190,16 +208,122 @@ def test_each_waiting_task_names_its_first_obstacle(registry: Registry) -> None:
     assert queue_of(registry, clock=FrozenClock(AT), lane_id=5100) == []
 
 
-def test_a_closed_lane_is_shown_while_anything_runs_or_waits_there(sqlite_registry: Registry) -> None:
-    """A lane that was closed over its running task vanished from the line that says what runs."""
+def test_a_closed_lane_is_counted_while_anything_runs_or_waits_there(registry: Registry) -> None:
+    """A lane that was closed over its running task vanished from the line that says what runs, and one that was closed
+    before its tasks began was counted only as far as the list went."""
+    waiting_run(registry)
+    with registry.writing() as session:
+        session.execute(update(Lane).values(cap=0))
+    assert [queue_totals(registry).running, queue_totals(registry).waiting] == [1, 2]
+    assert queue_totals(registry).lanes == (LaneLoad(4200, 1, 0, 2),)
+    with registry.writing() as session:
+        slots.release(session, "lane:4200", "key-a", now=AT, reason="r")
+    assert queue_totals(registry).lanes == (LaneLoad(4200, 0, 0, 2),)
+
+
+def test_totals_are_those_of_what_was_asked_for(sqlite_registry: Registry) -> None:
+    """`plms queue --project 43` said that one task runs and two wait, above a list without a single one."""
     waiting_run(sqlite_registry)
     with sqlite_registry.writing() as session:
-        session.execute(update(Lane).values(cap=0))
-    status = portfolio_status(sqlite_registry, clock=FrozenClock(AT))
-    assert shown_lanes(status, []).keys() == {"4200"}
-    status["running_by_lane"]["4200"]["running"] = 0
-    assert not shown_lanes(status, [])
-    assert shown_lanes(status, queue_of(sqlite_registry, clock=FrozenClock(AT))).keys() == {"4200"}
+        session.execute(insert(Project).values(id=43, name="idle", status="approved", created_at=AT))
+    assert queue_totals(sqlite_registry, project_id=43) == QueueTotals(0, 0, ())
+    assert queue_totals(sqlite_registry, lane_id=5100) == QueueTotals(0, 0, (LaneLoad(5100, 0, 2, 0),))
+    found = queue_totals(sqlite_registry, run_id="run", project_id=42)
+    assert found == QueueTotals(1, 2, (LaneLoad(4200, 1, 4, 2),))
+    assert len(queue_totals(sqlite_registry).lanes) > 1
+
+
+def test_a_task_that_was_put_aside_for_others_waits_like_the_others(sqlite_registry: Registry) -> None:
+    """It stood in the list and in no count, neither of what runs nor of what waits."""
+    waiting_run(sqlite_registry)
+    with sqlite_registry.writing() as session:
+        slots.release(session, "lane:4200", "key-a", now=AT, reason="preempted")
+        session.execute(
+            insert(Preemption).values(
+                card_key="key-a",
+                lane_id=4200,
+                project_id=42,
+                run_id="run",
+                for_project_id=42,
+                state="paused",
+                asked_at=AT,
+            )
+        )
+    assert queue_totals(sqlite_registry).waiting == len(queue_of(sqlite_registry, clock=FrozenClock(AT))) == 3
+    assert portfolio_status(sqlite_registry, clock=FrozenClock(AT))["total_queued"] == 3
+
+
+def test_a_run_waits_for_its_turn_only_while_others_are_at_work(registry: Registry) -> None:
+    """The books know how many of the project's runs are at work: nothing else may be called waiting for a turn."""
+    waiting_run(registry)
+    with registry.writing() as session:
+        session.execute(
+            insert(ProjectRun).values(
+                run_id="next", project_id=42, status="QUEUED", created_at=AT, passport_sha256="0" * 64
+            )
+        )
+        session.execute(insert(RunTask).values(run_id="next", task_id="a", lane_id=4200, provider="m"))
+        session.execute(
+            insert(JobCard).values(
+                card_key="next-a", run_id="next", task_id="a", lane_id=4200, provider="m", state="WAITING",
+                depends_on_json=[], priority=0.5, created_at=AT,
+            )
+        )  # fmt: skip
+        session.execute(
+            insert(OutboxEvent).values(
+                event_key="start_run:next", kind="start_run", subject_id="next", created_at=AT, due_at=AT, attempts=0
+            )
+        )
+
+    def why(**given: Any) -> tuple[str, str]:
+        [found] = queue_of(registry, clock=FrozenClock(AT), run_id="next", **given)
+        return found.reason.code, found.reason.text
+
+    assert why() == ("run_queued", "its run waits for its turn: 1 of at most 1 runs of the project are at work")
+    with registry.writing() as session:
+        session.execute(insert(ProjectPolicy).values(project_id=42, owner="ann", max_active_runs=2, updated_at=AT))
+    code, text = why()
+    assert (code, "`plms serve`" in text, "`plms run dispatch`" in text) == ("dispatcher", True, True)
+    assert why(max_runs=1)[0] == "executor_full"
+    with registry.writing() as session:
+        session.execute(
+            update(OutboxEvent).values(attempts=1, due_at=AT + timedelta(seconds=4), last_error="PAS is away")
+        )
+    assert why() == ("retry", "the executor did not take its run, next try in 4 s: PAS is away")
+
+
+def test_the_queue_of_what_does_not_exist_is_404_over_http(settings: Settings, sqlite_registry: Registry) -> None:
+    """An empty list said that nothing waits there."""
+    waiting_run(sqlite_registry)
+    api = world(settings, sqlite_registry, FrozenClock(AT))
+    for asked, code in (
+        ("lane_id=9", "lane_not_found"), ("project_id=4711", "project_not_found"), ("run_id=ru", "run_not_found")
+    ):  # fmt: skip
+        answer = ask(api.app, "GET", f"/api/portfolio/queue?{asked}", headers=api.headers("viewer"))
+        assert (answer.status_code, answer.json()["code"]) == (404, code)
+    known = ask(
+        api.app, "GET", "/api/portfolio/queue?lane_id=4200&project_id=42&run_id=run", headers=api.headers("viewer")
+    )
+    assert [one["task_id"] for one in known.json()] == ["b", "c"]
+
+
+def test_the_first_line_of_the_queue_counts_what_was_asked_for(
+    settings: Settings, sqlite_registry: Registry, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It counted everything, above the list of one project."""
+    monkeypatch.setenv("PLMS_DATA_DIR", str(settings.data_dir))
+    monkeypatch.setenv("PLMS_REPORTS_DIR", str(settings.reports_dir))
+    waiting_run(sqlite_registry)
+    assert main(["queue", "--lane", "5100"]) == 0
+    assert capsys.readouterr().out == "lane 5100: running 0, waiting 0; 5100 0/2\n"
+    assert main(["queue", "--project", "42"]) == 0
+    assert capsys.readouterr().out.startswith("project 42: running 1, waiting 2; 4200 1/4 +2\n4200  project 42  run")
+    assert main(["queue", "--lane", "5100", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert (told["asked"], told["total_queued"], told["waiting"]) == (
+        {"lane": 5100, "project": None, "run": None, "running": 0, "waiting": 0}, 2, [],
+    )  # fmt: skip
+    assert main(["queue", "--lane", "99999999999"]) == 2
 
 
 @pytest.mark.parametrize("asked", [{"lane_id": 9}, {"project_id": 4711}, {"run_id": "ru"}])
@@ -209,5 +333,5 @@ def test_the_queue_of_what_does_not_exist_is_not_empty_but_refused(
     """A mistyped number looked like a queue in which nothing waits."""
     waiting_run(sqlite_registry)
     require_known(sqlite_registry, lane_id=4200, project_id=42, run_id="run")
-    with pytest.raises(BadInput, match=str(*asked.values())):
+    with pytest.raises(NotFound, match=rf"{str(*asked.values())}.*`plms"):
         require_known(sqlite_registry, **asked)

@@ -9,12 +9,12 @@ import pytest
 
 from plms_pipeline.portfolio.fairness import LaneBook, Standing
 from plms_pipeline.portfolio.preemption import Choice, Running, victim
-from plms_pipeline.portfolio.queueing import REASONS, Facts, reason
+from plms_pipeline.portfolio.queueing import REASONS, Announcement, Facts, reason
 
 AT = datetime(2026, 3, 1, 12, tzinfo=UTC)
 ALL = Facts(
     "QUEUED", switch="fire", hold="lunch", missing=("a", "b", "c", "d"), not_before=AT + timedelta(seconds=5),
-    last_error="503", held=4, cap=4, refused="budget_exceeded: nothing left", before=3,
+    last_error="503", held=4, cap=4, refused="budget_exceeded: nothing left", before=3, announcement=Announcement(active=1),
 )  # fmt: skip
 
 
@@ -46,6 +46,28 @@ def test_a_sentence_says_what_people_can_act_on(change: dict[str, object], code:
     found = reason(facts, now=AT)
     assert found.code == code
     assert words in found.text
+
+
+@pytest.mark.parametrize(
+    ("about", "code", "words"),
+    [
+        (Announcement(active=2, most_active=2), "run_queued", "2 of at most 2 runs of the project are at work"),
+        (Announcement(active=1, most_active=2), "dispatcher", "`plms run dispatch`"),
+        (Announcement(), "dispatcher", "`plms serve`"),
+        (Announcement(active=1, tries=1, due_at=AT + timedelta(seconds=9), last_error="away"), "retry", "in 9 s: away"),
+        (Announcement(active=1, tries=1, due_at=AT), "dispatcher", "`plms run dispatch`"),
+        (Announcement(out=7, most_out=7), "executor_full", "PLMS_PAS_MAX_RUNS"),
+    ],
+)
+def test_a_run_that_is_not_out_says_what_it_really_waits_for(about: Announcement, code: str, words: str) -> None:
+    """ "It waits for its turn" was said where nothing dispatched: whoever read it waited for ever."""
+    found = reason(Facts("QUEUED", announcement=about), now=AT)
+    assert (found.code, words in found.text) == (code, True), found
+
+
+def test_whose_turn_it_is_learns_who_takes_turns() -> None:
+    """A task of which nothing stands in the way goes nowhere while nobody dispatches."""
+    assert "`plms run dispatch`" in reason(Facts("RUNNING", cap=1), now=AT).text
 
 
 BOOK = LaneBook(0.0, {1: Standing(9000.0, 1.0, 1000.0), 2: Standing(-9000.0, 1.0, 1000.0)}, 1000.0)

@@ -6,19 +6,21 @@ One answer for HTTP, terminal and metadata; the fields of the first two are the 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final
 
+from sqlalchemy.orm import Session
+
 from plms_pipeline.clock import Clock
-from plms_pipeline.errors import BadInput
+from plms_pipeline.errors import BadInput, NotFound
 from plms_pipeline.portfolio.actions.lanes import MOST_NUMBER
-from plms_pipeline.portfolio.queueing import Facts, Reason, reason
+from plms_pipeline.portfolio.queueing import Announcement, Facts, Reason, reason
 from plms_pipeline.portfolio.store import queue, slots, standings, switches
 from plms_pipeline.portfolio.store import status as store
 from plms_pipeline.portfolio.store.slots import lane_resource
-from plms_pipeline.portfolio.store.status import WaitingTask
+from plms_pipeline.portfolio.store.status import Only, WaitingTask
 from plms_pipeline.portfolio.switch import reason_in
 from plms_pipeline.registry.engine import Registry
 
@@ -96,27 +98,66 @@ def require_known(
     """Refuse to look at the queue of what does not exist: it would look as if nothing waited there.
 
     Raises:
-        BadInput: there is no such lane, project or run (`lane_not_found`, `project_not_found`, `run_not_found`).
+        NotFound: there is no such lane, project or run (`lane_not_found`, `project_not_found`, `run_not_found`).
     """
-    asked = (("lane", lane_id, "plms lanes list"), ("project", project_id, "plms project list"))
+    asked = (
+        ("lane", lane_id, "`plms lanes list` and GET /api/portfolio/lanes"),
+        ("project", project_id, "`plms project list` and GET /api/projects"),
+    )
     with registry.reading() as session:
         for kind, number, where in asked:
-            if number is not None and not switches.has_subject(session, kind, str(number)):
-                raise BadInput(
-                    f"There is no {kind} {number}; `{where}` shows those that exist.", code=f"{kind}_not_found"
-                )
+            # A number that no column holds is nobody's, and a database would fail on it.
+            if number is not None and not (
+                0 <= number <= MOST_NUMBER and switches.has_subject(session, kind, str(number))
+            ):
+                raise NotFound(f"There is no {kind} {number}; {where} show those that exist.", code=f"{kind}_not_found")
         if run_id is not None and not queue.has_run(session, run_id):
-            raise BadInput(
-                f"There is no run {run_id[:80]!r}; give the whole id, as `plms run list --json` shows it.",
+            raise NotFound(
+                f"There is no run {run_id[:80]!r}; give the whole id, as `plms run list --json` and GET /api/runs show it.",
                 code="run_not_found",
             )
 
 
-def shown_lanes(status: dict[str, Any], waiting: Iterable[QueuedTask]) -> dict[str, dict[str, Any]]:
-    """The lanes of `portfolio_status` in which anything may run, runs or waits."""
-    awaited = {str(one.task.lane_id) for one in waiting}
-    lanes: dict[str, dict[str, Any]] = status["running_by_lane"]
-    return {number: at for number, at in lanes.items() if at["limit"] or at["running"] or number in awaited}
+@dataclass(frozen=True, slots=True)
+class LaneLoad:
+    """A lane with its limit and what holds its slots, whosever it is, and how much of what was asked for waits there."""
+
+    lane_id: int
+    taken: int
+    limit: int
+    waiting: int
+
+
+@dataclass(frozen=True, slots=True)
+class QueueTotals:
+    """How many of the tasks that were asked for run and wait, and the lanes that concern them."""
+
+    running: int
+    waiting: int
+    lanes: tuple[LaneLoad, ...]
+
+
+def queue_totals(
+    registry: Registry, *, lane_id: int | None = None, project_id: int | None = None, run_id: str | None = None
+) -> QueueTotals:
+    """What runs and waits of a lane, a project or a run, however long the list of it is.
+
+    Asked for everything, every lane is told in which anything may run, runs or waits; else those in which any of it does.
+    """
+    only = Only(lane_id, project_id, run_id)
+    with registry.reading() as session:
+        lanes, taken = store.lanes(session), slots.open_counts(session)
+        running, waiting = store.running_by_lane(session, only), store.waiting_by_lane(session, only)
+    loads = [
+        LaneLoad(lane.lane_id, taken.get(lane_resource(lane.lane_id), 0), _limit(lane), waiting.get(lane.lane_id, 0))
+        for lane in lanes
+    ]
+    wanted = {*running, *waiting, *([] if lane_id is None else [lane_id])}
+    if only == Only():
+        wanted |= {load.lane_id for load in loads if load.limit or load.taken}
+    return QueueTotals(
+        sum(running.values()), sum(waiting.values()), tuple(load for load in loads if load.lane_id in wanted)
+    )
 
 
 def queue_of(
@@ -128,12 +169,14 @@ def queue_of(
     project_id: int | None = None,
     run_id: str | None = None,
     limit: int = 100,
+    max_runs: int | None = None,
 ) -> list[QueuedTask]:
     """Tasks that wait, each with the first obstacle in its way.
 
     Args:
         flag: the reason of the kill switch's flag file, or None.
         limit: at most so many, and never more than 1000.
+        max_runs: how many runs of all projects the executor is given at once; None: as many as there are.
 
     Raises:
         BadInput: a number that no lane or project can have.
@@ -146,9 +189,8 @@ def queue_of(
             )
     now = clock.now()
     with registry.reading() as session:
-        tasks = store.waiting_tasks(
-            session, lane_id=lane_id, project_id=project_id, run_id=run_id, limit=min(limit, MOST_TASKS)
-        )
+        tasks = store.waiting_tasks(session, Only(lane_id, project_id, run_id), limit=min(limit, MOST_TASKS))
+        announcements = _announcements(session, tasks, max_runs)
         done = store.succeeded(session, {task.run_id for task in tasks if task.depends_on and task.rank is None})
         held, on = store.holds(session), switches.that_are_on(session)
         taken = slots.open_counts(session)
@@ -175,8 +217,26 @@ def queue_of(
             refused=refused.get(task.project_id), before=(place or 1) - 1,
             owed_ms=standing.owed_ms if standing else 0.0,
             aside_for=None if task.aside_for is None else str(task.aside_for),
+            announcement=announcements.get(task.run_id, Announcement()),
         )  # fmt: skip
         found.append(QueuedTask(task, reason(facts, now=now), place, _seconds(task.ready_at or task.created_at, now)))
+    return found
+
+
+def _announcements(session: Session, tasks: Sequence[WaitingTask], max_runs: int | None) -> dict[str, Announcement]:
+    """Run → what is known about its announcement, for the runs that the executor has not taken."""
+    queued = {task.run_id: task.project_id for task in tasks if task.run_status != "RUNNING"}
+    if not queued:
+        return {}
+    out, starts = store.runs_out(session), store.starts(session, queued)
+    most = store.most_active_runs(session, set(queued.values()))
+    found = {}
+    for run_id, project in queued.items():
+        start = starts.get(run_id)
+        about = Announcement(out.get(project, 0), most.get(project, 1), sum(out.values()), max_runs)
+        if start is not None:
+            about = replace(about, tries=start.tries, due_at=start.due_at, last_error=start.last_error)
+        found[run_id] = about
     return found
 
 

@@ -23,23 +23,31 @@ def queue(
     limit: Annotated[int, typer.Option(min=1, max=1000, help="At most so many tasks.")] = 100,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """What waits, whose it is, for how long, and why."""
-    from plms_pipeline.portfolio.actions.status import portfolio_status, queue_of, require_known, shown_lanes
+    """What waits, whose it is, for how long, and why.
+
+    The first line counts what was asked for, then lane by lane: slots taken by anybody / cap, + how much of it waits there.
+    With --json the sources' totals are those of everything, and `asked` counts what was asked for.
+    """
+    from plms_pipeline.portfolio.actions.status import portfolio_status, queue_of, queue_totals, require_known
     from plms_pipeline.portfolio.files import flag_reason
 
     with opened() as (settings, registry):
         clock = SystemClock()
         require_known(registry, lane_id=lane, project_id=project, run_id=run)
         status = portfolio_status(registry, clock=clock)
+        totals = queue_totals(registry, lane_id=lane, project_id=project, run_id=run)
         waiting = queue_of(
             registry, clock=clock, flag=flag_reason(settings.data_dir), lane_id=lane, project_id=project, run_id=run,
-            limit=limit,
+            limit=limit, max_runs=settings.pas_max_runs,
         )  # fmt: skip
     if as_json:
-        typer.echo(json.dumps(status | {"waiting": [one.shown for one in waiting]}))
+        asked = {"lane": lane, "project": project, "run": run, "running": totals.running, "waiting": totals.waiting}
+        typer.echo(json.dumps(status | {"asked": asked, "waiting": [one.shown for one in waiting]}))
         return
-    lanes = "  ".join(f"{number} {at['running']}/{at['limit']}" for number, at in shown_lanes(status, waiting).items())
-    typer.echo(f"running {status['total_running']}, waiting {status['total_queued']}; {lanes}")
+    named = (("lane", lane), ("project", project), ("run", run))
+    of = ", ".join(f"{kind} {value}" for kind, value in named if value is not None)
+    loads = (f"{at.lane_id} {at.taken}/{at.limit}" + (f" +{at.waiting}" if at.waiting else "") for at in totals.lanes)
+    typer.echo(f"{f'{of}: ' if of else ''}running {totals.running}, waiting {totals.waiting}; {'  '.join(loads)}")
     for one in waiting:
         task = one.task
         typer.echo(

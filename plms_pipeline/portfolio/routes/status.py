@@ -9,6 +9,7 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
 
 from plms_pipeline.access.principals import Principal
+from plms_pipeline.access.problems import problems
 from plms_pipeline.access.routes import MAX_ID, State, of_the_books, quick_read, requires
 from plms_pipeline.portfolio.actions import status as actions
 from plms_pipeline.portfolio.files import flag_reason
@@ -89,7 +90,9 @@ def lanes(state: State, _principal: Viewer) -> JSONResponse:
     return JSONResponse(actions.lane_caps(state.registry))
 
 
-@router.get("/api/portfolio/queue", response_model=list[QueuedTaskOut], summary="What waits, and why")
+@router.get(
+    "/api/portfolio/queue", response_model=list[QueuedTaskOut], responses=problems(404), summary="What waits, and why"
+)
 def queue(
     state: State,
     _principal: Viewer,
@@ -98,9 +101,10 @@ def queue(
     run_id: Annotated[str | None, Query(max_length=64)] = None,
     limit: Annotated[int, Query(ge=1, le=actions.MOST_TASKS)] = 100,
 ) -> Any:
-    """Tasks that have not gone out, each with the first obstacle in its way."""
+    """Tasks that have not gone out, each with the first obstacle in its way; 404 for a lane, project or run that is none."""
+    actions.require_known(state.registry, lane_id=lane_id, project_id=project_id, run_id=run_id)
     found = actions.queue_of(
         state.registry, clock=state.clock, flag=flag_reason(state.settings.data_dir), lane_id=lane_id,
-        project_id=project_id, run_id=run_id, limit=limit,
+        project_id=project_id, run_id=run_id, limit=limit, max_runs=state.settings.pas_max_runs,
     )  # fmt: skip
     return [one.shown for one in found]

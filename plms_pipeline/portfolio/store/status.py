@@ -5,24 +5,63 @@ Every function takes an open session and only reads.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
 
-from sqlalchemy import and_, func, or_, select
+from sqlalchemy import and_, case, func, or_, select
 from sqlalchemy.orm import Session
+from sqlalchemy.sql.elements import ColumnElement
 
 from plms_pipeline.portfolio.store.slots import LANE
 from plms_pipeline.registry.tables import (
     Hold,
     JobCard,
     Lane,
+    OutboxEvent,
     Preemption,
     Project,
+    ProjectPolicy,
     ProjectRun,
     QueuedCard,
     RunTask,
     Slot,
 )
+
+# The effect by which `runs` tells the executor of a run.
+START: Final = "start_run"
+_ASIDE: Final = and_(Preemption.card_key == JobCard.card_key, Preemption.state == "paused")
+# What was put aside for others waits as well as what has not gone out.
+_WAITS: Final = and_(
+    or_(JobCard.state == "WAITING", Preemption.card_key.is_not(None)), ProjectRun.status.in_(("QUEUED", "RUNNING"))
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Only:
+    """Which tasks are asked for; None: whatever it is."""
+
+    lane_id: int | None = None
+    project_id: int | None = None
+    run_id: str | None = None
+
+    @property
+    def conditions(self) -> list[ColumnElement[bool]]:
+        """On cards and their runs."""
+        wanted = (
+            (JobCard.lane_id, self.lane_id), (ProjectRun.project_id, self.project_id), (JobCard.run_id, self.run_id)
+        )  # fmt: skip
+        return [column == value for column, value in wanted if value is not None]
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """How a run that waits to be taken stands: how often the executor was told, when it is next, and what went wrong."""
+
+    tries: int
+    due_at: datetime
+    last_error: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,19 +118,87 @@ def running(session: Session) -> list[tuple[int, str, str]]:
 
 
 def waiting_by_priority(session: Session) -> list[tuple[float, int]]:
-    """(priority, cards that have not gone out), of runs that have not ended."""
+    """(priority, cards that wait), of runs that have not ended."""
     rows = session.execute(
         select(JobCard.priority, func.count())
         .join(ProjectRun, ProjectRun.run_id == JobCard.run_id)
-        .where(JobCard.state == "WAITING", ProjectRun.status.in_(("QUEUED", "RUNNING")))
+        .outerjoin(Preemption, _ASIDE)
+        .where(_WAITS)
         .group_by(JobCard.priority)
     )
     return [(priority, count) for priority, count in rows]
 
 
-def waiting_tasks(
-    session: Session, *, lane_id: int | None, project_id: int | None, run_id: str | None, limit: int
-) -> list[WaitingTask]:
+def waiting_by_lane(session: Session, only: Only) -> dict[int, int]:
+    """Lane → cards that wait in it."""
+    query = (
+        select(JobCard.lane_id, func.count())
+        .join(ProjectRun, ProjectRun.run_id == JobCard.run_id)
+        .outerjoin(Preemption, _ASIDE)
+        .where(_WAITS)
+        .group_by(JobCard.lane_id)
+    )
+    rows = session.execute(query.where(*only.conditions))
+    return {row[0]: row[1] for row in rows}
+
+
+def running_by_lane(session: Session, only: Only) -> dict[int, int]:
+    """Lane → cards that hold a slot of it."""
+    query = (
+        select(JobCard.lane_id, func.count())
+        .join(Slot, Slot.subject == JobCard.card_key)
+        .join(ProjectRun, ProjectRun.run_id == JobCard.run_id)
+        .where(Slot.state != "RELEASED", Slot.resource.startswith(LANE))
+        .group_by(JobCard.lane_id)
+    )
+    rows = session.execute(query.where(*only.conditions))
+    return {row[0]: row[1] for row in rows}
+
+
+def starts(session: Session, run_ids: Collection[str]) -> dict[str, Start]:
+    """Run → how its announcement to the executor stands, for those that have one to come."""
+    found: dict[str, Start] = {}
+    ordered = sorted(run_ids)
+    for begin in range(0, len(ordered), 900):
+        rows = session.execute(
+            select(OutboxEvent.subject_id, OutboxEvent.attempts, OutboxEvent.due_at, OutboxEvent.last_error).where(
+                OutboxEvent.kind == START, OutboxEvent.subject_id.in_(ordered[begin : begin + 900])
+            )
+        )
+        found |= {run_id: Start(tries, due_at, error) for run_id, tries, due_at, error in rows}
+    return found
+
+
+def runs_out(session: Session) -> dict[int, int]:
+    """Project → its runs that the executor has, or was told of."""
+    told = (
+        select(OutboxEvent.id)
+        .where(OutboxEvent.subject_id == ProjectRun.run_id, OutboxEvent.kind == START, OutboxEvent.attempts > 0)
+        .exists()
+    )
+    rows = session.execute(
+        select(ProjectRun.project_id, func.sum(case((or_(ProjectRun.status == "RUNNING", told), 1), else_=0)))
+        .where(ProjectRun.source == "plms", ProjectRun.status.in_(("QUEUED", "RUNNING")))
+        .group_by(ProjectRun.project_id)
+    )
+    return {project: int(count) for project, count in rows}
+
+
+def most_active_runs(session: Session, project_ids: Collection[int]) -> dict[int, int]:
+    """Project → how many of its runs may be at work at once, where its policy says so."""
+    found: dict[int, int] = {}
+    ordered = sorted(project_ids)
+    for begin in range(0, len(ordered), 900):
+        rows = session.execute(
+            select(ProjectPolicy.project_id, ProjectPolicy.max_active_runs).where(
+                ProjectPolicy.project_id.in_(ordered[begin : begin + 900])
+            )
+        )
+        found |= {row[0]: row[1] for row in rows}
+    return found
+
+
+def waiting_tasks(session: Session, only: Only, *, limit: int) -> list[WaitingTask]:
     """Tasks that have not gone out, those whose turn may be soon first."""
     query = (
         select(
@@ -103,22 +210,16 @@ def waiting_tasks(
         .join(ProjectRun, ProjectRun.run_id == JobCard.run_id)
         .join(Project, Project.id == ProjectRun.project_id)
         .outerjoin(QueuedCard, QueuedCard.card_key == JobCard.card_key)
-        .outerjoin(Preemption, and_(Preemption.card_key == JobCard.card_key, Preemption.state == "paused"))
-        .where(or_(JobCard.state == "WAITING", Preemption.card_key.is_not(None)), ProjectRun.status.in_(("QUEUED", "RUNNING")))
+        .outerjoin(Preemption, _ASIDE)
+        .where(_WAITS)
         .order_by(
             JobCard.lane_id, QueuedCard.rank.is_(None), QueuedCard.is_paused.desc(), QueuedCard.rank.desc(),
             JobCard.created_at, JobCard.task_id,
         )
         .limit(limit)
     )  # fmt: skip
-    if lane_id is not None:
-        query = query.where(JobCard.lane_id == lane_id)
-    if project_id is not None:
-        query = query.where(ProjectRun.project_id == project_id)
-    if run_id is not None:
-        query = query.where(JobCard.run_id == run_id)
     found = []
-    for row in session.execute(query):
+    for row in session.execute(query.where(*only.conditions)):
         facts = dict(row._mapping)
         facts |= {"depends_on": tuple(facts.pop("depends_on_json") or ()), "holds_slot": bool(facts["holds_slot"])}
         facts |= {"project_name": facts.pop("name"), "run_status": facts.pop("status")}

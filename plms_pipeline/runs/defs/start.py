@@ -148,7 +148,15 @@ def dispatch_queued_tasks(context: dg.SensorEvaluationContext, plms: Plms) -> dg
             if not world.dispatcher.has_work():
                 return dg.SkipReason("Nothing is due.")
             result = world.dispatcher.tick()
-            why = why_tasks_wait(queue_of(world.registry, clock=world.clock, flag=result.stopped, limit=1000))
+            why = why_tasks_wait(
+                queue_of(
+                    world.registry,
+                    clock=world.clock,
+                    flag=result.stopped,
+                    limit=1000,
+                    max_runs=world.settings.pas_max_runs,
+                )
+            )
     except Unavailable as error:
         return dg.SkipReason(f"{error.code}: {error.message}")
     context.update_cursor(world.clock.now().isoformat())
