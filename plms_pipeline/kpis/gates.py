@@ -101,6 +101,22 @@ def condition(kpi: str, operator_: object, threshold: object) -> Condition:
     return Condition(operator_, threshold)
 
 
+def always_the_same(kpi: str, asked: Condition) -> str | None:
+    """Why a condition says the same about every value that the KPI can have, and what to write instead; None if it does not.
+
+    Whoever means 95 per cent and writes 95 would let nothing pass for ever, or with `<=` everything.
+    """
+    kind, sign, threshold = KPIS[kpi].kind, asked.operator, asked.threshold
+    told = f"{kpi} {sign} {json.dumps(threshold)} would always say the same, because"
+    if kind == "fraction" and (not 0 <= threshold <= 1 or (sign, threshold) in ((">", 1), ("<", 0))):
+        return (
+            f"{told} no value of {kpi} lies anywhere but between 0 and 1; write one in between, such as 0.95 for 95 %"
+        )
+    if kind in ("count", "ratio") and (threshold < 0 or (sign, threshold) == ("<", 0)):
+        return f"{told} no value of {kpi} lies below 0; write 0 or more, such as {'1' if kind == 'count' else '0.05'}"
+    return None
+
+
 def parse_formula(text: str) -> tuple[Gate, ...]:
     """The gates of a task's `kpi_formula`: JSON such as `{"test_pass_rate": {">=": 0.95}, "schema_diff": {"==": 0}}`.
 

@@ -1,9 +1,10 @@
 """May a task ask this of its own work?
 
 A task's `kpi_formula` may be stricter than its lane's gates, never looser. The gates are combined by conjunction, so a looser
-condition could not lower the bar; it would only look as if it did. It is refused where it is written, with the line, and so is
-one that no value can satisfy together with the lane's. Both are decided by trying every value at which an answer can change:
-the thresholds themselves, a point between each two of them, and one beyond either end.
+condition could not lower the bar; it would only look as if it did. It is refused where it is written, with the line, and so are
+one that says the same about every value and one that no value can satisfy together with the lane's. This is decided by trying
+every value at which an answer can change: the thresholds themselves, a point between each two of them, and one beyond either
+end.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from itertools import pairwise
 from typing import Any
 
 from plms_pipeline.errors import BadInput
-from plms_pipeline.kpis.gates import Condition, Gate, Value, combine, parse_formula
+from plms_pipeline.kpis.gates import Condition, Gate, Value, always_the_same, combine, parse_formula
 from plms_pipeline.kpis.vocabulary import KPIS
 
 
@@ -37,7 +38,9 @@ def faults(own: Iterable[Gate], lane: Iterable[Gate]) -> list[str]:
             for each in gate.conditions
             if base and _is_looser(each, base, points)
         ]
-        if not any(_holds(gate.conditions, point) and _holds(base, point) for point in points):
+        vain = [fault for each in gate.conditions if (fault := always_the_same(gate.kpi, each)) is not None]
+        found += vain
+        if not vain and not any(_holds(gate.conditions, point) and _holds(base, point) for point in points):
             beside = f" beside the lane's {_all_shown(base)}" if base else ""
             found.append(f"no value of {gate.kpi} satisfies {_all_shown(gate.conditions)}{beside}")
     return found

@@ -107,6 +107,9 @@ def test_a_gate_is_set_and_set_again(registry: Registry) -> None:
     [
         ({"name": "a\nb"}, "control characters"),
         ({"name": "\x1b[31mRED"}, "control characters"),
+        ({"description": "\x1b[31mRED"}, "description .* control characters"),
+        ({"description": "two\nlines"}, "one line"),
+        ({"description": "x" * 501}, "at most 500"),
         ({"lane_id": 10**29}, "between 1 and 2,147,483,647"),
         ({"lane_id": 0}, "between 1 and 2,147,483,647"),
     ],
@@ -126,6 +129,9 @@ def test_a_rate_that_can_never_be_reached_is_no_gate(sqlite_registry: Registry) 
     for operator, threshold in ((">=", 5.0), (">=", -0.1), (">", 1.0), ("<", 0.0)):
         with pytest.raises(BadInput, match="between 0 and 1"):
             set_gate(sqlite_registry, **facts(), **gate, kpi="test_pass_rate", operator=operator, threshold=threshold)
+    for kpi, threshold in (("schema_diff", -1), ("row_count_delta", -0.5)):
+        with pytest.raises(BadInput, match="0 or more"):
+            set_gate(sqlite_registry, **facts(), **gate, kpi=kpi, operator="<=", threshold=threshold)
     done = set_gate(sqlite_registry, **facts(), **gate, kpi="readability", operator="<=", threshold=8.0)
     assert done.after["threshold"] == 8.0
 

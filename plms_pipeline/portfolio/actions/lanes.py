@@ -13,8 +13,7 @@ from plms_pipeline.access.actors import Actor
 from plms_pipeline.clock import Clock
 from plms_pipeline.decisions.actions import decide
 from plms_pipeline.errors import BadInput, Conflict, NotFound
-from plms_pipeline.kpis.gates import condition
-from plms_pipeline.kpis.vocabulary import KPIS
+from plms_pipeline.kpis.gates import always_the_same, condition
 from plms_pipeline.portfolio.store import lanes as store
 from plms_pipeline.portfolio.store import slots
 from plms_pipeline.portfolio.store import status as shown
@@ -22,6 +21,7 @@ from plms_pipeline.portfolio.store.slots import lane_resource
 from plms_pipeline.registry.engine import Registry
 
 MOST_SLOTS: Final = 10_000
+MOST_DESCRIPTION: Final = 500
 MOST_NUMBER: Final = 2**31 - 1
 """The highest number of a lane or project: what a column of the registry holds."""
 Ids = Callable[[], str]
@@ -112,14 +112,9 @@ def gate_in(
     blocks: bool, reason: str, payload: Any = None,
 ) -> LaneChanged:  # fmt: skip
     """`set_gate` in the caller's transaction."""
-    condition(kpi, operator, threshold)
-    never = not 0 <= threshold <= 1 or (operator, threshold) in ((">", 1), ("<", 0))
-    if KPIS[kpi].kind == "fraction" and never:
-        raise BadInput(
-            f"The gate {kpi} {operator} {threshold:g} would always say the same: {kpi} lies between 0 and 1. Give a threshold "
-            "in between, such as 0.95 for 95 %.",
-            code="bad_threshold",
-        )
+    fault = always_the_same(kpi, condition(kpi, operator, threshold))
+    if fault is not None:
+        raise BadInput(f"The gate {fault}.", code="bad_threshold")
     _cap_of(session, lane_id)
     before = store.put_gate(session, lane_id, kpi, operator, threshold, blocks=blocks, now=now)
     after = {"operator": operator, "threshold": threshold, "blocks": blocks, "active": True}
@@ -138,8 +133,8 @@ def add_lane(
 
     Raises:
         Conflict: the number or the name is another lane's.
-        BadInput: a number that no lane can have, no name or one that cannot be printed, a cap outside 0 … 10,000, or no
-            reason.
+        BadInput: a number that no lane can have, no name, a name or a description that cannot be printed, a cap outside
+            0 … 10,000, or no reason.
     """
     _require_slots(cap)
     if not 0 < lane_id <= MOST_NUMBER:
@@ -148,6 +143,13 @@ def add_lane(
         raise BadInput(
             f"{name[:64]!r} is no name of a lane: those are 1 to 64 characters long and stand on one line, without control "
             "characters.",
+            code="bad_lane",
+        )
+    description = description.strip()
+    if len(description) > MOST_DESCRIPTION or not description.isprintable():
+        raise BadInput(
+            f"The description {description[:64]!r} of lane {lane_id} cannot be listed: it stands on one line, without control "
+            f"characters, and is at most {MOST_DESCRIPTION} characters long.",
             code="bad_lane",
         )
     with registry.writing() as session:
