@@ -6,11 +6,13 @@ import pytest
 
 from plms_pipeline.cli import main
 from plms_pipeline.clock import SystemClock
+from plms_pipeline.pas.client import PasClient
 from plms_pipeline.registry.engine import Registry
+from plms_pipeline.runs.service.world import Worlds
 from plms_pipeline.runs.verdicts import asked
 from plms_pipeline.settings import Settings
 from plms_pipeline_tests.runs.test_replay import original
-from plms_pipeline_tests.runs.worlds import planned_project
+from plms_pipeline_tests.runs.worlds import WORLD, planned_project
 
 
 @pytest.fixture(autouse=True)
@@ -48,6 +50,26 @@ def test_a_word_that_is_none_is_told_with_those_that_are(
     planned_project(sqlite_registry)
     assert main(["run", *arguments]) == 2
     assert told in capsys.readouterr().err
+
+
+def test_what_needed_an_executor_that_is_away_exits_4(
+    sqlite_registry: Registry, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A script that tries again when the executor is back took "not ended" and "nobody was heard" for a no."""
+
+    def nobody(_settings: Settings) -> PasClient:
+        return PasClient("http://127.0.0.1:9", sleep=lambda _: None, chance=lambda: 0.0, monotonic_s=lambda: 0.0)
+
+    monkeypatch.setattr("plms_pipeline.runs.service.opening.pas_client", nobody)
+    planned_project(sqlite_registry)
+    assert main(["run", "start", "42"]) == 4
+    assert "the executor was never heard" in capsys.readouterr().err
+    monkeypatch.setattr(Worlds, "gathered", lambda _: WORLD)
+    assert main(["run", "start", "42"]) == 0  # Kept, and handed over when it is back.
+    assert main(["run", "start", "42", "--wait", "--wait-s", "0"]) == 4
+    told = capsys.readouterr()
+    assert "still going" in told.out
+    assert "plms run dispatch" in told.err
 
 
 def test_the_tasks_of_a_project_are_not_cut(sqlite_registry: Registry, capsys: pytest.CaptureFixture[str]) -> None:

@@ -279,6 +279,8 @@ def test_what_could_not_be_repeated_does_not_start_and_is_a_fact(
     with pytest.raises(Conflict) as refused:
         started(registry, clock, world=replace(WORLD, **lacking))  # type: ignore[arg-type]
     assert refused.value.code == "passport_incomplete"
+    # A script that tries again when a needed system is back must tell that from a no.
+    assert refused.value.exit_code == (4 if lacking.get("providers", "") is None else 1)
     assert named in refused.value.message
     if lacking.get("providers"):
         assert "the executor serves no local/llama-8b (it serves openai/gpt-4)" in refused.value.message

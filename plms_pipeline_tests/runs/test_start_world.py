@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from plms_pipeline.clock import Clock
-from plms_pipeline.errors import BadInput, NotFound
+from plms_pipeline.errors import BadInput, NotFound, Unavailable
 from plms_pipeline.pas.client import PasUnavailable
 from plms_pipeline.pas.protocol import Health, ProviderState
 from plms_pipeline.portfolio.files import flag_reason
@@ -18,7 +19,7 @@ from plms_pipeline.runs.actions.passports import restore_copies, write_due
 from plms_pipeline.runs.actions.start import start_run
 from plms_pipeline.runs.files.passports import write_copy
 from plms_pipeline.runs.process import environment
-from plms_pipeline.runs.service.waiting import wait_for_run
+from plms_pipeline.runs.service.waiting import require_executor, wait_for_run
 from plms_pipeline.runs.service.world import Worlds
 from plms_pipeline.runs.starting import StartRequest
 from plms_pipeline.settings import Settings
@@ -178,5 +179,9 @@ def test_waiting_ends_when_the_time_is_over_and_bears_an_executor_that_is_away(
     ended = wait_for_run(registry, run_id, wait_s=2.0, steps=(away,), monotonic_s=watch, sleep=sleep)
     assert (ended.status, ended.validation, ended.has_ended) == ("QUEUED", "pending", False)
     assert len(steps) == 9
+    with pytest.raises(Unavailable, match=rf"away.*{run_id} is QUEUED.*plms run dispatch"):
+        require_executor(ended, away)
+    require_executor(ended, lambda: None)
+    require_executor(replace(ended, has_ended=True), away)
     with pytest.raises(NotFound):
         wait_for_run(registry, "nobody", wait_s=0.0, monotonic_s=watch, sleep=sleep)

@@ -23,7 +23,7 @@ from plms_pipeline.access.actors import Actor
 from plms_pipeline.access.answers import Answer, AnswerCache, NoCache, cache_key
 from plms_pipeline.access.store import record
 from plms_pipeline.clock import Clock
-from plms_pipeline.errors import Conflict, Unprocessable
+from plms_pipeline.errors import Conflict, Unavailable, Unprocessable
 from plms_pipeline.portfolio.actions.guards import pass_launcher
 from plms_pipeline.portfolio.policies import LauncherPolicy
 from plms_pipeline.portfolio.store import switches
@@ -350,4 +350,10 @@ def _incomplete(
         session, at=now, actor=actor, action="run.start", subject=f"project:{request.project_id}",
         outcome="passport_incomplete", details={"missing": missing, "run_kind": request.run_kind},
     )  # fmt: skip
-    return Refused(Conflict(passports.why_incomplete(missing, providers), code="passport_incomplete"))
+    # Nobody ever heard the executor: that is a needed system away, whatever else is lacking.
+    return Refused(
+        Conflict(
+            passports.why_incomplete(missing, providers), code="passport_incomplete",
+            exit_code=Unavailable.default_exit_code if providers is None else None,
+        )
+    )  # fmt: skip

@@ -21,7 +21,7 @@ def register(app: typer.Typer) -> None:
     """Add the command to `plms run`."""
     app.command(
         epilog="Example: plms run rehearse 42 --mode canary --pct 0.05 --seed 7. Exit: 0 representative, 1 not representative, "
-        "refused or failed, 2 bad use, 4 the registry is away."
+        "refused or failed, 2 bad use, 4 the registry is away, or for a canary the executor."
     )(rehearse)
 
 
@@ -42,10 +42,12 @@ def rehearse(
     from plms_pipeline.access.actors import local_actor
     from plms_pipeline.runs.actions import rehearse as actions
     from plms_pipeline.runs.service.opening import opened
+    from plms_pipeline.runs.service.waiting import Ended, require_executor
     from plms_pipeline.runs.starting import repeatable
 
     if mode not in MODES:
         raise BadInput(f"{mode!r} is no mode of rehearsal; use {' or '.join(MODES)}.", code="bad_mode")
+    ended: Ended | None = None
     with opened(load_settings()) as world:
         if mode == "forecast":
             found = actions.rehearse_by_priors(
@@ -55,16 +57,19 @@ def rehearse(
         else:
             given = key or str(uuid4())
             with repeatable(given):
-                found = _canary(world, project_id, pct, seed, given, wait_s)
-    if as_json:
-        typer.echo(json.dumps(found.answer))
-    else:
-        _print(found.answer)
+                found, ended = _canary(world, project_id, pct, seed, given, wait_s)
+        if as_json:
+            typer.echo(json.dumps(found.answer))
+        else:
+            _print(found.answer)
+        if ended is not None:
+            require_executor(ended, world.client.health)
     if found.state != "done" or not found.answer["sampling_metrics"]["is_representative"]:
         raise typer.Exit(1)
 
 
-def _canary(world: Any, project_id: int, pct: float, seed: int | None, key: str, wait_s: float) -> Any:
+def _canary(world: Any, project_id: int, pct: float, seed: int | None, key: str, wait_s: float) -> tuple[Any, Any]:
+    """The canary as it stands after the waiting, and its run, if it was waited for."""
     from plms_pipeline.access.actors import local_actor
     from plms_pipeline.runs.actions import rehearse as actions
     from plms_pipeline.runs.actions.start import StartPolicy
@@ -76,11 +81,13 @@ def _canary(world: Any, project_id: int, pct: float, seed: int | None, key: str,
         actor=local_actor(), world=world.worlds.gathered(), stopped=world.dispatcher.stopped(),
         policy=StartPolicy(timedelta(seconds=settings.idempotency_ttl_seconds), settings.idempotency_keys),
     )  # fmt: skip
+    ended = None
     if started.is_running and started.run_id is not None:
-        wait_for_run(world.registry, started.run_id, wait_s=wait_s, steps=world.steps())
-    return actions.looked_at(
+        ended = wait_for_run(world.registry, started.run_id, wait_s=wait_s, steps=world.steps())
+    found = actions.looked_at(
         world.registry, started.rehearsal_id, clock=world.clock, alpha=settings.alpha, replayed=started.replayed
     )
+    return found, ended
 
 
 def _print(answer: dict[str, Any]) -> None:

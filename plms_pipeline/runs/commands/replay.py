@@ -19,7 +19,7 @@ def register(app: typer.Typer) -> None:
     """Add these commands to `plms run`."""
     app.command(
         epilog="Example: plms run replay 3f2b8c1e-5a49-4f0e-9d55-0a4b6d2f7c11 --wait. Exit: 0 started (with --check: nothing "
-        "differs; with --wait: it produced the same files), 1 refused or different."
+        "differs; with --wait: it produced the same files), 1 refused or different, 4 the registry or the executor is away."
     )(replay)
     app.command(
         epilog="Example: plms run compare 5b1c54d8-3a6c-4f5c-8a0c-1f0a6b9d7e21 --json. Exit: 0 the same files, 1 others, 3 not "
@@ -44,6 +44,7 @@ def replay(
     from plms_pipeline.runs.actions.replay import check_replay, replay_run
     from plms_pipeline.runs.actions.start import StartPolicy
     from plms_pipeline.runs.service.opening import opened
+    from plms_pipeline.runs.service.waiting import Ended, require_executor
     from plms_pipeline.runs.starting import repeatable
 
     given = key or str(uuid4())
@@ -76,7 +77,9 @@ def replay(
             told |= _waited(world, answer.run_id, wait_s)
         else:
             world.dispatcher.write_copies()
-    _print_replay(told, as_json=as_json)
+        _print_replay(told, as_json=as_json)
+        if ended := told.get("ended"):
+            require_executor(Ended(**ended), world.client.health)
     if wait and not told.get("comparison", {}).get("is_identical"):
         raise typer.Exit(1)
 

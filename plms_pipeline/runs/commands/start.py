@@ -25,7 +25,8 @@ def register(app: typer.Typer) -> None:
     """Add these commands to `plms run`."""
     app.command(
         epilog="Example: plms run start 42 --key $(uuidgen) --wait. Exit: 0 started (with --wait: ended well), 1 refused or "
-        "ended badly, 2 bad use, 4 the registry is away."
+        "ended badly, 2 bad use, 4 the registry is away, or the executor where it is needed: nobody ever heard which "
+        "providers it serves, or --wait ended without it."
     )(start)
     app.command("list", epilog="Example: plms run list --project 42 --status RUNNING --json")(list_)
     app.command(epilog="Example: plms run show 3f2b8c1e-5a49-4f0e-9d55-0a4b6d2f7c11 --json")(show)
@@ -50,6 +51,7 @@ def start(
     from plms_pipeline.registry.tables.vocabulary import RUN_KINDS
     from plms_pipeline.runs.actions.start import StartPolicy, start_run
     from plms_pipeline.runs.service.opening import opened
+    from plms_pipeline.runs.service.waiting import Ended, require_executor
     from plms_pipeline.runs.starting import StartRequest, repeatable
 
     if kind not in RUN_KINDS:
@@ -76,11 +78,12 @@ def start(
             told["ended"] = _wait(world, answer.run_id, wait_s)
         else:
             world.dispatcher.write_copies()
-    if as_json:
-        typer.echo(json.dumps(told))
-    else:
-        _print_started(told)
-    ended = told.get("ended")
+        if as_json:
+            typer.echo(json.dumps(told))
+        else:
+            _print_started(told)
+        if ended := told.get("ended"):
+            require_executor(Ended(**ended), world.client.health)
     if ended and (ended["status"] != "SUCCESS" or ended["validation"] == "failed"):
         raise typer.Exit(1)
 

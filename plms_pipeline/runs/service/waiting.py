@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from plms_pipeline.errors import PlmsError
+from plms_pipeline.errors import PlmsError, Unavailable
 from plms_pipeline.registry.engine import Registry
 from plms_pipeline.runs.absent import no_run
 from plms_pipeline.runs.lifecycle import is_terminal
@@ -30,6 +30,30 @@ class Ended:
     status: str
     validation: str
     has_ended: bool
+
+
+def require_executor(ended: Ended, ask: Callable[[], object]) -> None:
+    """Refuse to call it a verdict that a run has not ended, if the executor is away: nothing of it can have been done.
+
+    Args:
+        ask: asks the executor anything.
+
+    Raises:
+        Unavailable: the time was over, and the executor is away.
+    """
+    if ended.has_ended:
+        return
+    try:
+        ask()
+    except Unavailable as error:
+        raise Unavailable(
+            f"The executor is away ({error.message.rstrip('.')}). The run {ended.run_id} is {ended.status}, and goes on by "
+            "itself when the executor is back and somebody dispatches (`plms serve`, or `plms run dispatch` once): "
+            f"`plms pas health` asks the executor, `plms run follow {ended.run_id}` waits for the run.",
+            code="executor_away",
+        ) from error
+    except PlmsError:
+        return  # It answers, so it is not away.
 
 
 def wait_for_run(
