@@ -181,12 +181,7 @@ def queue_of(
     Raises:
         BadInput: a number that no lane or project can have.
     """
-    for kind, number, shown in (("lane", lane_id, "lanes"), ("project", project_id, "project")):
-        if number is not None and not 0 <= number <= MOST_NUMBER:
-            raise BadInput(
-                f"{number} is no {kind}'s number: those lie between 0 and {MOST_NUMBER:,}; `plms {shown} list` shows them.",
-                code=f"bad_{kind}",
-            )
+    _require_numbers(lane_id, project_id)
     now = clock.now()
     with registry.reading() as session:
         tasks = store.waiting_tasks(session, Only(lane_id, project_id, run_id), limit=min(limit, MOST_TASKS))
@@ -221,6 +216,15 @@ def queue_of(
         )  # fmt: skip
         found.append(QueuedTask(task, reason(facts, now=now), place, _seconds(task.ready_at or task.created_at, now)))
     return found
+
+
+def _require_numbers(lane_id: int | None, project_id: int | None) -> None:
+    for kind, number, shown in (("lane", lane_id, "lanes"), ("project", project_id, "project")):
+        if number is not None and not 0 <= number <= MOST_NUMBER:
+            raise BadInput(
+                f"{number} is no {kind}'s number: those lie between 0 and {MOST_NUMBER:,}; `plms {shown} list` shows them.",
+                code=f"bad_{kind}",
+            )
 
 
 def _announcements(session: Session, tasks: Sequence[WaitingTask], max_runs: int | None) -> dict[str, Announcement]:
