@@ -24,6 +24,16 @@ from plms_pipeline.errors import BadInput
 PREFIX = "PLMS_"
 
 
+def is_http_url(text: str) -> bool:
+    """Whether a text is a whole http:// or https:// address, with a host and no port that cannot be."""
+    try:
+        parts = urlsplit(text)
+        has_place = bool(parts.hostname) and parts.port != 0
+    except ValueError:  # a port that is no number, a bracket that is not closed
+        return False
+    return parts.scheme in ("http", "https") and has_place and text.isascii() and text.isprintable() and " " not in text
+
+
 def project_root() -> Path | None:
     """The checkout that this package runs from (it holds `dagster.yaml`), or None when installed elsewhere."""
     root = Path(__file__).resolve().parent.parent
@@ -361,14 +371,7 @@ class Settings(BaseModel):
     @field_validator("neo4j_url")
     @classmethod
     def _http_endpoint(cls, value: str | None) -> str | None:
-        if value is None:
-            return None
-        try:
-            parts = urlsplit(value)
-            has_place = bool(parts.hostname) and parts.port != 0
-        except ValueError:  # a port that is no number, a bracket that is not closed
-            has_place = False
-        if not has_place or parts.scheme not in ("http", "https"):
+        if value is not None and not is_http_url(value):
             raise ValueError(
                 "must be http://host:port or https://host:port; Bolt is not spoken, Neo4j's HTTP port is 7474"
             )

@@ -12,15 +12,15 @@ import typer
 
 from plms_pipeline.clock import SystemClock
 from plms_pipeline.errors import BadInput, NoData, VerdictNo
-from plms_pipeline.settings import Settings, load_settings
+from plms_pipeline.settings import Settings, is_http_url, load_settings
 
 if TYPE_CHECKING:
     from plms_pipeline.evidence.client import RedisEvidence
     from plms_pipeline.evidence.verdicts import Finding
     from plms_pipeline.registry.engine import Registry
 
-app = typer.Typer(help="Observe evidence that comes late.", rich_markup_mode=None, add_completion=False)
-verify_app = typer.Typer(help="Prove that evidence is observed.", rich_markup_mode=None, add_completion=False)
+app = typer.Typer(rich_markup_mode=None, add_completion=False)
+verify_app = typer.Typer(rich_markup_mode=None, add_completion=False)
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Days = Annotated[float, typer.Option("--days", min=0.001, max=3650, help="How far back to look.")]
 
@@ -64,7 +64,10 @@ def observe(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Observe late evidence until Ctrl-C; `plms serve` does the same. What waits, waits in the registry meanwhile."""
+    """Observe late evidence until Ctrl-C; `plms serve` does the same. What waits, waits in the registry meanwhile.
+
+    Exit 0: it was stopped. 2: bad use. 4: the registry is away, or the port is taken.
+    """
     if ctx.invoked_subcommand is not None:
         return
     from plms_pipeline.evidence.service.standalone import observe_until_stopped
@@ -86,7 +89,7 @@ def _words(counts: dict[str, int]) -> str:
 
 @app.command(epilog="Example: plms observe status --days 7")
 def status(days: Days = 1.0, as_json: AsJson = False) -> None:
-    """Who observes, what waits, and how what was owed ended."""
+    """Who observes, what waits, and how what was owed ended. Exit 0: told. 2: bad use. 4: the registry is away."""
     from plms_pipeline.evidence.actions.asking import standing
     from plms_pipeline.evidence.process import is_dead
     from plms_pipeline.evidence.service.observer import spool_files
@@ -115,7 +118,10 @@ def status(days: Days = 1.0, as_json: AsJson = False) -> None:
 
 @app.command(epilog="Example: plms observe coverage --days 7 --json")
 def coverage(days: Days = 7.0, as_json: AsJson = False) -> None:
-    """How much evidence comes in time, per kind, and which wait is proposed. Exit 3: nothing was observed."""
+    """How much evidence comes in time, per kind, and which wait is proposed.
+
+    Exit 0: told. 2: bad use. 3: nothing was observed. 4: the registry is away.
+    """
     from plms_pipeline.evidence.actions.asking import covered
     from plms_pipeline.evidence.obligations import evidence_config
 
@@ -157,7 +163,10 @@ def record(
     correlation: Annotated[str | None, typer.Option(help="The obligation that it answers.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Write evidence where it will be looked for, as another component would."""
+    """Write evidence where it will be looked for, as another component would.
+
+    Exit 0: written. 2: bad use. 4: the registry or Redis is away.
+    """
     from plms_pipeline.evidence.actions.asking import record as write
     from plms_pipeline.evidence.obligations import EVIDENCE_KINDS, MAX_SUBJECT, Record, evidence_config
 
@@ -189,7 +198,10 @@ def owe(
     early: Annotated[bool, typer.Option("--early", help="Look once, now: what is not there is missing.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Owe heat evidence about a subject. Exit 1: there was no room to wait for it, which is recorded."""
+    """Owe heat evidence about a subject.
+
+    Exit 0: it is owed. 1: there was no room to wait for it, which is recorded. 2: bad use. 4: the registry is away.
+    """
     from plms_pipeline.evidence.actions.owing import Said, accept_group
     from plms_pipeline.evidence.obligations import AFTER_COMPLETION, AT_DECISION, evidence_config, foreign_need
     from plms_pipeline.evidence.process import observer_name
@@ -213,7 +225,10 @@ def cancel(
     yes: Annotated[bool, typer.Option("--yes", help="Really end everything that waits.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """End everything that waits as cancelled: for who takes observing out of service."""
+    """End everything that waits as cancelled: for who takes observing out of service.
+
+    Exit 0: done. 2: --yes is missing. 4: the registry is away.
+    """
     from plms_pipeline.evidence.service.standalone import cancel_pending
 
     if not yes:
@@ -225,12 +240,15 @@ def cancel(
 
 @verify_app.callback()
 def verify() -> None:
-    """Prove that evidence is observed. Exit 0: proven. 1: it is not so. 3: nothing to prove it by."""
+    """Prove that evidence is observed. Exit 0: proven. 1: it is not so. 2: bad use. 3: nothing to prove it by. 4: away."""
 
 
 @verify_app.command(epilog="Example: plms verify golden --json")
 def golden(as_json: AsJson = False) -> None:
-    """Send five synthetic obligations through, one for each thing that evidence can be; takes the wait and a little more."""
+    """Send five synthetic obligations through, one for each thing that evidence can be; takes the wait and a little more.
+
+    Exit 0: proven. 1: it is not so. 2: bad use. 3: observing is switched off. 4: the registry or Redis is away.
+    """
     from plms_pipeline.evidence.service.golden import run_golden
 
     with _opened() as (settings, registry):
@@ -247,13 +265,23 @@ def books(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Count obligations and observations in the registry, and compare with stream and counters."""
+    """Count obligations and observations in the registry, and compare with stream and counters.
+
+    Exit 0: proven. 1: the counts do not agree. 2: bad use. 3: nothing was observed, or the page shows no observer.
+    4: the registry or the page is away.
+    """
     from plms_pipeline.evidence.actions.asking import book_facts
     from plms_pipeline.evidence.client import read_counters
     from plms_pipeline.evidence.obligations import evidence_config
     from plms_pipeline.evidence.service.observer import spool_files
     from plms_pipeline.evidence.verdicts import book_findings
 
+    if metrics is not None and not is_http_url(metrics):
+        raise BadInput(
+            f"--metrics {metrics[:200]!r} is no address; give the page of a running observer, such as "
+            "http://127.0.0.1:6100/metrics.",
+            code="bad_url",
+        )
     clock = SystemClock()
     counters = None if metrics is None else read_counters(metrics)
     with _opened() as (settings, registry), _redis(settings) as redis:

@@ -13,9 +13,10 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from plms_pipeline.letters.actions.showing import Shown
+from plms_pipeline.letters.reasons import cleaned
 from plms_pipeline.letters.rules import Letter
 from plms_pipeline.registry.engine import Registry
 from plms_pipeline.settings import load_settings
@@ -80,7 +81,9 @@ def status(
     typer.echo(helped + since)
     console = Console(markup=False, emoji=False)
     if found.groups:
-        table = Table("fingerprint", "kind", "class", "letters", "owed", "one reason")
+        # `quarantine --fingerprint` wants the whole of it.
+        others = (Column(name, overflow="fold") for name in ("kind", "class", "letters", "owed", "one reason"))
+        table = Table(Column("fingerprint", no_wrap=True), *others)
         for group in found.groups:
             table.add_row(
                 group.fingerprint, group.kind, group.error_class, str(group.letters), str(group.open_letters),
@@ -162,18 +165,11 @@ def quarantine(
 
 
 def print_letters(letters: list[Letter]) -> None:
-    """A table of letters."""
-    table = Table()
-    for name in ("letter", "kind", "what failed", "class", "state", "tries", "due"):
-        table.add_column(name, no_wrap=name != "what failed")
-    table.add_column("reason", min_width=20)
+    """Two lines for each letter: its id and what failed are what people copy, and in a table they would be cut."""
     for one in letters:
-        due = f"{one.next_due_at:%m-%d %H:%M:%S}" if one.next_due_at and one.state == "ready" else ""
-        table.add_row(
-            one.letter_id[:8], one.kind, (one.run_id or one.subject_id)[:36], one.error_class, one.state,
-            f"{one.attempts}/{one.max_attempts}", due, one.reason[:80],
-        )  # fmt: skip
-    Console(markup=False, emoji=False).print(table)
+        due = f", due {one.next_due_at:%m-%d %H:%M:%S}" if one.next_due_at and one.state == "ready" else ""
+        typer.echo(f"{one.letter_id}  {one.error_class} {one.state}, tries {one.attempts}/{one.max_attempts}{due}")
+        typer.echo(f"  {one.kind} {cleaned(one.run_id or one.subject_id)}: {one.reason[:300]}")
 
 
 def _decide(change: Any, *, as_json: bool) -> None:

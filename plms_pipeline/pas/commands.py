@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
-from urllib.parse import urlsplit
 
 import typer
 from rich.console import Console
@@ -13,7 +12,7 @@ from rich.table import Table
 
 from plms_pipeline.errors import BadInput, NoData, PlmsError, Unavailable
 from plms_pipeline.pas.files import webhook_secret
-from plms_pipeline.settings import Settings, load_settings, project_root
+from plms_pipeline.settings import Settings, is_http_url, load_settings, project_root
 
 if TYPE_CHECKING:
     from plms_pipeline.pas.client import PasClient
@@ -79,12 +78,7 @@ def _events_to(given: str | None, settings: Settings) -> str:
     if given is None:
         host = settings.api_host
         return f"http://{f'[{host}]' if ':' in host else host}:{settings.api_port}"
-    try:
-        parts = urlsplit(given)
-        is_one = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port or 1) > 0
-    except ValueError:
-        is_one = False
-    if not is_one or not given.isascii() or not given.isprintable() or " " in given:
+    if not is_http_url(given):
         raise BadInput(f"--plms {given[:200]!r} is no address; give one such as http://127.0.0.1:6100.", code="bad_url")
     return given
 

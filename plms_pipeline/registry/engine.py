@@ -25,7 +25,7 @@ from sqlalchemy.orm import Session
 
 from plms_pipeline.clock import SystemClock
 from plms_pipeline.errors import BadInput, PlmsError, Unavailable
-from plms_pipeline.registry.files import Snapshot, snapshot_of
+from plms_pipeline.registry.files import Snapshot, Watched, damaged, snapshot_of
 from plms_pipeline.registry.prepared import Asking, AskingSession, Drivers
 from plms_pipeline.settings import masked
 
@@ -62,8 +62,8 @@ class Registry:
         self.read_only = read_only
         self._lies = lies
         self._turn = threading.Lock()
-        self._file = sqlite_file(engine.url.render_as_string(hide_password=False))
-        self._was_there = False
+        file = sqlite_file(engine.url.render_as_string(hide_password=False))
+        self._watched = None if file is None else Watched(file)
         self._drivers = Drivers(engine) if engine.dialect.name == "sqlite" and lies is None else None
 
     @classmethod
@@ -109,15 +109,14 @@ class Registry:
         return self.engine.dialect.name
 
     def require_file(self) -> None:
-        """SQLite's file must still be where it was, or Unavailable: who has it open would write what nobody finds, and a new
-        connection would begin empty books in its place."""
-        if self._file is None or self._file.exists():
-            self._was_there = True
-        elif self._was_there:
-            raise Unavailable(
-                f"The registry {self._file} is gone; bring it back, or restore a backup with `plms backup restore`.",
-                code="registry_unavailable",
-            )
+        """SQLite's file must still be there, the same one, and a database.
+
+        Raises:
+            Unavailable: it is gone, or another one lies in its place.
+            BadInput: it was overwritten.
+        """
+        if self._watched is not None:
+            self._watched.look()
 
     @contextmanager
     def reading(self) -> Iterator[Session]:
@@ -299,11 +298,7 @@ def _sqlite_outage(error: sqlite3.Error, name: str, reason: str) -> PlmsError | 
     # The primary result code is the lowest byte of the extended one.
     primary = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
     if primary in {sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT}:
-        return BadInput(
-            f"The registry {name} is no intact SQLite database ({reason}); restore it from a backup or from the copy "
-            "beside it (registry.db.before-<revision>), or point PLMS_DATABASE_URL at the right file.",
-            code="registry_damaged",
-        )
+        return damaged(name, reason)
     remedy = _SQLITE_REMEDIES.get(primary)
     if remedy is None:
         return None

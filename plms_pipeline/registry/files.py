@@ -1,10 +1,13 @@
-"""How is a SQLite registry opened by somebody who only reads?
+"""How is a SQLite registry opened by somebody who only reads, and is its file still what was opened?
 
 Nothing of it may change: not the journal mode of a file that is none of ours, not one byte of an empty file. Where the folder
 may be written the connection is an ordinary one that refuses to write (`query_only`), because SQLite's own read-only mode
 leaves `-shm` and `-wal` behind, which then belong to whoever read last. Where it may not, SQLite's read-only mode cannot make
 those files; a database without them is complete by itself and is read as it lies (`immutable`), provided that it has not
 changed by the time the answer is given.
+
+SQLite looks at the file only for what it does not remember: a file that was moved away, replaced or overwritten goes on
+being answered from memory until somebody writes. So whoever holds it open looks at it before each use (`Watched`).
 """
 
 from __future__ import annotations
@@ -12,9 +15,12 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
+
+from plms_pipeline.errors import BadInput, Unavailable
 
 _STEPS_BETWEEN_LOOKS = 1_000_000
 
@@ -53,6 +59,69 @@ def snapshot_of(file: Path) -> Snapshot:
     if os.access(file.parent, os.W_OK) or _is_open(file):
         return Snapshot(file, f"{uri}?mode=ro")
     return Snapshot(file, f"{uri}?mode=ro&immutable=1", _state(file))
+
+
+class Watched:
+    """The file of a registry that is held open. A look costs one `stat`; what has changed is looked at for 50 µs more."""
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+        self._seen: tuple[int, int, int] | None = None
+
+    def look(self) -> None:
+        """The file must be the one that was seen first, and still a database. One that is yet to be made is not missed.
+
+        Raises:
+            Unavailable: it is gone: who has it open would write what nobody finds, and a new connection would begin empty
+                books in its place. Or another file lies there.
+            BadInput: it was overwritten with something else.
+        """
+        try:
+            found = _state(self.file)
+        except OSError:
+            if self._seen is None:
+                return
+            raise missing(self.file, was_there=True) from None
+        if found == self._seen:
+            return
+        if self._seen is not None and found[0] != self._seen[0]:
+            raise Unavailable(
+                f"Another file lies where the registry {self.file} was, which this process still has open; start it again.",
+                code="registry_unavailable",
+            )
+        if self._seen is not None and self._seen[1]:
+            self._require_database(found[1])
+        self._seen = found
+
+    def _require_database(self, size: int) -> None:
+        # A checkpoint changes the file, too; its first page begins with the same words all the time. The file is opened by
+        # SQLite itself: with a descriptor of ours POSIX would drop SQLite's locks.
+        try:
+            with closing(sqlite3.connect(f"file:{quote(str(self.file))}?mode=ro&immutable=1", uri=True)) as connection:
+                connection.execute("PRAGMA schema_version").fetchone()
+        except sqlite3.DatabaseError as error:
+            raise damaged(str(self.file), str(error)) from error
+        if not size:
+            raise damaged(str(self.file), "the file is empty")
+
+
+def damaged(name: str, reason: str) -> BadInput:
+    """The registry is no database any more. Over HTTP that is no fault of whoever asks."""
+    return BadInput(
+        f"The registry {name} is no intact SQLite database ({reason}); restore it from a backup or from the copy "
+        "beside it (registry.db.before-<revision>), or point PLMS_DATABASE_URL at the right file.",
+        code="registry_damaged",
+        http_status=503,
+    )
+
+
+def missing(file: Path, *, was_there: bool = False) -> Unavailable:
+    """There is no file, and whoever only reads makes none."""
+    if was_there:
+        remedy, code = "bring it back, or restore a backup with `plms backup restore`", "registry_unavailable"
+    else:
+        remedy, code = "`plms db upgrade` makes it", "registry_not_at_head"
+    return Unavailable(f"There is no registry at {file}{' any more' if was_there else ''}; {remedy}.", code=code)
 
 
 def _state(file: Path) -> tuple[int, int, int]:

@@ -27,6 +27,7 @@ from plms_pipeline.errors import BadInput, PlmsError, Unavailable
 from plms_pipeline.registry import tables  # noqa: F401 - fills the metadata
 from plms_pipeline.registry.base import Base
 from plms_pipeline.registry.engine import Registry, checked_url, outage, sqlite_file
+from plms_pipeline.registry.files import missing
 from plms_pipeline.settings import masked
 
 if TYPE_CHECKING:
@@ -110,7 +111,7 @@ def require_made(url: str) -> None:
     checked_url(url)
     file = sqlite_file(url)
     if file is not None and not file.exists():
-        raise Unavailable(f"There is no registry at {file}; `plms db upgrade` makes it.", code="registry_not_at_head")
+        raise missing(file)
 
 
 def require_ours(registry: Registry) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
 import time
 from collections.abc import Iterator
@@ -208,6 +209,24 @@ def test_the_commands_tell_no_data_from_success(
     assert (code, json.loads(text)["pending"]) == (0, 0)
     assert plms(["observe", "cancel"], capsys)[0] == 2
     assert plms(["observe", "record", "plan-7", "--kind", "rumour"], capsys)[0] == 2
+
+
+def test_an_address_that_is_none_is_bad_use_and_no_outage(capsys: pytest.CaptureFixture[str]) -> None:
+    """The name was masked like a password, and exit 4 let a script wait for a server that nobody had named."""
+    from plms_pipeline.cli import main
+
+    assert main(["verify", "books", "--metrics", "notaurl"]) == 2
+    assert capsys.readouterr().err == (
+        "error: --metrics 'notaurl' is no address; give the page of a running observer, such as "
+        "http://127.0.0.1:6100/metrics.\n"
+    )
+
+
+@pytest.mark.parametrize("command", ["observe", "observe status", "observe owe", "verify", "verify books"])
+def test_the_help_says_what_each_exit_code_means(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Who writes the cron job looks there."""
+    told = " ".join(plms([*command.split(), "--help"], capsys)[1].split())
+    assert re.search(r"Exit 0: .* 2: .* 4: ", told), told
 
 
 def test_the_books_say_no_when_they_do_not_add_up(

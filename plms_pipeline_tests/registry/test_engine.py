@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import sqlite3
 import threading
 import time
@@ -20,6 +22,7 @@ from plms_pipeline.registry import engine as engine_module
 from plms_pipeline.registry import migrate
 from plms_pipeline.registry.engine import Registry
 from plms_pipeline.registry.tables import Lane, LaneAlias, Project
+from plms_pipeline.web.api.store import version_reader
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 
@@ -191,6 +194,32 @@ def test_a_file_that_is_no_database_is_one_clear_error(tmp_path: Path) -> None:
     registry.close()
 
 
+@pytest.mark.parametrize("rubbish", [b"", b"run_date,model,cost\n" * 1000])
+def test_a_file_that_is_overwritten_under_a_server_is_noticed_by_who_reads(
+    sqlite_registry_url: str, rubbish: bytes
+) -> None:
+    """SQLite goes on answering from the pages that it remembers: all reads looked well until somebody wrote."""
+    registry = Registry.open(sqlite_registry_url)
+    version = version_reader(registry)
+    file = Path(sqlite_registry_url.removeprefix("sqlite:///"))
+    projects(registry)
+    with registry.engine.connect() as connection:
+        connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+    os.utime(file, (1, 1))  # as a checkpoint does; that of the machine moves once in some milliseconds
+    projects(registry)
+    assert version() is not None
+    whole = file.read_bytes()
+    file.write_bytes(rubbish)
+    for attempt in (registry.reading, registry.asking, registry.writing, registry.reading):
+        with pytest.raises(BadInput, match="no intact SQLite database") as raised, attempt():
+            pytest.fail("it is no database any more")
+        assert (raised.value.code, raised.value.http_status) == ("registry_damaged", 503)
+    assert version() is None
+    file.write_bytes(whole)
+    assert version() is not None
+    registry.close()
+
+
 def test_a_damaged_page_is_one_clear_error(sqlite_registry_url: str) -> None:
     """Half a page of zeros in the middle of the file is what a dying disk leaves."""
     path = Path(sqlite_registry_url.removeprefix("sqlite:///"))
@@ -348,11 +377,14 @@ def test_a_file_that_was_moved_away_is_away_and_nothing_takes_its_place(sqlite_r
     file = Path(sqlite_registry_url.removeprefix("sqlite:///"))
     file.rename(file.with_name("aside.db"))
     for each in (registry, reader):
-        with pytest.raises(Unavailable, match="is gone"):
+        with pytest.raises(Unavailable, match="any more"):
             projects(each)
-    with pytest.raises(Unavailable, match="is gone"), registry.writing():
+    with pytest.raises(Unavailable, match="any more"), registry.writing():
         pytest.fail("nothing may be written")
     assert not file.exists()
+    shutil.copyfile(file.with_name("aside.db"), file)
+    with pytest.raises(Unavailable, match="Another file lies"), registry.writing():
+        pytest.fail("it would be written into the file that was moved away")
     file.with_name("aside.db").rename(file)
     projects(registry)
     for each in (registry, reader):

@@ -9,8 +9,9 @@ from __future__ import annotations
 import sys
 import time
 from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import select
 
@@ -19,6 +20,9 @@ from plms_pipeline.registry.engine import Registry
 from plms_pipeline.registry.tables import Lane, Slot
 from plms_pipeline_tests.proofs.portfolio import lane_stays, most_at_once
 from plms_pipeline_tests.vectors.live import ROOT, Live, fresh, new_key, say
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 KINDS = tuple(sorted((ROOT / "data/samples/projects").iterdir()))
 EACH = 3
@@ -71,29 +75,32 @@ def judge(registry: Registry, names: dict[int, str]) -> None:
         say(f"lane {lane}: {len(rows)} tasks, at most {most} of {caps[lane]} at once")
         assert most <= caps[lane]
     shares = {lane: shares_of(stays, cap=caps[lane]) for lane, stays in lane_stays(registry).items()}
-    paint(used, caps, shares, names)
+    PICTURE.parent.mkdir(exist_ok=True)
+    painted(used, caps, shares, names).savefig(PICTURE, dpi=80)
     say(f"lanes over time, and shares: {PICTURE}")
 
 
-def paint(
-    used: dict[int, list[Any]], caps: dict[int, int], shares: dict[int, list[Any]], names: dict[int, str]
-) -> None:
-    """Slots of each lane over time, coloured by project, and beside them what each received of its fair share."""
-    import matplotlib as mpl
+def painted(
+    used: Mapping[int, Sequence[Any]], caps: Mapping[int, int], shares: Mapping[int, list[Any]], names: dict[int, str]
+) -> Figure:
+    """Slots of each lane over time, coloured by project, and beside them what each received of its fair share.
 
-    mpl.use("Agg")
-    from matplotlib import pyplot
+    All lanes have one time axis, and a project the same place in all of them: what stands above each other may be compared.
+    """
+    from matplotlib.figure import Figure
     from matplotlib.patches import Patch
 
     assert len(names) <= len(COLOURS), "a colour would mean two projects"
+    projects = sorted(names)
     styles: dict[int, dict[str, Any]] = {
         project: {"color": colour}
         if place < len(COLOURS) // 2
         else {"facecolor": colour, "edgecolor": "w", "hatch": "///"}
-        for place, (project, colour) in enumerate(zip(sorted(names), COLOURS, strict=False))
+        for place, (project, colour) in enumerate(zip(projects, COLOURS, strict=False))
     }
     lanes = sorted(used)
-    figure, axes = pyplot.subplots(len(lanes), 2, figsize=(14, 1.6 * len(lanes)), squeeze=False, width_ratios=(3, 1))
+    figure = Figure(figsize=(14, 1.6 * len(lanes)))
+    axes = figure.subplots(len(lanes), 2, sharex="col", squeeze=False, width_ratios=(3, 1))
     begin = min(row.taken_at for rows in used.values() for row in rows)
     for (left, right), lane in zip(axes, lanes, strict=True):
         free: list[float] = []
@@ -103,20 +110,21 @@ def paint(
             free[place : place + 1] = [end]
             left.barh(place, end - start, left=start, height=0.9, linewidth=0, **styles[row.project_id])
         left.set(ylabel=str(lane), ylim=(-0.6, caps[lane] - 0.4), yticks=[])
+        left.grid(axis="x", color="0.85")
+        left.set_axisbelow(True)
         found = [share for share in shares.get(lane, []) if share.ratio is not None]
         for share in found:
-            right.bar(str(share.project_id), share.ratio, linewidth=0, **styles[share.project_id])
+            right.bar(projects.index(share.project_id), share.ratio, linewidth=0, **styles[share.project_id])
         right.axhline(0.9, color="black", linestyle="--", linewidth=0.8)
         right.set(ylim=(0, 2))
     axes[-1][0].set_xlabel("seconds; one colour per project")
     axes[-1][1].set_xlabel("received ÷ fair share, by project")
+    axes[-1][1].set_xticks(range(len(projects)), [str(project) for project in projects])
     axes[0][0].set_title(f"{len(names)} projects")
-    patches = [Patch(label=f"{project} {names[project]}", linewidth=0, **styles[project]) for project in sorted(names)]
+    patches = [Patch(label=f"{project} {names[project]}", linewidth=0, **styles[project]) for project in projects]
     figure.legend(handles=patches, loc="lower center", ncols=4, frameon=False)
     figure.tight_layout(rect=(0, 0.3 * (len(patches) + 3) // 4 / figure.get_figheight(), 1, 1))
-    PICTURE.parent.mkdir(exist_ok=True)
-    figure.savefig(PICTURE, dpi=80)
-    pyplot.close(figure)
+    return figure
 
 
 def main() -> int:

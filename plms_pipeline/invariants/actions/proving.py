@@ -15,7 +15,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from plms_pipeline.clock import Clock
-from plms_pipeline.errors import BadInput, Unavailable
+from plms_pipeline.errors import BadInput
 from plms_pipeline.invariants import files
 from plms_pipeline.invariants.actions.books import CHECKS
 from plms_pipeline.invariants.actions.proof import Proof, begin
@@ -51,10 +51,8 @@ def open_registry(url: str, *, is_named: bool) -> Registry:
         )
     checked_url(url)
     path = sqlite_file(url)
-    if path is not None and not files.is_file(path):
-        if is_named:
-            raise BadInput(f"There is no registry at {path}; name an existing one with --db.", code="no_such_registry")
-        raise Unavailable(f"There is no registry at {path}; `plms db upgrade` makes it.", code="registry_not_at_head")
+    if is_named and path is not None and not files.is_file(path):
+        raise BadInput(f"There is no registry at {path}; name an existing one with --db.", code="no_such_registry")
     registry = Registry.open(url, read_only=True)
     try:
         if is_named:

@@ -7,8 +7,6 @@ from dataclasses import asdict
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from plms_pipeline.letters.actions.retrying import WORDS, Round
 from plms_pipeline.letters.commands import AsJson, Name, app, opened_registry
@@ -91,11 +89,9 @@ def _tell(done: Round, *, as_json: bool) -> None:
         typer.echo(json.dumps({**_counts(done), "letters": [asdict(line) for line in done.lines]}, ensure_ascii=False))
         return
     typer.echo(" ".join(f"{word}={n}" for word, n in _counts(done).items()))
-    if done.lines:
-        table = Table("letter", "kind", "what", "became", "said")
-        for line in done.lines:
-            table.add_row(line.letter_id[:8], line.kind, line.subject_id[:36], line.word, line.said[:120])
-        Console(markup=False, emoji=False).print(table)
+    for line in done.lines:
+        typer.echo(f"{line.letter_id}  {line.word}")
+        typer.echo(f"  {line.kind} {cleaned(line.subject_id)}: {cleaned(line.said)[:300]}")
 
 
 def _counts(done: Round) -> dict[str, Any]:

@@ -65,6 +65,8 @@ def test_a_damaged_backup_exits_with_1_and_names_the_file(
     ("arguments", "exit_code", "code"),
     [
         (["create"], 2, "no_destination"),
+        (["create", "memory://bucket/plms"], 2, "bad_place"),
+        (["create", "simplecache::memory://x"], 2, "bad_place"),
         (["verify", "/nowhere/at/all"], 2, "no_such_backup"),
         (["restore", "/nowhere/at/all"], 2, "no_such_backup"),
         (["restore", "nosuch://scheme"], 2, "bad_place"),
@@ -76,6 +78,16 @@ def test_bad_use_is_told_with_its_remedy(
     """Whoever restores is in a hurry."""
     assert main(["backup", *arguments, "--json"]) == exit_code
     assert json.loads(capsys.readouterr().err)["error"]["code"] == code
+
+
+@pytest.mark.parametrize("below", ["", "deeper"])
+def test_a_file_is_not_called_an_empty_backup(
+    below: str, sqlite_installation: Installation, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whoever named the archive or the manifest read that it holds nothing, and took the backup for lost."""
+    file = sqlite_installation.settings.data_dir / "documents" / "priors.json"
+    assert main(["backup", "verify", str(file / below)]) == 2
+    assert "it is a file or lies below one, and a backup is a folder" in capsys.readouterr().err
 
 
 @pytest.mark.live

@@ -11,6 +11,7 @@ import pytest
 from plms_pipeline.cli import main
 from plms_pipeline.clock import SystemClock
 from plms_pipeline.definitions import defs
+from plms_pipeline.letters.actions import showing
 from plms_pipeline.letters.actions.deciding import mark_permanent, reset_retries
 from plms_pipeline.letters.defs.assets import DEAD_LETTERS, escaped
 from plms_pipeline.registry.engine import Registry
@@ -61,13 +62,28 @@ def test_what_was_put_aside_is_found_again(shelf: Shelf, capsys: pytest.CaptureF
     """The list held only what is owed: whoever put a letter aside yesterday had no way to its id."""
     owed, aside = shelf.put("s", "timeout"), shelf.put("p", "contains pii")
 
-    def listed(state: str) -> set[str]:
-        return {letter["letter_id"] for letter in told(capsys, "status", "--state", state)["letters"]}
+    def listed(state: showing.Shown) -> set[str]:
+        states = showing.states_of(state)
+        return {one.letter_id for one in showing.status(shelf.registry, clock=shelf, states=states).letters}
 
-    assert (listed("permanent"), listed("ready")) == ({aside.letter_id}, {owed.letter_id})
+    [shown] = told(capsys, "status", "--state", "permanent")["letters"]
+    assert shown["letter_id"] == aside.letter_id
+    assert (listed("permanent"), listed("ready"), listed("open")) == ({aside.letter_id}, *[{owed.letter_id}] * 2)
     assert listed("all") == {owed.letter_id, aside.letter_id}
     assert "--state all" in str(told(capsys, "inspect", "nothing", code=2)["error"])
     assert main(["dlq", "status", "--state", "odd"]) == 2
+
+
+def test_the_ids_are_printed_whole_on_a_narrow_terminal(
+    shelf: Shelf, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On eighty columns a table cut the id, the run and the fingerprint, and these are what the other commands want."""
+    monkeypatch.setenv("COLUMNS", "80")
+    run_id = "3f2b8c1e-5a49-4f0e-9d55-0a4b6d2f7c11"
+    letter = shelf.put(run_id, "timeout: the provider did not answer within 600 s", kind="run", run_id=run_id)
+    assert main(["dlq", "status"]) == 0
+    printed = capsys.readouterr().out
+    assert all(whole in printed for whole in (letter.letter_id, run_id, letter.fingerprint, letter.reason))
 
 
 def test_a_hostile_reason_is_printed_and_not_obeyed(shelf: Shelf, capsys: pytest.CaptureFixture[str]) -> None:

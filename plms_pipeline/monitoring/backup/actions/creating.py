@@ -25,7 +25,7 @@ from plms_pipeline.monitoring.backup.files.places import Place
 from plms_pipeline.monitoring.backup.manifest import DATA, DATABASE, MANIFEST, REPORTS, Entry, Manifest, render
 from plms_pipeline.registry import migrate
 from plms_pipeline.registry.engine import Registry, sqlite_file
-from plms_pipeline.settings import Settings
+from plms_pipeline.settings import Settings, masked
 
 SQLITE_COPY: Final = f"{DATABASE}/registry.db"
 POSTGRESQL_DUMP: Final = f"{DATABASE}/registry.dump"
@@ -78,12 +78,19 @@ def destination_of(settings: Settings, given: str | None) -> str:
     """Where a backup goes: what was named, else what is configured.
 
     Raises:
-        BadInput: neither says it.
+        BadInput: neither says it, or the place ends with this process.
     """
     destination = given or settings.backup_to
     if not destination:
         raise BadInput(
             "Nothing says where the backup goes; name a folder or URL, or set PLMS_BACKUP_TO.", code="no_destination"
+        )
+    # A URL may be a chain such as simplecache::memory://x.
+    if any(part.startswith("memory://") for part in destination.strip().split("::")):
+        raise BadInput(
+            f"{masked(destination)} lies in the memory of this command and is gone when it ends, so it keeps nothing; name a "
+            "folder, or a URL such as s3://bucket/plms.",
+            code="bad_place",
         )
     return destination
 

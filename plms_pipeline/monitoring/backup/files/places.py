@@ -216,8 +216,14 @@ def find_place(url: str) -> Place:
     place: Place = StorePlace(url) if folder is None else FolderPlace(folder)
     try:
         names = place.names()
-    except (FileNotFoundError, NotADirectoryError):
+    except FileNotFoundError:
         names = frozenset()
+    except NotADirectoryError:
+        raise NotFound(
+            f"{place.name} is no backup: it is a file or lies below one, and a backup is a folder. Name the folder that `plms "
+            "backup create` printed.",
+            code="no_such_backup",
+        ) from None
     except OSError as error:
         raise Unavailable(
             f"{place.name} cannot be read ({error.strerror or error}).", code="backup_unreadable"
