@@ -15,7 +15,6 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Callable
-from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
@@ -23,6 +22,8 @@ from urllib.parse import quote
 from plms_pipeline.errors import BadInput, Unavailable
 
 _STEPS_BETWEEN_LOOKS = 1_000_000
+# Pages of SQLite have 512 bytes and more, and a database is pages and nothing else.
+SMALLEST_PAGE = 512
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +63,11 @@ def snapshot_of(file: Path) -> Snapshot:
 
 
 class Watched:
-    """The file of a registry that is held open. A look costs one `stat`; what has changed is looked at for 50 µs more."""
+    """The file of a registry that is held open. A look costs one `stat`.
+
+    What lies in the file is not read: a descriptor of ours would drop SQLite's POSIX locks when it is closed, and SQLite itself
+    can look past its locks only at a file that nobody writes (`immutable`), which a checkpoint does all the time.
+    """
 
     def __init__(self, file: Path) -> None:
         self.file = file
@@ -74,7 +79,7 @@ class Watched:
         Raises:
             Unavailable: it is gone: who has it open would write what nobody finds, and a new connection would begin empty
                 books in its place. Or another file lies there.
-            BadInput: it was overwritten with something else.
+            BadInput: it was overwritten with something that is no whole number of a database's pages.
         """
         try:
             found = _state(self.file)
@@ -89,20 +94,9 @@ class Watched:
                 f"Another file lies where the registry {self.file} was, which this process still has open; start it again.",
                 code="registry_unavailable",
             )
-        if self._seen is not None and self._seen[1]:
-            self._require_database(found[1])
+        if self._seen is not None and self._seen[1] and (found[1] == 0 or found[1] % SMALLEST_PAGE):
+            raise damaged(str(self.file), f"its {found[1]} bytes are no whole pages")
         self._seen = found
-
-    def _require_database(self, size: int) -> None:
-        # A checkpoint changes the file, too; its first page begins with the same words all the time. The file is opened by
-        # SQLite itself: with a descriptor of ours POSIX would drop SQLite's locks.
-        try:
-            with closing(sqlite3.connect(f"file:{quote(str(self.file))}?mode=ro&immutable=1", uri=True)) as connection:
-                connection.execute("PRAGMA schema_version").fetchone()
-        except sqlite3.DatabaseError as error:
-            raise damaged(str(self.file), str(error)) from error
-        if not size:
-            raise damaged(str(self.file), "the file is empty")
 
 
 def damaged(name: str, reason: str) -> BadInput:

@@ -220,6 +220,31 @@ def test_a_file_that_is_overwritten_under_a_server_is_noticed_by_who_reads(
     registry.close()
 
 
+def test_a_file_that_is_carried_over_page_by_page_is_not_called_damaged(sqlite_registry_url: str) -> None:
+    """While a log is carried over into the file, what lies there fits together for nobody but SQLite: reads were refused."""
+    registry = Registry.open(sqlite_registry_url)
+    projects(registry)
+    done = threading.Event()
+
+    def write() -> None:
+        other = sqlite3.connect(sqlite_registry_url.removeprefix("sqlite:///"))
+        other.execute("PRAGMA wal_autocheckpoint = 1")
+        other.execute("CREATE TABLE filler (number INTEGER, text TEXT)")
+        for number in range(60):
+            with other:
+                other.execute("INSERT INTO filler VALUES (?, ?)", (number, "x" * 20_000))
+        other.close()
+        done.set()
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    while not done.is_set():
+        registry.require_file()
+    writer.join()
+    projects(registry)
+    registry.close()
+
+
 def test_a_damaged_page_is_one_clear_error(sqlite_registry_url: str) -> None:
     """Half a page of zeros in the middle of the file is what a dying disk leaves."""
     path = Path(sqlite_registry_url.removeprefix("sqlite:///"))
