@@ -27,12 +27,18 @@ from plms_pipeline.web.api import store
 from plms_pipeline.web.api.envelope import Envelope, Refusal, Scope
 from plms_pipeline.web.api.methods import MethodTable
 from plms_pipeline.web.api.metrics import ApiMetrics
-from plms_pipeline.web.api.neighbours import browser_refusal
+from plms_pipeline.web.api.neighbours import browser_refusal, session_refusal
 from plms_pipeline.web.api.remembered import Read, Remembered, Version
-from plms_pipeline.web.api.routes import errors, openapi, ops
+from plms_pipeline.web.api.routes import errors, openapi, ops, sessions
 from plms_pipeline.web.api.shortcut import Deed, Shortcut
 
-DOMAIN_ROUTERS: tuple[APIRouter, ...] = (*RUN_ROUTERS, *EVENT_ROUTERS, *PORTFOLIO_ROUTERS, *LETTER_ROUTERS)
+DOMAIN_ROUTERS: tuple[APIRouter, ...] = (
+    *RUN_ROUTERS,
+    *EVENT_ROUTERS,
+    *PORTFOLIO_ROUTERS,
+    *LETTER_ROUTERS,
+    sessions.router,
+)
 
 
 class PlmsApi(FastAPI):
@@ -88,7 +94,7 @@ def create_app(state: AppState, extra_routers: tuple[APIRouter, ...] = ()) -> Fa
         max_body_bytes=state.settings.api_max_body_bytes,
         observe=metrics.observe,
         methods=methods,
-        judge=browser_refusal if state.door.is_open else lambda _scope: None,
+        judge=browser_refusal if state.door.is_open else partial(session_refusal, state.door),
         refused=refused,
     )
     return app
