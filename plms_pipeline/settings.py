@@ -127,6 +127,11 @@ class Settings(BaseModel):
     ui_allowed_hosts: str = _field(
         "localhost,127.0.0.1,[::1]", "hosts", "Host names, comma-separated, that the guarded UI answers to."
     )
+    ui_url: str | None = _field(
+        None,
+        "url",
+        "Where people's browsers reach the guarded Dagster UI, for links to it; default: host and port above.",
+    )
     api_host: str = _field("127.0.0.1", "host", "Address that `plms serve` binds.")
     api_port: int = _field(6100, "port", "Port of `plms serve`.", ge=1, le=65535)
     api_max_body_bytes: int = _field(
@@ -456,6 +461,20 @@ class Settings(BaseModel):
             )
         return value
 
+    @field_validator("ui_url")
+    @classmethod
+    def _address_of_a_page(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
+        try:
+            parts = urlsplit(value)
+            is_address = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+        except ValueError:  # a port that is no number, a bracket that is not closed
+            is_address = False
+        if not is_address or "@" in parts.netloc or parts.query or parts.fragment:
+            raise ValueError("must be http://host:port or https://host/path, without user, query and fragment")
+        return value.rstrip("/")
+
     @field_validator("database_url", "kpi_database_url")
     @classmethod
     def _known_database(cls, value: str | None) -> str | None:
@@ -481,6 +500,12 @@ class Settings(BaseModel):
     def redis_is_used(self) -> bool:
         """Whether answers are cached in Redis."""
         return self.redis_url is not None and self.use_redis is not False
+
+    @property
+    def dagster_url(self) -> str:
+        """Where people's browsers reach the guarded Dagster UI."""
+        host = f"[{self.ui_host}]" if ":" in self.ui_host else self.ui_host
+        return self.ui_url or f"http://{host}:{self.ui_port}"
 
     @property
     def artifacts_inbox(self) -> Path:

@@ -91,12 +91,15 @@ class Envelope:
         started = self._stopwatch()
         request_id = _given_id(scope) or self._ids()
         scope.setdefault("state", {})["request_id"] = request_id
-        answer = _Answer(send, request_id)
+        answer = _Answer(send, request_id, self._stopwatch)
         try:
             await self._serve(scope, receive, answer)
         finally:
-            seconds = self._stopwatch() - started
             route = scope.get("route")
+            # How long somebody listened is nobody's latency: of a stream it is the time until it began.
+            is_stream = bool(getattr(getattr(route, "endpoint", None), "is_a_stream", False))
+            ended = answer.began_s if is_stream and answer.began_s is not None else self._stopwatch()
+            seconds = ended - started
             endpoint = getattr(route, "path", None) or UNMATCHED
             self._observe(endpoint, scope["method"], answer.status, seconds)
             _log.info(
@@ -162,8 +165,10 @@ class Envelope:
 class _Answer:
     """Sends an answer with the headers that every answer has, and remembers its status."""
 
-    def __init__(self, send: Send, request_id: str) -> None:
+    def __init__(self, send: Send, request_id: str, stopwatch: Callable[[], float]) -> None:
         self._send = send
+        self._stopwatch = stopwatch
+        self.began_s: float | None = None
         self._headers = [
             (REQUEST_ID_HEADER.encode(), request_id.encode("ascii")),
             (b"x-content-type-options", b"nosniff"),
@@ -173,7 +178,7 @@ class _Answer:
 
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
-            self.status = message["status"]
+            self.status, self.began_s = message["status"], self._stopwatch()
             message = {**message, "headers": [*message.get("headers", ()), *self._headers]}
         await self._send(message)
 

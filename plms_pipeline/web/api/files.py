@@ -48,3 +48,14 @@ def _proof(reports_dir: Path, night: str) -> StoredProof:
     except (OSError, ValueError):
         loaded = None
     return StoredProof(path.as_posix(), night, loaded if isinstance(loaded, dict) else None)
+
+
+def newest_proof_mark(reports_dir: Path) -> object:
+    """Differs when a newer night was proven, or the newest one anew; None while there is none."""
+    folder = reports_dir / "nightly"
+    try:
+        nights = sorted(entry.name for entry in os.scandir(folder) if entry.is_dir())
+        state = (folder / nights[-1] / PROOF_FILE).stat()
+    except (OSError, IndexError):
+        return None
+    return (nights[-1], state.st_mtime_ns, state.st_size)

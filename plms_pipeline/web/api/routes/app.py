@@ -31,12 +31,16 @@ from plms_pipeline.web.api.neighbours import browser_refusal, session_refusal
 from plms_pipeline.web.api.remembered import Read, Remembered, Version
 from plms_pipeline.web.api.routes import errors, openapi, ops, sessions
 from plms_pipeline.web.api.shortcut import Deed, Shortcut
+from plms_pipeline.web.page.routes import PAGE
+from plms_pipeline.web.page.routes import ROUTERS as PAGE_ROUTERS
+from plms_pipeline.web.page.same_origin import page_refusal
 
 DOMAIN_ROUTERS: tuple[APIRouter, ...] = (
     *RUN_ROUTERS,
     *EVENT_ROUTERS,
     *PORTFOLIO_ROUTERS,
     *LETTER_ROUTERS,
+    *PAGE_ROUTERS,
     sessions.router,
 )
 
@@ -73,12 +77,18 @@ def create_app(state: AppState, extra_routers: tuple[APIRouter, ...] = ()) -> Fa
     for router in routers:
         app.include_router(router)
     app.documented = tuple(route for router in routers for route in router.routes if isinstance(route, APIRoute))
-    endpoints = [(route.path, method) for route in app.documented for method in sorted(route.methods or ())]
+    app.include_router(PAGE)
+    served = (*app.documented, *(route for route in PAGE.routes if isinstance(route, APIRoute)))
+    endpoints = [(route.path, method) for route in served for method in sorted(route.methods or ())]
     metrics, methods = ApiMetrics(endpoints), MethodTable([*endpoints, ("/openapi.json", "GET")])
     app.state.plms = state
     app.state.metrics = metrics
     book = RefusalBook(state.registry)
     errors.install(app, book, methods)
+
+    def judge(scope: Scope) -> Refusal | None:
+        refusal = browser_refusal(scope) if state.door.is_open else session_refusal(state.door, scope)
+        return refusal or page_refusal(scope, is_open=state.door.is_open)
 
     async def refused(scope: Scope, refusal: Refusal) -> None:
         await errors.audited_path(scope, refusal, book)
@@ -94,7 +104,7 @@ def create_app(state: AppState, extra_routers: tuple[APIRouter, ...] = ()) -> Fa
         max_body_bytes=state.settings.api_max_body_bytes,
         observe=metrics.observe,
         methods=methods,
-        judge=browser_refusal if state.door.is_open else partial(session_refusal, state.door),
+        judge=judge,
         refused=refused,
     )
     return app

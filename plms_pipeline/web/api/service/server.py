@@ -30,6 +30,7 @@ from plms_pipeline.web.api.service.door import doorkeeper
 from plms_pipeline.web.api.service.own_folder import told
 from plms_pipeline.web.api.service.shared_metrics import shared_metrics
 from plms_pipeline.web.api.service.worker import worker_beside
+from plms_pipeline.web.page.service import IS_ENDING
 from plms_pipeline.web.process import outlived_parent
 from plms_pipeline.web.service import bound_socket, interruptible
 
@@ -74,6 +75,7 @@ def serve_api(settings: Settings, options: ApiOptions, on_ready: Callable[[str],
 
         with running(settings) as app:
             server = uvicorn.Server(_config(app, lifespan="off"))
+            app.state.plms.extras[IS_ENDING] = lambda: server.should_exit
             threading.Thread(target=_tell, args=(server, lambda: on_ready(url)), daemon=True).start()
             server.run(sockets=[listener])
 
@@ -100,6 +102,9 @@ def worker_application() -> Any:
     threading.Thread(target=_end_with_parent, daemon=True).start()
     parts = running(settings, Path(os.environ[PATH_VARIABLE]))
     app = parts.__enter__()
+    # uvicorn makes an application while it listens for signals already; who hears them is the server of this process.
+    server = getattr(signal.getsignal(signal.SIGTERM), "__self__", None)
+    app.state.plms.extras[IS_ENDING] = lambda: bool(getattr(server, "should_exit", False))
 
     @asynccontextmanager
     async def until_stopped(_: Any) -> AsyncIterator[None]:

@@ -1,0 +1,1 @@
+"""What does the one web page show, and how does it learn that something changed?"""

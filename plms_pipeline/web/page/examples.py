@@ -1,0 +1,124 @@
+"""What does an answer to the page look like? The examples of the OpenAPI document and of docs/hmi.md."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+AT: Final = "2026-03-01T12:00:00+00:00"
+RUN: Final = "3f2b8c1e-5a49-4f0e-9d55-0a4b6d2f7c11"
+_TASKS: Final = {"done": 12, "failed": 0, "running": 3, "waiting": 11, "skipped": 0}
+
+ME: Final[dict[str, Any]] = {
+    "actor": "ana@example.com", "role": "operator",
+    "scopes": ["ops.view", "portfolio.view", "projects.simulate", "projects.start", "projects.view"],
+}  # fmt: skip
+ABOUT: Final[dict[str, Any]] = {
+    "version": "0.1.0", "now": AT, "auth": "jwt", "dagster_url": "http://127.0.0.1:3000", "beat_s": 5.0,
+    "has_alerts": True,
+}  # fmt: skip
+PROJECTS: Final[dict[str, Any]] = {
+    "as_of": AT,
+    "projects": [
+        {
+            "project_id": 42, "name": "Calculator API", "status": "executing", "owner": "ana@example.com", "is_paused": False,
+            "pause_reason": None, "breach_policy": "pause",
+            "run": {"run_id": RUN, "status": "RUNNING", "validation": "pending", "tasks": _TASKS}, "planned_tasks": 26,
+            "budget": {"usd_max": 2.0, "usd_spent": 1.1, "usd_reserved": 0.36, "burn_per_min": 0.083},
+            "runway": {
+                "minutes_to_depletion": 10.84, "minutes_ci_90": [7.2, 19.5], "projected_final_usd": 2.32,
+                "projected_final_ci_90": [2.01, 2.88], "projected_overrun_usd": 0.32,
+            },
+            "runway_status": "warning",
+        }
+    ],
+    "gone": [], "in_all": 1,
+}  # fmt: skip
+PORTFOLIO: Final[dict[str, Any]] = {
+    "as_of": AT, "running": 3, "waiting": 13,
+    "lanes": [
+        {
+            "lane_id": 4200, "name": "Code-API", "description": "Write application code behind an interface.", "cap": 4,
+            "is_active": True, "running": 3, "utilization": 0.75, "waiting": 13, "ready": 2, "oldest_wait_s": 41.2,
+            "reasons": {"dependency": 11, "turn": 2},
+        }
+    ],
+    "queue": [
+        {
+            "lane_id": 4200, "project_id": 42, "project": "Calculator API", "run_id": RUN, "task_id": "docs", "attempt": 1,
+            "priority": 3, "place": None, "waited_s": 12.5, "reason": "dependency", "detail": "it depends on api",
+        }
+    ],
+}  # fmt: skip
+RISK: Final[dict[str, Any]] = {
+    "as_of": AT, "lanes": [{"lane_id": 4200, "name": "Code-API"}],
+    "projects": [
+        {
+            "project_id": 42, "name": "Calculator API",
+            "cells": [
+                {
+                    "lane_id": 4200, "worst": "medium", "estimation_risk": "low", "execution_risk": "medium",
+                    "validation_risk": "unknown",
+                    "signals": {
+                        "mae_pct": 0.12, "ci_width_pct": 0.28, "n": 30, "failed_or_repeated": 2, "gates_measured": 2,
+                        "gates_failed": 0,
+                    },
+                }
+            ],
+        }
+    ],
+}  # fmt: skip
+DRIFT: Final[dict[str, Any]] = {
+    "as_of": AT,
+    "lanes": [
+        {
+            "lane_id": 4200, "name": "Code-API",
+            "history": [
+                {"project_id": 40, "mae_pct": 0.16}, {"project_id": 41, "mae_pct": 0.14}, {"project_id": 42, "mae_pct": 0.12}
+            ],
+            "trend": "improving",
+        }
+    ],
+}  # fmt: skip
+RUNS: Final[dict[str, Any]] = {
+    "as_of": AT,
+    "runs": [
+        {
+            "run_id": RUN, "project_id": 42, "project_name": "Calculator API", "run_kind": "baseline", "status": "RUNNING",
+            "validation": "pending", "is_let_pass": None, "write_sandbox": False, "created_at": AT, "started_at": AT,
+            "completed_at": None, "tasks": _TASKS,
+            "gates": [
+                {
+                    "kpi": "test_pass_rate", "measured": 4, "failed": 1, "blocks": True, "value": 0.9,
+                    "threshold": {">=": 0.95}, "task_id": "divide", "reason": None,
+                }
+            ],
+        }
+    ],
+}  # fmt: skip
+INBOX: Final[dict[str, Any]] = {
+    "as_of": AT,
+    "counts": {
+        "project_approval": 0, "kpi_override": 1, "failed_run": 0, "paused_project": 0, "dead_letter": 0, "lane_review": 0,
+        "ungated_lane": 0,
+    },
+    "items": [
+        {
+            "id": f"kpi_override:{RUN}", "kind": "kpi_override", "subject": RUN,
+            "title": "Let run 3f2b8c1e pass although a gate failed", "since": AT, "asked_by": "ana@example.com",
+            "project_id": 42, "project_name": "Calculator API", "run_id": RUN, "lane_id": None,
+            "lines": [
+                {"label": "Asked because", "value": "the test machine was broken", "unit": None},
+                {"label": "Would teach the estimates", "value": "no", "unit": None},
+            ],
+            "look": f"/api/runs/{RUN}/kpi-override", "remedy": None,
+            "actions": [
+                {
+                    "name": "approve", "label": "Let it pass", "method": "POST",
+                    "path": f"/api/runs/{RUN}/kpi-override/decide", "scope": "kpi.override", "body": {"decision": "approve"},
+                    "tone": "primary", "asks_reason": True, "binds_evidence": True, "fields": [], "may": False,
+                    "why_not": "This takes the role approver.",
+                }
+            ],
+        }
+    ],
+}  # fmt: skip

@@ -1,0 +1,141 @@
+"""What does each section of the page say about a snapshot, at the moment in which somebody asks?
+
+Plain values in, JSON out. What depends on the clock (minutes left, ages) is worked out here and nowhere before, so that the
+same snapshot serves everybody. What is not known is null.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from datetime import datetime
+from decimal import Decimal
+from typing import Any, Final
+
+from plms_pipeline.portfolio.actions.status import QueuedTask
+from plms_pipeline.runs import views
+from plms_pipeline.web.page.facts import AT_WORK, LaneFacts, ProjectFacts, RunFacts, RunHead, Snapshot
+
+_STATUSES: Final = ("critical", "warning", "ok")
+
+
+def projects(snapshot: Snapshot, now: datetime, only: Collection[int] | None = None) -> dict[str, Any]:
+    """How every project stands that is not over; with `only`, those of them that still are, and which are gone."""
+    chosen = [one for one in snapshot.projects if only is None or one.project_id in only]
+    there = {one.project_id for one in chosen}
+    return {
+        "as_of": now.isoformat(),
+        "projects": [project(one, now) for one in chosen],
+        "gone": sorted(number for number in only or () if number not in there),
+        "in_all": snapshot.projects_in_all,
+    }
+
+
+def project(facts: ProjectFacts, now: datetime) -> dict[str, Any]:
+    """One project with its runway; the arithmetic is that of `/api/projects/{id}/budget-runway`."""
+    window = sum((usd for ended_at, usd in facts.recent if ended_at > now - views.BURN_WINDOW), Decimal(0))
+    burn = views.burn(
+        spent=float(facts.spent_usd), budget=_usd(facts.budget_usd), left_usd=facts.left_usd,
+        active_since=facts.active_since, window_usd=float(window), run_usd=float(facts.run_usd), now=now,
+    )  # fmt: skip
+    is_spent_on = facts.status in AT_WORK
+    return {
+        "project_id": facts.project_id, "name": facts.name, "status": facts.status, "owner": facts.owner,
+        "is_paused": facts.held_because is not None, "pause_reason": facts.held_because,
+        "breach_policy": facts.breach_policy, "run": _head(facts.run), "planned_tasks": facts.planned_tasks,
+        "budget": {
+            "usd_max": _usd(facts.budget_usd), "usd_spent": float(facts.spent_usd),
+            "usd_reserved": float(facts.reserved_usd), "burn_per_min": burn.usd_per_min,
+        },
+        "runway": {
+            "minutes_to_depletion": burn.minutes_left, "minutes_ci_90": None,
+            "projected_final_usd": burn.final_usd, "projected_final_ci_90": None,
+            "projected_overrun_usd": burn.overrun_usd,
+        },
+        # A plan whose estimate is above its budget is for the approver to judge, and no alarm.
+        "runway_status": burn.status if is_spent_on else None,
+    }  # fmt: skip
+
+
+def _head(run: RunHead | None) -> dict[str, Any] | None:
+    if run is None:
+        return None
+    return {
+        "run_id": run.run_id, "status": run.status, "validation": run.validation,
+        "tasks": {
+            "done": run.done, "failed": run.failed, "running": run.running, "waiting": run.waiting, "skipped": run.skipped,
+        },
+    }  # fmt: skip
+
+
+def portfolio(snapshot: Snapshot, queue: Sequence[QueuedTask], now: datetime) -> dict[str, Any]:
+    """Lanes with what runs and waits in them, and the tasks that wait, each with the first obstacle in its way."""
+    reasons: dict[int, Counter[str]] = {}
+    for one in queue:
+        reasons.setdefault(one.task.lane_id, Counter())[one.reason.code] += 1
+    return {
+        "as_of": now.isoformat(),
+        "running": sum(lane.running for lane in snapshot.lanes),
+        "waiting": sum(lane.waiting for lane in snapshot.lanes),
+        "lanes": [_lane(lane, reasons.get(lane.lane_id, Counter()), now) for lane in snapshot.lanes],
+        "queue": [one.shown for one in queue],
+    }
+
+
+def _lane(lane: LaneFacts, reasons: Counter[str], now: datetime) -> dict[str, Any]:
+    cap = lane.cap if lane.is_active else 0
+    return {
+        "lane_id": lane.lane_id, "name": lane.name, "description": lane.description, "cap": cap,
+        "is_active": lane.is_active, "running": lane.running,
+        "utilization": round(lane.running / cap, 4) if cap else None, "waiting": lane.waiting, "ready": lane.ready,
+        "oldest_wait_s": None if lane.oldest_at is None else round(max(0.0, (now - lane.oldest_at).total_seconds()), 1),
+        "reasons": dict(reasons.most_common()),
+    }  # fmt: skip
+
+
+def runs(snapshot: Snapshot, gates: Mapping[str, Sequence[Mapping[str, Any]]], now: datetime) -> dict[str, Any]:
+    """The newest runs with what their gates measured."""
+    return {"as_of": now.isoformat(), "runs": [_run(one, gates.get(one.run_id, ())) for one in snapshot.runs]}
+
+
+def _run(run: RunFacts, gates: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    return {
+        "run_id": run.run_id, "project_id": run.project_id, "project_name": run.project_name, "run_kind": run.run_kind,
+        "status": run.status, "validation": run.validation, "is_let_pass": run.is_let_pass,
+        "write_sandbox": run.write_sandbox, "created_at": run.created_at.isoformat(),
+        "started_at": _iso(run.started_at), "completed_at": _iso(run.completed_at),
+        "tasks": {
+            "done": run.done, "failed": run.failed, "running": run.running, "waiting": run.waiting, "skipped": run.skipped,
+        },
+        "gates": [dict(gate) for gate in gates],
+    }  # fmt: skip
+
+
+def risk(
+    lanes: Iterable[LaneFacts], cells: Mapping[int, Mapping[int, Mapping[str, Any]]], snapshot: Snapshot, now: datetime
+) -> dict[str, Any]:
+    """Projects by lanes: only lanes in which some project has work, only projects with work in a lane."""
+    used = {lane for row in cells.values() for lane in row}
+    return {
+        "as_of": now.isoformat(),
+        "lanes": [{"lane_id": lane.lane_id, "name": lane.name} for lane in lanes if lane.lane_id in used],
+        "projects": [
+            {"project_id": one.project_id, "name": one.name, "cells": list(cells[one.project_id].values())}
+            for one in snapshot.projects
+            if cells.get(one.project_id)
+        ],
+    }
+
+
+def worst(levels: Iterable[str]) -> str:
+    """The worst of some risks; unknown only while none of them is known."""
+    known = [level for level in levels if level != views.UNKNOWN]
+    return max(known, key=(views.LOW, views.MEDIUM, views.HIGH).index) if known else views.UNKNOWN
+
+
+def _usd(amount: Decimal | None) -> float | None:
+    return None if amount is None else float(amount)
+
+
+def _iso(moment: datetime | None) -> str | None:
+    return None if moment is None else moment.isoformat()
