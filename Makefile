@@ -21,7 +21,7 @@ FLOOD ?=
 WORLDS ?=
 ONLY ?=
 
-.PHONY: help setup run simulate test test-live test-ui ui lint format bench bench-peers demo-guides demo-portfolio demo-run prove-api prove-completions prove-guards prove-kill prove-portfolio prove-observer prove-restore prove-simulation prove-small prove-small-guards prove-small-runs prove-start lock clean
+.PHONY: help setup run simulate test test-live test-ui ui lint lint-rules format bench bench-peers demo-guides demo-portfolio demo-run prove-api prove-completions prove-guards prove-kill prove-portfolio prove-observer prove-restore prove-simulation prove-small prove-small-guards prove-small-runs prove-start lock clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -71,6 +71,9 @@ lint: setup ## ruff, mypy --strict, import contracts
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+lint-rules: setup ## promtool over the alert rules: valid, and each fires and resolves (needs Debian's package prometheus)
+	CI=true $(BIN)/pytest -m live plms_pipeline_tests/deploy/test_promtool.py
 
 format: setup ## let ruff format and fix what it can
 	$(BIN)/ruff check --fix . || true
