@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import scoringrules
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import norm
@@ -15,6 +14,8 @@ numbers = st.floats(-1e3, 1e3)
 @given(numbers, st.floats(0, 1e3), numbers)
 def test_the_winkler_score_is_the_published_interval_score(low: float, width: float, actual: float) -> None:
     """An own variant of the score would make the promised ratio mean something else."""
+    import scoringrules  # compiles for seconds, in every process of the tests that imports it
+
     ours = winkler(np.array([low]), np.array([low + width]), np.array([actual]))[0]
     assert ours == pytest.approx(float(scoringrules.interval_score(actual, low, low + width, 0.1)), rel=1e-9, abs=1e-9)
 
@@ -22,6 +23,8 @@ def test_the_winkler_score_is_the_published_interval_score(low: float, width: fl
 @given(st.floats(-3, 3))
 def test_the_quantile_crps_tends_to_the_crps_of_the_distribution(actual: float) -> None:
     """CRPS from 999 quantiles of a normal against the closed form."""
+    import scoringrules
+
     levels = np.arange(1, 1000) / 1000
     ours = crps_of_quantiles(norm.ppf(levels)[None, :], levels, np.array([actual]))[0]
     assert ours == pytest.approx(float(scoringrules.crps_normal(actual, 0.0, 1.0)), abs=4e-3)
