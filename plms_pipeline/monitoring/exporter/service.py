@@ -32,6 +32,8 @@ from plms_pipeline.registry.engine import Registry, sqlite_file
 from plms_pipeline.settings import Settings
 
 log = logging.getLogger(__name__)
+# A person who asks for one page waits for it.
+ONCE_S: Final = 60.0
 Read = Callable[[], Samples]
 UP: Final[Mapping[Part, str]] = {
     "registry": "plms_registry_up",
@@ -235,8 +237,9 @@ def _redis(url: str) -> Samples:
 
 def page_once(settings: Settings) -> str:
     """One page as text."""
+    patient = settings.model_copy(update={"exporter_timeout_s": max(settings.exporter_timeout_s, ONCE_S)})
     with ExitStack() as stack:
-        return text_of(page(exporter_of(settings, SystemClock(), stack).collect))
+        return text_of(page(exporter_of(patient, SystemClock(), stack).collect))
 
 
 def serve_exporter(settings: Settings, *, host: str, port: int, on_ready: Callable[[int], None]) -> None:
@@ -256,6 +259,8 @@ def serve_exporter(settings: Settings, *, host: str, port: int, on_ready: Callab
 
     with ExitStack() as stack:
         exporter = exporter_of(settings, SystemClock(), stack)
+        # The first reading opens and compiles, which would make a busy machine miss the time limit of the first scrape.
+        exporter.collect()
         bound, close = expose(page(exporter.collect), host, port)
         stack.callback(close)
         for number in (signal.SIGTERM, signal.SIGINT):

@@ -23,6 +23,7 @@ from dagster._core.scheduler.instigation import (
 from dagster._core.test_utils import instance_for_test
 from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
 from dagster._daemon.types import DaemonHeartbeat
+from dagster._utils.error import SerializableErrorInfo
 
 from plms_pipeline.monitoring.exporter.defs import GONE_AFTER_S, read
 from plms_pipeline_tests.monitoring.exporter.worlds import nonzero, value
@@ -52,6 +53,7 @@ def ticking(
             TickData(
                 instigator_origin_id=state.instigator_origin_id, instigator_name=name, instigator_type=kind, status=each,
                 timestamp=at + place, selector_id=state.selector_id, run_ids=[],
+                error=SerializableErrorInfo("x", [], "X") if each is TickStatus.FAILURE else None,
             )
         )  # fmt: skip
 

@@ -1,7 +1,7 @@
 """What does the registry say now? One snapshot, some forty statements that read sets, whatever the number of projects.
 
-What only grows is counted behind a mark that this reader remembers (`tally.py`), and so is what changes rarely and is dear: the
-plans of projects, and how far estimates were off.
+What only grows is counted behind a mark that this reader remembers (`tally.py`), and so is what is dear and changes
+slowly: how far estimates were off.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from plms_pipeline.clock import Clock
 from plms_pipeline.decisions.rules import REQUEST
 from plms_pipeline.monitoring.exporter import runways
 from plms_pipeline.monitoring.exporter.actions import grown
-from plms_pipeline.monitoring.exporter.actions.money import Money
+from plms_pipeline.monitoring.exporter.actions.money import stand
 from plms_pipeline.monitoring.exporter.catalogue import CATALOGUE
 from plms_pipeline.monitoring.exporter.catalogue.work import DECISIONS, HOLDS
 from plms_pipeline.monitoring.exporter.series import Samples
-from plms_pipeline.monitoring.exporter.store import alerting, lanes, learning, standing
+from plms_pipeline.monitoring.exporter.store import alerting, lanes, learning, money, standing
 from plms_pipeline.portfolio.actions.switches import Flag
 from plms_pipeline.portfolio.buckets import Level, Rate, refilled
 from plms_pipeline.portfolio.policies import LAUNCHER_BUCKET, PAS_BUCKET, launcher_policy, pas_rate
@@ -49,9 +49,9 @@ class BooksReader:
     clock: Clock
     flag: Flag
     grown: grown.Grown = field(default_factory=grown.Grown)
-    money: Money = field(default_factory=Money)
     errors: tuple[datetime, dict[str, float]] | None = None
     has_alerts: bool = False
+    has_forecasts: bool = False
 
     def read(self, registry: Registry) -> Samples:
         """Everything that the registry knows.
@@ -67,9 +67,10 @@ class BooksReader:
             self._guards(session, samples, now)
             _standing(session, samples, now)
             _boxes(session, samples, now)
-            _decisions(session, samples, now)
+            self.has_forecasts = self.has_forecasts or money.are_forecast(session)
+            _decisions(session, samples, now, has_breaches=self.has_forecasts)
             self._spent(session, samples, now)
-            runways.tell(samples, self.money.read(session, now))
+            runways.tell(samples, stand(session, now, has_forecasts=self.has_forecasts))
             self._errors(session, samples, now)
             self._alerts(session, samples, now)
             samples.put("plms_registry_size_bytes", learning.size_bytes(session))
@@ -185,11 +186,13 @@ def _boxes(session: Session, samples: Samples, now: datetime) -> None:
     })  # fmt: skip
 
 
-def _decisions(session: Session, samples: Samples, now: datetime) -> None:
+def _decisions(session: Session, samples: Samples, now: datetime, *, has_breaches: bool) -> None:
     words = {"pending_approval": "project_approval", "needs_review": "project_review"}
     waiting = [(words[state], count, since) for state, count, since in standing.waiting_projects(session)]
     waiting += [standing.waiting_reviews(session), standing.waiting_letters(session)]
     waiting.append(standing.waiting_overrides(session, OVERRIDE, REQUEST))
+    if has_breaches:
+        waiting.append(("budget_breach", *money.open_breaches(session)))
     held = standing.holds(session).values()
     waiting.append(("hold", sum(count for count, _ in held), min((since for _, since in held), default=None)))
     for kind, count, since in waiting:
