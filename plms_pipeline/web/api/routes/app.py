@@ -103,6 +103,7 @@ def create_app(state: AppState, extra_routers: tuple[APIRouter, ...] = ()) -> Fa
         stopwatch=state.stopwatch,
         max_body_bytes=state.settings.api_max_body_bytes,
         observe=metrics.observe,
+        once=metrics.answered_once,
         methods=methods,
         judge=judge,
         refused=refused,

@@ -1,0 +1,47 @@
+"""How do the budgets of all active projects stand?
+
+What was spent, and how fast, is read now; what a project will have cost is a forecast, which whoever watches the budgets made
+within the last minutes (`runway_snapshots`). Making it here would take seconds for a thousand projects. One that is older, or
+was never made, is not told.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Final
+
+from sqlalchemy.orm import Session
+
+from plms_pipeline.monitoring.exporter.runways import ProjectMoney, burn_rate, minutes_left
+from plms_pipeline.monitoring.exporter.store import money as store
+
+BURN_WINDOW: Final = timedelta(minutes=10)
+# Idle projects are looked at every ten minutes.
+FORECASTS_ARE_OLD_AFTER: Final = timedelta(minutes=15)
+
+
+def stand(session: Session, now: datetime, *, has_forecasts: bool) -> list[ProjectMoney]:
+    """Every active project.
+
+    Args:
+        has_forecasts: whether this registry has the tables in which they lie.
+    """
+    purses = store.active(session)
+    spent = store.spent(session, [purse.project_id for purse in purses if purse.settled is None])
+    since = store.running_since(session)
+    window = store.spent_since(session, now - BURN_WINDOW)
+    quiet = [purse.project_id for purse in purses if purse.project_id in since and purse.project_id not in window]
+    in_run = store.spent_by_running(session, quiet)
+    forecasts = store.forecasts(session, now - FORECASTS_ARE_OLD_AFTER) if has_forecasts else {}
+    found = []
+    for purse in purses:
+        number = purse.project_id
+        so_far = spent.get(number, 0.0) if purse.settled is None else purse.settled
+        rate = burn_rate(since.get(number), window.get(number, 0.0), in_run.get(number, 0.0), now, BURN_WINDOW)
+        final, status = forecasts.get(number, (None, "unknown"))
+        found.append(
+            ProjectMoney(
+                purse.budget, so_far, purse.reserved, rate, minutes_left(purse.budget, so_far, rate), final, status
+            )
+        )
+    return found
