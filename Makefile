@@ -21,7 +21,7 @@ FLOOD ?=
 WORLDS ?=
 ONLY ?=
 
-.PHONY: help setup run simulate test test-live test-ui ui lint lint-rules format bench bench-peers demo-guides demo-portfolio demo-run prove-api prove-completions prove-guards prove-kill prove-portfolio prove-observer prove-restore prove-simulation prove-small prove-small-guards prove-small-runs prove-start lock clean
+.PHONY: help setup run simulate test test-live test-ui ui lint lint-rules dashboards format bench bench-peers demo-guides demo-portfolio demo-run prove-api prove-completions prove-guards prove-kill prove-portfolio prove-observer prove-panels prove-restore prove-simulation prove-small prove-small-guards prove-small-runs prove-start lock clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -75,6 +75,9 @@ lint: setup ## ruff, mypy --strict, import contracts
 lint-rules: setup ## promtool over the alert rules: valid, and each fires and resolves (needs Debian's package prometheus)
 	CI=true $(BIN)/pytest -m live plms_pipeline_tests/deploy/test_promtool.py
 
+dashboards: setup ## write deploy/grafana/dashboards anew from their code
+	$(BIN)/python -m deploy.grafana
+
 format: setup ## let ruff format and fix what it can
 	$(BIN)/ruff check --fix . || true
 	$(BIN)/ruff format .
@@ -99,6 +102,9 @@ prove-guards: setup ## 50 processes for 3 places, 200 charges, 2.0/s for N secon
 
 prove-portfolio: setup ## N runs, four dispatchers, every fault, KILLS × SIGKILL: caps, shares, ledger (N=200 KILLS=100 SEED=… DATABASE=sqlite|postgresql)
 	$(BIN)/python -m plms_pipeline_tests.proofs.portfolio $(if $(N),--runs $(N)) $(if $(KILLS),--kills $(KILLS)) $(if $(SEED),--seed $(SEED)) $(if $(DATABASE),--database $(DATABASE))
+
+prove-panels: setup ## every question of every dashboard is answered by a demo world: PostgreSQL, Redis, a real Prometheus
+	$(BIN)/python -m plms_pipeline_tests.proofs.panels
 
 prove-restore: setup ## BACKUPS × backups under the load of N runs, restored and proven on both databases; FLIPS × a flipped bit is found (N=40 BACKUPS=5 FLIPS=200 SEED=…)
 	$(BIN)/python -m plms_pipeline_tests.proofs.restore $(if $(N),--runs $(N)) $(if $(BACKUPS),--backups $(BACKUPS)) $(if $(FLIPS),--flips $(FLIPS)) $(if $(SEED),--seed $(SEED))
