@@ -52,6 +52,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "observe": ("plms_pipeline.evidence.commands:app", "Observe evidence that comes late; how much comes in time."),
     "verify": ("plms_pipeline.evidence.commands:verify_app", "Prove that evidence is observed: golden run, books."),
     "serve": ("plms_pipeline.web.api.commands:app", "Serve the HTTP API; settle and dispatch after each event."),
+    "exporter": ("plms_pipeline.monitoring.exporter.commands:app", "Metrics of registry and Dagster, for Prometheus."),
     "token": ("plms_pipeline.access.commands:app", "Keys and tokens of the HTTP API."),
     "pas": ("plms_pipeline.pas.commands:app", "The executor: its health, its runs, and a reference one to serve."),
     "ui": ("plms_pipeline.web.commands:app", "Serve the guarded Dagster UI with its daemon."),

@@ -114,6 +114,11 @@ class Settings(BaseModel):
     api_max_body_bytes: int = _field(
         2**20, "bytes", "A request to `plms serve` with a larger body is refused (413).", ge=1024, le=2**30
     )
+    exporter_host: str = _field("127.0.0.1", "host", "Address that `plms exporter` binds; it has no login.")
+    exporter_port: int = _field(9464, "port", "Port of `plms exporter`.", ge=1, le=65535)
+    exporter_timeout_s: float = _field(
+        5.0, "s", "How long a scrape waits for the registry, Dagster or Redis before it goes without.", ge=0.1, le=60
+    )
     auth: Literal["jwt", "disabled"] = _field(
         "jwt", "mode", "Who may use the API: bearers of a valid token, or (on a loopback address only) everybody."
     )

@@ -50,7 +50,10 @@ class ObserverMetrics:
         )
         self._accepted = {p: accepted.labels(p) for p in OBS_POINTS}
         self._who = Info("p28_late_obs", "The observer of this process.", registry=own)
-        self.inflight = Gauge("p28_late_obs_inflight", "Obligations that are waited for now.", registry=own)
+        # Several processes may serve one port; by default each of them would be a series of its own, for ever.
+        self.inflight = Gauge(
+            "p28_late_obs_inflight", "Obligations that are waited for now.", registry=own, multiprocess_mode="livesum"
+        )
         self.spooled = Counter(
             "p28_late_obs_spooled", "Rows written to the spool because the registry was away.", registry=own
         )

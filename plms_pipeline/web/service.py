@@ -201,13 +201,17 @@ def _serve(
 
         from plms_pipeline.dagster_internals import open_webserver
         from plms_pipeline.web.guard import FrontDoor
+        from plms_pipeline.web.metrics import MEDIA_TYPE, UiMetrics
+        from plms_pipeline.web.ui_metrics import CountedDoor
 
         _wait_for_socket(folder / "code.sock", keeper, log_dir)
         with open_webserver(str(folder / "workspace.yaml")) as webserver:
             door = FrontDoor(webserver.app, allowed, local_actor().name)
+            counts = UiMetrics()
+            counted = CountedDoor(door, counts, allowed, stopwatch=time.perf_counter, media_type=MEDIA_TYPE)
             server = uvicorn.Server(
                 uvicorn.Config(
-                    door,
+                    counted,
                     log_level="warning",
                     access_log=False,
                     proxy_headers=False,

@@ -29,6 +29,7 @@ Observe = Callable[[str, str, int, float], None]
 REQUEST_ID_HEADER = "x-request-id"
 UNMATCHED = "other"
 _KEY_HEADER = b"idempotency-key"
+_REPLAY_HEADER = b"idempotent-replay"
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{8,128}")
 # Encoded separators, and what only a client that is up to something encodes: control characters and an encoded dot.
 _SUSPICIOUS = re.compile(rb"%(2f|5c|2e|25|[01][0-9a-f]|7f)|\\|//", re.IGNORECASE)
@@ -57,6 +58,7 @@ class Envelope:
         stopwatch: seconds on a clock that never jumps.
         max_body_bytes: longer bodies are refused with 413.
         observe: told about every answered request.
+        once: told about every answer that is given once per Idempotency-Key: whether it was given before.
         methods: which methods a path has.
         judge: why a request is refused whatever it asks for, or None.
         refused: awaited for every refused path or request, for the audit log.
@@ -70,6 +72,7 @@ class Envelope:
         stopwatch: Callable[[], float],
         max_body_bytes: int,
         observe: Observe,
+        once: Callable[[bool], None],
         methods: MethodTable,
         judge: Callable[[Scope], Refusal | None],
         refused: Callable[[Scope, Refusal], Awaitable[None]],
@@ -79,6 +82,7 @@ class Envelope:
         self._stopwatch = stopwatch
         self._max_body_bytes = max_body_bytes
         self._observe = observe
+        self._once = once
         self._methods = methods
         self._judge = judge
         self._refused = refused
@@ -99,6 +103,8 @@ class Envelope:
             route = scope.get("route")
             endpoint = getattr(route, "path", None) or UNMATCHED
             self._observe(endpoint, scope["method"], answer.status, seconds)
+            if answer.is_replay is not None:
+                self._once(answer.is_replay)
             _log.info(
                 "event=request method=%s endpoint=%s status=%d ms=%.1f request_id=%s",
                 scope["method"],
@@ -170,10 +176,14 @@ class _Answer:
             (b"cache-control", b"no-store"),
         ]
         self.status = 0
+        self.is_replay: bool | None = None
 
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.status = message["status"]
+            for name, value in message.get("headers", ()):
+                if name == _REPLAY_HEADER:
+                    self.is_replay = value == b"true"
             message = {**message, "headers": [*message.get("headers", ()), *self._headers]}
         await self._send(message)
 

@@ -87,6 +87,7 @@ def create_app(state: AppState, extra_routers: tuple[APIRouter, ...] = ()) -> Fa
         stopwatch=state.stopwatch,
         max_body_bytes=state.settings.api_max_body_bytes,
         observe=metrics.observe,
+        once=metrics.answered_once,
         methods=methods,
         judge=browser_refusal if state.door.is_open else lambda _scope: None,
         refused=refused,

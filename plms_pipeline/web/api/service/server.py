@@ -28,7 +28,7 @@ from plms_pipeline.settings import Settings, load_settings
 from plms_pipeline.web.api.service.bell import PATH_VARIABLE
 from plms_pipeline.web.api.service.door import doorkeeper
 from plms_pipeline.web.api.service.own_folder import told
-from plms_pipeline.web.api.service.shared_metrics import shared_metrics
+from plms_pipeline.web.api.service.shared_metrics import forget_dead_workers, shared_metrics
 from plms_pipeline.web.api.service.worker import worker_beside
 from plms_pipeline.web.process import outlived_parent
 from plms_pipeline.web.service import bound_socket, interruptible
@@ -98,6 +98,7 @@ def worker_application() -> Any:
 
     settings = load_settings()
     threading.Thread(target=_end_with_parent, daemon=True).start()
+    forget_dead_workers()
     parts = running(settings, Path(os.environ[PATH_VARIABLE]))
     app = parts.__enter__()
 

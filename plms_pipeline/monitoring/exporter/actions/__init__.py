@@ -1,0 +1,1 @@
+"""What the exporter reads, and what it makes of it."""
