@@ -1,7 +1,8 @@
 """Which channels are there, and what is needed to reach each?
 
-A channel is a name of `oncall.yaml` with the kind of service behind it; its secret comes from a setting or a file and is never
-part of a message, a row or an error. One whose secret is missing is not configured: what should go there goes to the log.
+A channel is a name of `oncall.yaml` with the kind of service behind it; its secret comes from a setting or a file and is
+never part of a message, a row or an error. One whose secret is missing is not configured: what should go there goes to the
+log.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Slack, PagerDuty, a ticket system and a mail server on this machine: real servers that keep what they were sent.
 
-In one process for tests (`receiving`), or as a process of their own (`python -m plms_pipeline_tests.notify.receivers FILE`) that
-writes each message as a JSON line, synced before it answers: what was answered is in the file whoever is killed.
+In one process for tests (`receiving`), or as a process of their own (`python -m plms_pipeline_tests.notify.receivers FILE`)
+that writes each message as a JSON line, synced before it answers: what was answered is in the file whoever is killed.
 """
 
 from __future__ import annotations
