@@ -56,7 +56,9 @@ class Channel:
         if self.kind == "smtp":
             password = urlsplit(self.url).password
             return (self.url, *((password, unquote(password)) if password else ()))
-        return tuple(text for text in (self.url if self.kind == "slack" else "", self.secret) if text)
+        # A service may repeat a piece of the path that is the secret, as well as all of it.
+        pieces = [self.url, urlsplit(self.url).path, *urlsplit(self.url).path.split("/")] if self.kind == "slack" else []
+        return tuple(text for text in (*pieces, self.secret) if len(text) >= 8)
 
 
 def without_secrets(text: str, channel: Channel) -> str:
