@@ -21,7 +21,7 @@ FLOOD ?=
 WORLDS ?=
 ONLY ?=
 
-.PHONY: help setup run simulate test test-live test-ui ui lint lint-rules dashboards format bench bench-peers demo-guides demo-portfolio demo-run prove-api prove-completions prove-guards prove-kill prove-portfolio prove-observer prove-panels prove-restore prove-simulation prove-small prove-small-guards prove-small-runs prove-start lock clean
+.PHONY: help setup run simulate test test-live test-ui ui lint lint-rules dashboards format bench bench-peers demo-budget demo-guides demo-portfolio demo-run prove-alerts prove-api prove-completions prove-guards prove-kill prove-portfolio prove-observer prove-panels prove-restore prove-simulation prove-small prove-small-guards prove-small-runs prove-start lock clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -47,6 +47,9 @@ run: setup ## from an empty checkout to calibrated estimates, KPI results, prove
 
 demo-run: setup ## one project from its file to its report: approved, worked at 1000x, gated, learnt from; below a minute
 	$(BIN)/python -m plms_pipeline_tests.vectors.demo_run
+
+demo-budget: setup ## a budget runs dry; receivers for Slack, PagerDuty and mail hold one message each, and its end
+	$(BIN)/python -m plms_pipeline_tests.vectors.demo_budget
 
 demo-guides: setup ## the guides' three demos: idempotent start, representative canary, KPI-gated completion
 	$(BIN)/python -m plms_pipeline_tests.vectors.demos
@@ -84,6 +87,9 @@ format: setup ## let ruff format and fix what it can
 
 prove-kill: setup ## SIGKILL at N random moments of import and night; priors stay identical (N=50 SEED=…)
 	$(BIN)/python -m plms_pipeline_tests.proofs.kill $(if $(N),--count $(N)) $(if $(SEED),--seed $(SEED))
+
+prove-alerts: setup ## N × SIGKILL in the middle of sending, 2 and 5 replicas, both databases; nothing lost, nothing told twice without a crash (N=100 SEED=…)
+	$(BIN)/python -m plms_pipeline_tests.proofs.alerts $(if $(N),--kills $(N)) $(if $(SEED),--seed $(SEED))
 
 prove-api: setup ## schemathesis over the OpenAPI of a live `plms serve`, all checks (N=examples per operation SEED=…)
 	$(BIN)/python -m plms_pipeline_tests.proofs.api $(if $(N),--examples $(N)) $(if $(SEED),--seed $(SEED))
@@ -130,6 +136,7 @@ prove-small-guards:
 	$(IN_MEMORY)$(MAKE) prove-api N=2
 	$(IN_MEMORY)$(MAKE) prove-observer FLOOD=4 KILLS=1
 	$(IN_MEMORY)$(MAKE) prove-guards N=4
+	$(IN_MEMORY)$(MAKE) prove-alerts N=6
 	$(IN_MEMORY)$(MAKE) prove-simulation N=80
 	$(IN_MEMORY)$(MAKE) prove-restore N=4 BACKUPS=1 FLIPS=20
 

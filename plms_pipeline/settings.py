@@ -59,9 +59,17 @@ def _sqlite_url(file: Path) -> str:
 
 
 def _field(
-    default: Any, unit: str, description: str, *, secret: bool = False, variable: str | None = None, **rules: Any
+    default: Any,
+    unit: str,
+    description: str,
+    *,
+    secret: bool = False,
+    is_secret_path: bool = False,
+    variable: str | None = None,
+    **rules: Any,
 ) -> Any:
-    extra: dict[str, Any] = {"unit": unit, "secret": secret}
+    """A setting. `is_secret_path`: the path of the URL is the secret, and is not shown either."""
+    extra: dict[str, Any] = {"unit": unit, "secret": secret or is_secret_path, "secret_path": is_secret_path}
     if variable is not None:
         extra["variable"] = variable
     return Field(default=default, description=description, json_schema_extra=extra, **rules)
@@ -294,6 +302,59 @@ class Settings(BaseModel):
     portfolio_daily_usd: Decimal | None = _field(
         None, "USD", "What all approved projects together may spend per day; default: no limit.", ge=0, lt=10**8
     )
+    env_name: str = _field(
+        "development",
+        "name",
+        "What messages call this installation.",
+        variable="ENV_NAME",
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,31}$",
+    )
+    budget_check_s: float = _field(
+        60.0, "s", "How often the budgets of projects at work are compared with their thresholds.", ge=1, le=3600
+    )
+    budget_idle_check_s: float = _field(
+        600.0, "s", "How often the budgets of projects without a run under way are.", ge=1, le=86_400
+    )
+    alert_rules: Path | None = _field(None, "path", "Rules of the alert engine; default: those that are shipped.")
+    oncall_file: Path | None = _field(
+        None, "path", "Who is told what, over which channel; default: deploy/oncall.yaml of the checkout."
+    )
+    alert_attempts: int = _field(
+        20, "attempts", "So often a message is tried before it becomes a dead letter.", ge=1, le=1000
+    )
+    slack_webhook_url: str | None = _field(
+        None,
+        "URL",
+        "Slack incoming webhook for alerts; the URL itself is the secret.",
+        is_secret_path=True,
+        variable="SLACK_WEBHOOK_URL",
+    )
+    pd_routing_key: str | None = _field(
+        None,
+        "text",
+        "Routing key of the PagerDuty service (Events API v2) that is paged.",
+        secret=True,
+        variable="PD_ROUTING_KEY",
+        pattern=r"^[A-Za-z0-9]{32}$",
+    )
+    pagerduty_url: str = _field(
+        "https://events.pagerduty.com/v2/enqueue",
+        "URL",
+        "Where PagerDuty takes events; accounts in Europe: https://events.eu.pagerduty.com/v2/enqueue.",
+    )
+    smtp_url: str | None = _field(
+        None,
+        "URL",
+        "Mail server for alerts: smtp://user:password@host:587 (with STARTTLS, but on this machine) or smtps://….",
+        secret=True,
+    )
+    alert_email: str | None = _field(
+        None, "address", "Who gets alert mail that nobody is named for in deploy/oncall.yaml.", variable="ALERT_EMAIL"
+    )
+    ticket_url: str | None = _field(None, "URL", "Webhook of a ticket system for alerts.", is_secret_path=True)
+    ticket_secret: str | None = _field(
+        None, "text", "What requests to the ticket system are signed with.", secret=True, min_length=16
+    )
     purge_runs_days: int = _field(
         90,
         "days",
@@ -332,7 +393,7 @@ class Settings(BaseModel):
     def _absolute(cls, value: object) -> Path:
         return _anchored(str(value))
 
-    @field_validator("jwt_public_keys", "pg_bin_dir", mode="before")
+    @field_validator("jwt_public_keys", "pg_bin_dir", "alert_rules", "oncall_file", mode="before")
     @classmethod
     def _absolute_or_none(cls, value: object) -> Path | None:
         return None if value is None else _anchored(str(value))
@@ -557,4 +618,9 @@ def masked(value: str) -> str:
 
 def shown_value(field: str, text: str) -> str:
     """A value of a field as it may be shown. Every URL is masked: people put passwords into any of them."""
-    return masked(text) if text and (is_secret(field) or "://" in text) else text
+    shown = masked(text) if text and (is_secret(field) or "://" in text) else text
+    extra = Settings.model_fields[field].json_schema_extra
+    if not (isinstance(extra, dict) and extra.get("secret_path")) or "://" not in shown:
+        return shown
+    scheme, _, rest = shown.partition("://")
+    return f"{scheme}://{rest.partition('/')[0].partition('?')[0]}/***"

@@ -15,7 +15,7 @@ from typing import Any, Final, Literal
 
 from plms_pipeline.letters.reasons import TRANSIENT, ErrorClass, classify, cleaned, fingerprint
 
-Kind = Literal["run", "task", "event", "effect", "job"]
+Kind = Literal["run", "task", "event", "effect", "job", "delivery"]
 State = Literal["ready", "processing", "done", "permanent", "quarantined"]
 # The actor of what is begun anew by nobody's hand.
 RETRIER: Final = "dead_letters"

@@ -1,5 +1,6 @@
 """The tables of the registry, one module per domain; importing this package fills `Base.metadata`."""
 
+from plms_pipeline.registry.tables.alerts import AlertCheck, AlertEvent, AlertSilence, AlertState, Delivery
 from plms_pipeline.registry.tables.cards import JobCard, ProviderSnapshot, RunAlias, RunLineage
 from plms_pipeline.registry.tables.delivery import IdempotencyKey, InboxEvent, OutboxEvent
 from plms_pipeline.registry.tables.estimates import EstimateVersion, IntervalCorrection
@@ -36,10 +37,15 @@ from plms_pipeline.registry.tables.runs import (
 
 __all__ = [
     "ActionLog",
+    "AlertCheck",
+    "AlertEvent",
+    "AlertSilence",
+    "AlertState",
     "AuditEntry",
     "DaySummary",
     "DeadLetter",
     "Decision",
+    "Delivery",
     "EstimateVersion",
     "EvidenceRecord",
     "Hold",

@@ -1,0 +1,1 @@
+"""What the alert engine does: evaluate, deliver, acknowledge, silence, show."""

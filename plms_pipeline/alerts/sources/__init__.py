@@ -1,0 +1,1 @@
+"""Where do readings come from? A small function per kind of fact."""
