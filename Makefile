@@ -22,7 +22,7 @@ FLOOD ?=
 WORLDS ?=
 ONLY ?=
 
-.PHONY: help setup run simulate test test-live test-ui ui lint lint-rules format bench bench-peers demo-guides demo-portfolio demo-run prove-api prove-completions prove-guards prove-kill prove-portfolio prove-observer prove-restore prove-simulation prove-small prove-small-guards prove-small-runs prove-start lock clean
+.PHONY: help setup run simulate test test-live test-ui ui lint lint-rules dashboards format bench bench-peers demo-budget demo-guides demo-portfolio demo-run prove-alerts prove-api prove-completions prove-guards prove-kill prove-portfolio prove-observer prove-panels prove-restore prove-simulation prove-small prove-small-guards prove-small-runs prove-start lock clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -52,6 +52,9 @@ run: setup ## from an empty checkout to calibrated estimates, KPI results, prove
 demo-run: setup ## one project from its file to its report: approved, worked at 1000x, gated, learnt from; below a minute
 	$(BIN)/python -m plms_pipeline_tests.vectors.demo_run
 
+demo-budget: setup ## a budget runs dry; receivers for Slack, PagerDuty and mail hold one message each, and its end
+	$(BIN)/python -m plms_pipeline_tests.vectors.demo_budget
+
 demo-guides: setup ## the guides' three demos: idempotent start, representative canary, KPI-gated completion
 	$(BIN)/python -m plms_pipeline_tests.vectors.demos
 
@@ -79,12 +82,18 @@ lint: setup ## ruff, mypy --strict, import contracts
 lint-rules: setup ## promtool over the alert rules: valid, and each fires and resolves (needs Debian's package prometheus)
 	CI=true $(BIN)/pytest -m live plms_pipeline_tests/deploy/test_promtool.py
 
+dashboards: setup ## write deploy/grafana/dashboards anew from their code
+	$(BIN)/python -m deploy.grafana
+
 format: setup ## let ruff format and fix what it can
 	$(BIN)/ruff check --fix . || true
 	$(BIN)/ruff format .
 
 prove-kill: setup ## SIGKILL at N random moments of import and night; priors stay identical (N=50 SEED=…)
 	$(BIN)/python -m plms_pipeline_tests.proofs.kill $(if $(N),--count $(N)) $(if $(SEED),--seed $(SEED))
+
+prove-alerts: setup ## N × SIGKILL in the middle of sending, 2 and 5 replicas, both databases; nothing lost, nothing told twice without a crash (N=100 SEED=…)
+	$(BIN)/python -m plms_pipeline_tests.proofs.alerts $(if $(N),--kills $(N)) $(if $(SEED),--seed $(SEED))
 
 prove-api: setup ## schemathesis over the OpenAPI of a live `plms serve`, all checks (N=examples per operation SEED=…)
 	$(BIN)/python -m plms_pipeline_tests.proofs.api $(if $(N),--examples $(N)) $(if $(SEED),--seed $(SEED))
@@ -103,6 +112,9 @@ prove-guards: setup ## 50 processes for 3 places, 200 charges, 2.0/s for N secon
 
 prove-portfolio: setup ## N runs, four dispatchers, every fault, KILLS × SIGKILL: caps, shares, ledger (N=200 KILLS=100 SEED=… DATABASE=sqlite|postgresql)
 	$(BIN)/python -m plms_pipeline_tests.proofs.portfolio $(if $(N),--runs $(N)) $(if $(KILLS),--kills $(KILLS)) $(if $(SEED),--seed $(SEED)) $(if $(DATABASE),--database $(DATABASE))
+
+prove-panels: setup ## every question of every dashboard is answered by a demo world: PostgreSQL, Redis, a real Prometheus
+	$(BIN)/python -m plms_pipeline_tests.proofs.panels
 
 prove-restore: setup ## BACKUPS × backups under the load of N runs, restored and proven on both databases; FLIPS × a flipped bit is found (N=40 BACKUPS=5 FLIPS=200 SEED=…)
 	$(BIN)/python -m plms_pipeline_tests.proofs.restore $(if $(N),--runs $(N)) $(if $(BACKUPS),--backups $(BACKUPS)) $(if $(FLIPS),--flips $(FLIPS)) $(if $(SEED),--seed $(SEED))
@@ -128,6 +140,7 @@ prove-small-guards:
 	$(IN_MEMORY)$(MAKE) prove-api N=2
 	$(IN_MEMORY)$(MAKE) prove-observer FLOOD=4 KILLS=1
 	$(IN_MEMORY)$(MAKE) prove-guards N=4
+	$(IN_MEMORY)$(MAKE) prove-alerts N=6
 	$(IN_MEMORY)$(MAKE) prove-simulation N=80
 	$(IN_MEMORY)$(MAKE) prove-restore N=4 BACKUPS=1 FLIPS=20
 

@@ -48,6 +48,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "queue": ("plms_pipeline.portfolio.commands.queue:app", "What waits in the lanes, and why."),
     "lanes": ("plms_pipeline.portfolio.commands.lanes:app", "Lanes: caps and gates, as decisions."),
     "guard": ("plms_pipeline.portfolio.commands.guard:app", "Limits of what is started outside an approved project."),
+    "alerts": ("plms_pipeline.alerts.commands:app", "Who is told what: alerts, acknowledgements, silences, tests."),
     "decide": ("plms_pipeline.decisions.commands:app", "What was decided, by whom and why."),
     "observe": ("plms_pipeline.evidence.commands:app", "Observe evidence that comes late; how much comes in time."),
     "verify": ("plms_pipeline.evidence.commands:verify_app", "Prove that evidence is observed: golden run, books."),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dagster as dg
 
+from plms_pipeline.alerts import defs as alerts
 from plms_pipeline.estimates import defs as estimates
 from plms_pipeline.evidence import defs as evidence
 from plms_pipeline.intake import defs as intake
@@ -17,7 +18,7 @@ from plms_pipeline.portfolio import defs as portfolio
 from plms_pipeline.resources import DOCUMENTS, Documents, Plms
 from plms_pipeline.runs import defs as runs
 
-_JOBS = [*monitoring.JOBS, *growth.JOBS, *backup.JOBS, *evidence.JOBS, *runs.JOBS, *portfolio.JOBS]
+_JOBS = [*monitoring.JOBS, *growth.JOBS, *backup.JOBS, *evidence.JOBS, *runs.JOBS, *portfolio.JOBS, *alerts.JOBS]
 
 defs = dg.Definitions(
     assets=[
@@ -30,11 +31,19 @@ defs = dg.Definitions(
         *runs.ASSETS,
         *letters.ASSETS,
         *portfolio.ASSETS,
+        *alerts.ASSETS,
     ],
-    asset_checks=[*invariants.CHECKS, *runs.CHECKS, *portfolio.CHECKS],
+    asset_checks=[*invariants.CHECKS, *runs.CHECKS, *portfolio.CHECKS, *alerts.CHECKS],
     jobs=_JOBS,
     schedules=[*monitoring.SCHEDULES, *growth.SCHEDULES, *backup.SCHEDULES, *runs.SCHEDULES, *portfolio.SCHEDULES],
-    sensors=[*runs.SENSORS, *evidence.SENSORS, *portfolio.SENSORS, *letters.SENSORS, letters.retry_sensor(_JOBS)],
+    sensors=[
+        *runs.SENSORS,
+        *evidence.SENSORS,
+        *portfolio.SENSORS,
+        *alerts.SENSORS,
+        *letters.SENSORS,
+        letters.retry_sensor(_JOBS),
+    ],  # fmt: skip
     resources={
         "plms": Plms(),
         DOCUMENTS: Documents(),

@@ -6,37 +6,15 @@ arguments). It knows a few shapes with next to no false alarms; it is a net unde
 
 from __future__ import annotations
 
-import re
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 
+from plms_pipeline.alerts.secret_shapes import KNOWN_EXAMPLES, SHAPES, findings
+
+__all__ = ["KNOWN_EXAMPLES", "SHAPES", "findings", "scan", "tracked_files"]
 ROOT = Path(__file__).resolve().parent.parent
-# Passwords that examples and tests may use: everybody knows them.
-KNOWN_EXAMPLES = ("hunter2", "s3cret", "deadbeef", "***", "secret", "password", "{", "<", "$")
-SHAPES = {
-    "private key": re.compile(r"-----BEGIN (?:[A-Z]+ )?PRIVATE KEY-----"),
-    "AWS access key": re.compile(r"\b(?:AKIA|ASIA)[0-9A-Z]{16}\b"),
-    "GitHub token": re.compile(r"\bgh[pousr]_[A-Za-z0-9]{36,}\b"),
-    "Slack token": re.compile(r"\bxox[abprs]-[A-Za-z0-9-]{10,}"),
-    "JSON web token": re.compile(r"\beyJ[A-Za-z0-9_-]{20,}\.eyJ[A-Za-z0-9_-]{20,}\."),
-    "vendor API key": re.compile(r"\bsk-[A-Za-z0-9_-]{32,}\b"),
-    "password in a URL": re.compile(r"\b[a-z][a-z0-9+.]*://[^/\s:@\"']+:(?!\d+@)(?P<value>[^/\s@\"']{4,})@"),
-    "password in a setting": re.compile(
-        r"(?i)\b[a-z_]*(?:password|passwd|api_key|secret_key|token)\b[\"']?\s*[:=]\s*[\"'](?P<value>[^\"'\s]{8,})[\"']"
-    ),
-}
-
-
-def findings(text: str) -> Iterator[tuple[int, str]]:
-    """Line number and kind of everything in `text` that looks like a secret."""
-    for number, line in enumerate(text.splitlines(), start=1):
-        for kind, shape in SHAPES.items():
-            match = shape.search(line)
-            value = match.groupdict().get("value") if match else None
-            if match and not (value and any(known in value.lower() for known in KNOWN_EXAMPLES)):
-                yield number, kind
 
 
 def tracked_files() -> list[Path]:

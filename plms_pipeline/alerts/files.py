@@ -1,7 +1,7 @@
 """What do the files of rules and of people on call say, and what lies on this machine's disk?
 
-YAML is read node by node, because loaders that make objects lose the lines, unfold aliases, and take `no` for false: a key twice is
-a mistake, not the second one.
+YAML is read node by node, because loaders that make objects lose the lines, unfold aliases, and take `no` for false: a key
+twice is a mistake, not the second one.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from datetime import date
 from pathlib import Path
 from typing import Any, Final
 
@@ -160,7 +161,7 @@ def document(path: Path) -> dict[str, Any] | None:
 
 
 def texts_since(folder: Path, since: float, *, limit: int, most_bytes: int) -> tuple[list[tuple[str, str]], bool]:
-    """(name below the folder, text) of what was written there since a moment (seconds since 1970); whether some were left out."""
+    """(name, text) of what was written in a folder since a moment (seconds since 1970); whether some were left out."""
     found: list[tuple[str, str]] = []
     for path in sorted(folder.rglob("*")) if folder.is_dir() else ():
         try:
@@ -175,3 +176,30 @@ def texts_since(folder: Path, since: float, *, limit: int, most_bytes: int) -> t
         except OSError:
             continue
     return found, False
+
+
+def text_of(path: Path, *, most_bytes: int) -> str | None:
+    """The beginning of a text file, or None when it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            return file.read(most_bytes).decode("utf-8", "replace")
+    except OSError:
+        return None
+
+
+def nights(reports_dir: Path) -> list[tuple[date, dict[str, Any] | None, dict[str, Any] | None]]:
+    """(date, summary, proof) of the newest nightly report, in a list; empty when there is none."""
+    found = []
+    try:
+        folders = [path for path in (reports_dir / "nightly").iterdir() if path.is_dir()]
+    except OSError:
+        return []
+    for folder in folders:
+        try:
+            found.append((date.fromisoformat(folder.name), folder))
+        except ValueError:
+            continue
+    if not found:
+        return []
+    night, folder = max(found)
+    return [(night, document(folder / "summary.json"), document(folder / "invariants.json"))]

@@ -1,7 +1,7 @@
 """What can a rule look at, and in which unit?
 
-Each input is read by one source (`alerts/sources/`). A unit bounds what a threshold may be: 20 for a fraction was meant as 20 %,
-and a rule that can never fire looks exactly like one that never had to.
+Each input is read by one source (`alerts/sources/`). A unit bounds what a threshold may be: 20 for a fraction was meant as
+20 %, and a rule that can never fire looks exactly like one that never had to.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ _ALL: Final = (
     Input("launcher_runs", "guards", "count", "starts outside an approved project that go on"),
     Input("rate_limited", "guards", "count", "starts that the rate refused in the last five minutes"),
     Input("failure_ratio", "failures", "ratio", "failed tasks among those of the last hour"),
-    Input("dead_letters", "letters", "count", "dead letters that are owed work or were given up and not cleaned away"),
+    Input("dead_letters", "letters", "count", "dead letters that are owed work"),
     Input("dead_letters_growth", "letters", "count", "dead letters of the last hour less those that ended in it"),
     Input("disk_free_gib", "disk", "gib", "free space where the pipeline stores and reports"),
     Input("killswitch_on", "killswitch", "flag", "a kill switch is on"),

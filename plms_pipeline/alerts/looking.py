@@ -1,7 +1,8 @@
 """What does a source of readings get, and what does it give?
 
-A source is a small function: it looks at one kind of fact and says what it found, subject by subject. It decides nothing. One that
-cannot look raises, and then nothing of what it would have said moves; one that knows that it did not look at a subject says so.
+A source is a small function: it looks at one kind of fact and says what it found, subject by subject. It decides nothing.
+One that cannot look raises, and then nothing of what it would have said moves; one that knows that it did not look at a
+subject says so.
 """
 
 from __future__ import annotations

@@ -2,10 +2,11 @@
 
     ok → pending → firing → (acked) → resolved → pending …
 
-Pure: a state, a rule and a reading come in; the next state and at most one step come out. An *episode* begins when the threshold
-is crossed and has an id that follows from rule, subject and that moment: whoever finds it, and however late, finds the same one.
-A reading older than the one that moved the state last moves nothing, so evaluators may overtake each other; a value that nobody
-knows moves nothing either. The sources asked `minutes_left <= 5` at every check and paged each time.
+Pure: a state, a rule and a reading come in; the next state and at most one step come out. An *episode* begins when the
+threshold is crossed and has an id that follows from rule, subject and that moment: whoever finds it, and however late,
+finds the same one. A reading older than the one that moved the state last moves nothing, so evaluators may overtake each
+other; a value that nobody knows moves nothing either. The sources asked `minutes_left <= 5` at every check and paged each
+time.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """Who is told what over which channel, and what happens when nobody answers?
 
-`deploy/oncall.yaml` names channels, contacts, the rotation, owners of projects, the PMO, quiet hours, how soon each severity must
-be answered and who is asked next. Nothing in it is secret. It is refused as a whole with the line of the first mistake, and what
-it says must fit together: a route to a channel that is not there is found when the file is read, not at three in the morning.
+`deploy/oncall.yaml` names channels, contacts, the rotation, owners of projects, the PMO, quiet hours, how soon each
+severity must be answered and who is asked next. Nothing in it is secret. It is refused as a whole with the line of the
+first mistake, and what it says must fit together: a route to a channel that is not there is found when the file is read,
+not at three in the morning.
 """
 
 from __future__ import annotations

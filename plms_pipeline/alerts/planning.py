@@ -1,8 +1,8 @@
 """Which states move, which events happen, and which messages are owed, given what was read?
 
-Pure: everything that was read, all states and the time come in; a plan comes out, which one transaction writes. Subjects of one
-rule that are told together are a group: one message lists them, and one incident is opened for them, which is resolved when the
-last of them is over. Each subject has its own episode and its own events.
+Pure: everything that was read, all states and the time come in; a plan comes out, which one transaction writes. Subjects of
+one rule that are told together are a group: one message lists them, and one incident is opened for them, which is resolved
+when the last of them is over. Each subject has its own episode and its own events.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """To whom does a message go, over which channel, and when?
 
-A route is a list of targets. One whose channel is not configured (its secret is missing), or where nobody has an address, falls
-back to the log: what is not told anywhere else is at least kept where the operator looks first. Several targets of one mail
-channel are one mail.
+A route is a list of targets. One whose channel is not configured (its secret is missing), or where nobody has an address,
+falls back to the log: what is not told anywhere else is at least kept where the operator looks first. Several targets of
+one mail channel are one mail.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """Which rules are there, and is the file that says so to be trusted?
 
-Rules are data (`rules.yaml`): input, comparison, threshold, the calmer one at which it is over again (hysteresis), how long it
-must hold before it counts and before it is over, severity and route. The file is refused as a whole with the line of the
-first mistake: a rule that is skipped because its threshold was misspelt is found out by the night that it should have ended.
+Rules are data (`rules.yaml`): input, comparison, threshold, the calmer one at which it is over again (hysteresis), how long
+it must hold before it counts and before it is over, severity and route. The file is refused as a whole with the line of the
+first mistake: a rule that is skipped because its threshold was misspelt is found out by the night that it should have
+ended.
 """
 
 from __future__ import annotations

@@ -1,14 +1,14 @@
 """What does a process that evaluates and delivers alerts hold in its hands?
 
-Rules, people and channels are read when the process begins, so a mistake is found there. The Dagster sensors and `plms serve` use the
-same parts; which of them evaluates, and how many at once, does not matter.
+Rules, people and channels are read when the process begins, so a mistake is found there. The Dagster sensors and `plms
+serve` use the same parts; which of them evaluates, and how many at once, does not matter.
 """
 
 from __future__ import annotations
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from uuid import uuid4
 
 from plms_pipeline.alerts import files
@@ -65,18 +65,18 @@ class Alerts:
         """The channels that are configured."""
         return tuple(self.desk.channels)
 
-    def evaluate(self) -> Evaluated:
+    def evaluate(self, only: Collection[str] | None = None) -> Evaluated:
         """Look at what is due; take back what dead senders held, and owe again what a person wants tried anew."""
-        done = evaluate(self.engine)
+        done = evaluate(self.engine, only=only)
         free_from_dead(self.desk)
         try_anew(self.desk)
+        for name in set(self.due()) - set(self.desk.channels):
+            # Its secret is gone: what waits becomes a dead letter, instead of waiting for ever.
+            deliver(self.desk, channels=[name])
         return done
 
     def deliver(self, channel: str | None = None) -> list[Made]:
-        """Send what is due over one channel, or over all of them for a while.
-
-        The log also takes, and refuses, what goes to channels that are not configured any more.
-        """
+        """Send what is due over one channel, or over all of them for a while."""
         if channel is not None:
             return deliver(self.desk, channels=[channel])
         until_s, found = time.monotonic() + TICK_S, list[Made]()

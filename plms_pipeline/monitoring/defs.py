@@ -96,8 +96,9 @@ def nightly_report(
 
 nightly = dg.define_asset_job(
     "nightly",
-    # `receipts` is rewritten by `receipt_days`, day by day; its checks belong to the night all the same.
-    selection=dg.AssetSelection.assets(*NIGHTLY_ASSETS) | dg.AssetSelection.checks_for_assets("receipts"),
+    # `receipts` is rewritten by `receipt_days`, day by day, `alerts` by whoever evaluates; their checks belong to the night all
+    # the same.
+    selection=dg.AssetSelection.assets(*NIGHTLY_ASSETS) | dg.AssetSelection.checks_for_assets("receipts", "alerts"),
     description="The night: rewrite changed days, recalibrate, evaluate artifacts, prove the books, write the report.",
     # One at a time in the queue as well: dagster.yaml limits each value of plms/exclusive to one run.
     tags={"dagster/max_runtime": str(MAX_RUNTIME_S), "plms/exclusive": "nightly"},

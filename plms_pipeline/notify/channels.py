@@ -1,7 +1,8 @@
 """Which channels are there, and what is needed to reach each?
 
-A channel is a name of `oncall.yaml` with the kind of service behind it; its secret comes from a setting or a file and is never
-part of a message, a row or an error. One whose secret is missing is not configured: what should go there goes to the log.
+A channel is a name of `oncall.yaml` with the kind of service behind it; its secret comes from a setting or a file and is
+never part of a message, a row or an error. One whose secret is missing is not configured: what should go there goes to the
+log.
 """
 
 from __future__ import annotations
@@ -55,7 +56,9 @@ class Channel:
         if self.kind == "smtp":
             password = urlsplit(self.url).password
             return (self.url, *((password, unquote(password)) if password else ()))
-        return tuple(text for text in (self.url if self.kind == "slack" else "", self.secret) if text)
+        # A service may repeat a piece of the path that is the secret, as well as all of it.
+        pieces = [self.url, urlsplit(self.url).path, *urlsplit(self.url).path.split("/")] if self.kind == "slack" else []
+        return tuple(text for text in (*pieces, self.secret) if len(text) >= 8)
 
 
 def without_secrets(text: str, channel: Channel) -> str:

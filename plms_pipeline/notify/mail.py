@@ -1,6 +1,8 @@
 """What does a mailbox get?
 
-A plain text whose first line says all. `Message-ID` comes from the delivery, so that a mail sent twice is recognised as one; `References` from the thread, so that a resolve stands below what it resolves. `Auto-Submitted` keeps holiday notices away.
+A plain text whose first line says all. `Message-ID` comes from the delivery, so that a mail sent twice is recognised as
+one; `References` from the thread, so that a resolve stands below what it resolves. `Auto-Submitted` keeps holiday notices
+away.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """What is there to say, before anybody knows over which channel?
 
-A message is kept as data beside the delivery that owes it, and rendered when it is sent: a payload that is refused can then be
-mended by a release, and no secret of a channel is ever stored. `key` names the delivery for ever, `thread` everything that is
-said about one group of episodes: services that know threads, incidents or references are given it.
+A message is kept as data beside the delivery that owes it, and rendered when it is sent: a payload that is refused can then
+be mended by a release, and no secret of a channel is ever stored. `key` names the delivery for ever, `thread` everything
+that is said about one group of episodes: services that know threads, incidents or references are given it.
 """
 
 from __future__ import annotations

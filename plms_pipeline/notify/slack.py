@@ -1,9 +1,9 @@
 """What does a Slack incoming webhook take?
 
-`text` (what notifications and screen readers show) and `blocks`. Bounds of Block Kit: 50 blocks, a header of 150 characters, a
-section of 3000, a context of ten elements; `block_id` is at most 255 characters and unique in a message. `&`, `<` and `>` are
-control characters: unescaped, a subject called `<!channel>` wakes everybody. The sources' payload broke on every line feed,
-because it was put together with printf.
+`text` (what notifications and screen readers show) and `blocks`. Bounds of Block Kit: 50 blocks, a header of 150
+characters, a section of 3000, a context of ten elements; `block_id` is at most 255 characters and unique in a message. `&`,
+`<` and `>` are control characters: unescaped, a subject called `<!channel>` wakes everybody. The sources' payload broke on
+every line feed, because it was put together with printf.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Slack, PagerDuty, a ticket system and a mail server on this machine: real servers that keep what they were sent.
 
-In one process for tests (`receiving`), or as a process of their own (`python -m plms_pipeline_tests.notify.receivers FILE`) that
-writes each message as a JSON line, synced before it answers: what was answered is in the file whoever is killed.
+In one process for tests (`receiving`), or as a process of their own (`python -m plms_pipeline_tests.notify.receivers FILE`)
+that writes each message as a JSON line, synced before it answers: what was answered is in the file whoever is killed.
 """
 
 from __future__ import annotations
@@ -120,7 +120,7 @@ class _Http(BaseHTTPRequestHandler):
         with contextlib.suppress(OSError):
             self.wfile.write(answer)
 
-    def log_message(self, format: str, *args: Any) -> None:
+    def log_message(self, *args: Any) -> None:
         pass
 
 
@@ -199,6 +199,7 @@ def receiving(log: Path | None = None) -> Iterator[Receivers]:
 def main() -> None:
     """Serve until the standard input closes; the ports are the first line."""
     with receiving(Path(sys.argv[1])) as receivers:
+        receivers.wait_s = float(sys.argv[2]) if len(sys.argv) > 2 else 0.0
         sys.stdout.write(json.dumps({"http_port": receivers.http_port, "smtp_port": receivers.smtp_port}) + "\n")
         sys.stdout.flush()
         sys.stdin.read()

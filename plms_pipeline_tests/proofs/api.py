@@ -56,7 +56,7 @@ def free_port() -> int:
 
 def environment(folder: Path, **more: str) -> dict[str, str]:
     """The environment of a fresh instance in `folder`."""
-    foreign = ("PLMS_", "DAGSTER_", "REDIS_", "IDEMPOTENCY_")
+    foreign = ("PLMS_", "DAGSTER_", "REDIS_", "IDEMPOTENCY_", "SLACK_", "PD_ROUTING_", "ALERT_EMAIL", "ENV_NAME")
     kept = {key: value for key, value in os.environ.items() if not key.startswith(foreign)}
     ours = {
         "PLMS_DATA_DIR": str(folder / "data"),

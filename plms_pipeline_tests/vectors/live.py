@@ -11,7 +11,7 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -106,16 +106,17 @@ class Live:
 
 
 @contextmanager
-def fresh(*, speed: float = 1000.0, receipts: bool = False) -> Iterator[Live]:
+def fresh(*, speed: float = 1000.0, receipts: bool = False, more: Mapping[str, str] | None = None) -> Iterator[Live]:
     """A fresh instance: registry, keys, the sample projects, executor and API.
 
     Args:
         speed: virtual seconds of the executor per second.
         receipts: import the shipped receipts, so that forecasts rest on something.
+        more: further settings.
     """
     with tempfile.TemporaryDirectory(prefix="plms-live-", ignore_cleanup_errors=True) as name:
         folder = Path(name)
-        environ = environment(folder, PLMS_API_PORT=str(free_port()))
+        environ = environment(folder, PLMS_API_PORT=str(free_port()), **(more or {}))
         for command in (("db", "upgrade"), ("token", "keys"), ("project", "samples")):
             plms(environ, *command)
         plms(environ, "kpi", "warehouse", "load", str(ROOT / "data/samples/artifacts/warehouse.sql"))

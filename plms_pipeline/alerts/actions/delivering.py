@@ -1,8 +1,8 @@
 """How is what is owed sent, each message at least once, and what becomes of one that nobody takes?
 
-Claimed one at a time, sent with no transaction open, and written down at once: a sender that is killed repeats one message, under the
-key that it had. Waits double up to half a minute with full jitter; a service may ask for more. What is refused for good, or too
-often, becomes a dead letter of kind `delivery`, and `plms dlq reset-retries` tries it anew.
+Claimed one at a time, sent with no transaction open, and written down at once: a sender that is killed repeats one message,
+under the key that it had. Waits double up to half a minute with full jitter; a service may ask for more. What is refused
+for good, or too often, becomes a dead letter of kind `delivery`, and `plms dlq reset-retries` tries it anew.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from plms_pipeline.registry.engine import Registry
 ACTOR: Final = "alerts"
 LETTER: Final = "delivery"
 SUBJECT: Final = "delivery:"
+POLICY: Final = Policy(max_attempts=20)
 Outcome = Literal["sent", "later", "dead"]
 _log = logging.getLogger(__name__)
 
@@ -58,7 +59,7 @@ class Desk:
     send: Sends
     holder: str
     is_dead: Callable[[str], bool]
-    policy: Policy = Policy(max_attempts=20)
+    policy: Policy = POLICY
 
 
 @dataclass(frozen=True, slots=True)

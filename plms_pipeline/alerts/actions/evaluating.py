@@ -1,8 +1,9 @@
 """What is over its threshold now, and who must hear of it?
 
-One evaluation looks at every source that is due, with no transaction open, and then moves states, adds events and owes messages in one
-transaction: an alert that fired without its message, or a message about nothing, cannot be. Any number of evaluators may run at
-once, in `plms serve`, in Dagster, in both: the readings of one that was overtaken are too old to move anything.
+One evaluation looks at every source that is due, with no transaction open, and then moves states, adds events and owes
+messages in one transaction: an alert that fired without its message, or a message about nothing, cannot be. Any number of
+evaluators may run at once, in `plms serve`, in Dagster, in both: the readings of one that was overtaken are too old to move
+anything.
 """
 
 from __future__ import annotations
@@ -129,7 +130,7 @@ def _look(source: Source, asked: Asked) -> Sight:
     except PlmsError as error:
         _log.warning("event=source_failed source=%s code=%s", source.name, error.code)
         return Sight(source.name, asked.now, error=f"{error.code}: {error.message}"[:1000])
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - told below
         # A bug in one source must not keep the others from being heard.
         _log.exception("event=source_failed source=%s", source.name)
         return Sight(source.name, asked.now, error=f"{type(error).__name__}: {error}"[:1000])

@@ -1,7 +1,8 @@
 """How long do budgets last, and by how much will they be overrun?
 
-Projects at work are looked at every time, the others every ten minutes. A project where nothing runs burns nothing, so its budget
-does not run dry; what it would cost in the end may be too much all the same. A runway that nobody knows moves nothing.
+Projects at work are looked at every time, the others every ten minutes. A project where nothing runs burns nothing, so its
+budget does not run dry; what it would cost in the end may be too much all the same. A runway that nobody knows moves
+nothing.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """Which messages are owed, to whom, and what became of them?
 
-A delivery is claimed by one UPDATE with a lease, and sent with no transaction open. Whoever dies in between leaves a lease that ends,
-so the same message goes again under the same key. What is said about one group over one channel keeps its order: a resolve that
-overtakes its trigger would leave an incident open for ever. Every function takes an open session and never commits.
+A delivery is claimed by one UPDATE with a lease, and sent with no transaction open. Whoever dies in between leaves a lease
+that ends, so the same message goes again under the same key. What is said about one group over one channel keeps its order:
+a resolve that overtakes its trigger would leave an incident open for ever. Every function takes an open session and never
+commits.
 """
 
 from __future__ import annotations

@@ -41,7 +41,7 @@ def daily_accounts(session: Session, accounts: Collection[str]) -> list[tuple[st
 
 
 def spent_since(session: Session, since: datetime) -> Decimal:
-    """What projects and launched starts have spent since a moment, in USD; the portfolio's own account repeats the projects'."""
+    """What projects and launched starts have spent since a moment, in USD; the portfolio's account repeats theirs."""
     paid = or_(LedgerEntry.account.startswith(PROJECT), LedgerEntry.account.startswith(LAUNCHER))
     total = session.scalar(
         select(func.sum(LedgerEntry.amount_usd)).where(LedgerEntry.at >= since, LedgerEntry.kind.in_(SPENT), paid)

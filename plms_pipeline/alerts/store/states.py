@@ -1,7 +1,7 @@
 """Where does each rule stand, what did it do, and who is silenced?
 
-Every function takes an open session and never commits. Whoever changes states holds the engine's lock, so that two evaluators that
-saw the same crossing take one step between them; that the key of an event is unique holds even without it.
+Every function takes an open session and never commits. Whoever changes states holds the engine's lock, so that two
+evaluators that saw the same crossing take one step between them; that the key of an event is unique holds even without it.
 """
 
 from __future__ import annotations

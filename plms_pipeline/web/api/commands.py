@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from plms_pipeline.settings import load_settings
+from plms_pipeline.settings import Settings, load_settings
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
@@ -25,6 +25,7 @@ def serve(
     from plms_pipeline.web.api.service.server import ApiOptions, serve_api
 
     settings = load_settings()
+    _check_alerts(settings)
 
     def tell(url: str) -> None:
         if as_json:
@@ -42,3 +43,11 @@ def serve(
     except KeyboardInterrupt:
         if not as_json:
             typer.echo("Stopped.")
+
+
+def _check_alerts(settings: Settings) -> None:
+    """Refuse rules, channels and people on call that make no sense, before anything depends on them."""
+    from plms_pipeline.alerts.actions.opening import routing_of
+    from plms_pipeline.alerts.files import load_rules
+
+    routing_of(settings, load_rules(settings))

@@ -18,6 +18,7 @@ from starlette.concurrency import run_in_threadpool
 from plms_pipeline import __version__
 from plms_pipeline.access.actions import RefusalBook
 from plms_pipeline.access.routes import AppState, DoneAtOnce, ToldAtOnce
+from plms_pipeline.alerts.routes import ROUTERS as ALERT_ROUTERS
 from plms_pipeline.intake.routes import ROUTERS as EVENT_ROUTERS
 from plms_pipeline.letters.routes import ROUTERS as LETTER_ROUTERS
 from plms_pipeline.portfolio.routes import ROUTERS as PORTFOLIO_ROUTERS
@@ -36,13 +37,8 @@ from plms_pipeline.web.page.routes import ROUTERS as PAGE_ROUTERS
 from plms_pipeline.web.page.same_origin import page_refusal
 
 DOMAIN_ROUTERS: tuple[APIRouter, ...] = (
-    *RUN_ROUTERS,
-    *EVENT_ROUTERS,
-    *PORTFOLIO_ROUTERS,
-    *LETTER_ROUTERS,
-    *PAGE_ROUTERS,
-    sessions.router,
-)
+    *RUN_ROUTERS, *EVENT_ROUTERS, *PORTFOLIO_ROUTERS, *LETTER_ROUTERS, *ALERT_ROUTERS, *PAGE_ROUTERS, sessions.router,
+)  # fmt: skip
 
 
 class PlmsApi(FastAPI):

@@ -19,13 +19,19 @@ from contextlib import ExitStack, contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from types import FrameType
+from typing import TYPE_CHECKING
 
-from plms_pipeline.clock import SystemClock
-from plms_pipeline.settings import load_settings
+from plms_pipeline.clock import Clock, SystemClock
+from plms_pipeline.errors import PlmsError
+from plms_pipeline.settings import Settings, load_settings
 from plms_pipeline.web.api.service import bell
 from plms_pipeline.web.api.service.background import Background
 from plms_pipeline.web.api.service.own_folder import own_folder
 from plms_pipeline.web.process import ChildSpec, Keeper
+
+if TYPE_CHECKING:
+    from plms_pipeline.alerts.service import Alerts
+    from plms_pipeline.registry.engine import Registry
 
 PREFIX = "plms-serve-"
 STOP_S = 10.0
@@ -78,7 +84,7 @@ def main(path: Path) -> None:
     from plms_pipeline.pas.service import pas_client
     from plms_pipeline.registry.engine import Registry
     from plms_pipeline.runs.stopping.service import watching
-    from plms_pipeline.web.api.service.works import works_of_the_books
+    from plms_pipeline.web.api.service.works import works_of_alerts, works_of_the_books
 
     asked: list[int] = []
 
@@ -95,7 +101,11 @@ def main(path: Path) -> None:
         registry = Registry.open(settings.database_url)
         at_the_end.callback(registry.close)
         watch = at_the_end.enter_context(watching(settings, clock, pas))
-        background = Background(works_of_the_books(settings, registry, clock, pas, watch))
+        alerts = _alerts(settings, registry, clock)
+        if alerts is not None:
+            at_the_end.callback(alerts.close)
+        works = (*works_of_the_books(settings, registry, clock, pas, watch), *works_of_alerts(alerts, settings))
+        background = Background(works)
         at_the_end.callback(background.stop, STOP_S)
         with suppress(_Asked):
             for number in (signal.SIGTERM, signal.SIGINT):
@@ -103,6 +113,18 @@ def main(path: Path) -> None:
             background.start()
             for names in bell.heard(path):
                 background.nudge(*names)
+
+
+def _alerts(settings: Settings, registry: Registry, clock: Clock) -> Alerts | None:
+    """The alert engine; None when its files make no sense, which `plms serve` refuses before it begins: without it cards still
+    go out and books are kept."""
+    from plms_pipeline.alerts.service import Alerts
+
+    try:
+        return Alerts(settings, registry, clock)
+    except PlmsError as error:
+        _log.error("event=alerts_off code=%s detail=%s", error.code, error.message)
+        return None
 
 
 if __name__ == "__main__":

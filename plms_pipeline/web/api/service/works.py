@@ -8,6 +8,7 @@ knows the routes, whose import would take the other process a second.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from plms_pipeline.clock import Clock
 from plms_pipeline.pas.client import PasClient
@@ -21,12 +22,18 @@ from plms_pipeline.runs.stopping.service import LOOK_EVERY_S, StopWatch
 from plms_pipeline.settings import Settings
 from plms_pipeline.web.api.service.background import Work
 
+if TYPE_CHECKING:
+    from plms_pipeline.alerts.service import Alerts
+
 # A burst of starts is one look at what is due, not one for each; nobody waits for these milliseconds.
 GATHER_S = 0.01
 CLOSE_EVERY_S = 15.0
 RECONCILE_EVERY_S = 15.0
 # The first wait of a dead letter is one second at most.
 LETTERS_EVERY_S = 1.0
+# Each source of readings says for itself how often it is looked at; this is how soon its turn is noticed.
+ALERTS_EVERY_S = 5.0
+SEND_EVERY_S = 1.0
 
 
 def works_of_the_books(
@@ -49,6 +56,27 @@ def works_of_the_books(
         Work("letters", lambda: retrier.tick().did_something, wakes=("dispatch",), idle_s=LETTERS_EVERY_S),
         Work("close", lambda: bool(settler.close_due()), idle_s=CLOSE_EVERY_S),
         look_at_switch(watch),
+    )
+
+
+def works_of_alerts(alerts: Alerts | None, settings: Settings) -> tuple[Work, ...]:
+    """Look at what rules look at, and send what is owed: each channel by itself, so that one that hangs delays no other."""
+    if alerts is None:
+        return ()
+
+    def sending(channel: str) -> Callable[[], bool]:
+        def send() -> bool:
+            made = alerts.deliver(channel)
+            return bool(made) and made[-1].outcome == "sent"
+
+        return send
+
+    channels = tuple(f"send-{name}" for name in alerts.channels)
+    every_s = min(ALERTS_EVERY_S, settings.budget_check_s)
+    return (
+        # What did something is done again at once, and finds that nothing is due: the senders are woken in between.
+        Work("alerts", lambda: alerts.evaluate().did_something, wakes=channels, idle_s=every_s),
+        *(Work(f"send-{name}", sending(name), idle_s=SEND_EVERY_S) for name in alerts.channels),
     )
 
 

@@ -1,0 +1,1 @@
+"""What runs PLMS Pipeline somewhere else than on your desk."""
