@@ -13,24 +13,28 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from dagster import DagsterInstance, Field
+from dagster._core.definitions.selector import JobSelector
 from dagster._core.instance.config import ConcurrencyConfig
 from dagster._core.instance.ref import InstanceRef
 from dagster._core.run_coordinator import QueuedRunCoordinator, SubmitRunContext
 from dagster._core.workspace.context import WorkspaceProcessContext, WorkspaceRequestContext
 from dagster._core.workspace.load_target import WorkspaceFileTarget
+from dagster._core.workspace.permissions import PermissionResult
 from dagster._serdes import ConfigurableClassData
 
 from plms_pipeline.instance.actors import (
     ACTOR_HEADER,
     ACTOR_TAG,
+    ROLE_HEADER,
     UNGUARDED_ACTOR,
+    VERIFIED_HEADER,
     actor_from_header,
     continued_id,
     event_tag_value,
@@ -49,6 +53,15 @@ if TYPE_CHECKING:
 os.environ.setdefault("DAGSTER_DISABLE_TELEMETRY", "1")
 
 
+# Under which name the scope of a connection holds its grants (`web/guard.py` says the same).
+GRANTS_KEY = "plms.grants"
+NOT_GUARDED = "This webserver is reached without its front door; open the UI that `plms ui` serves."
+ASSET_JOB_NAME = "__ASSET_JOB"
+JOB_TYPES = ("Pipeline", "Job")
+JOB_PERMISSION_FIELDS = {
+    "hasLaunchExecutionPermission": "launch_pipeline_execution",
+    "hasLaunchReexecutionPermission": "launch_pipeline_reexecution",
+}
 EFFECT_TAG = "plms/effect"
 SPENDS = "spend"
 
@@ -133,6 +146,8 @@ class ActorRunCoordinator(QueuedRunCoordinator[DagsterInstance]):
             tags=run.tags,
             inherited=self._inherited_actor(run.tags),
             os_user=os_user(),
+            verified=context.get_request_header(VERIFIED_HEADER),
+            role=context.get_request_header(ROLE_HEADER),
         )
         self._instance.add_run_tags(run.run_id, launch.tags())
         return super().submit_run(context)
@@ -153,13 +168,62 @@ def _is_http(context: SubmitRunContext) -> bool:
     return getattr(source, "headers", None) is not None
 
 
+class Grants(Protocol):
+    """What the sender of a request may do; put into the connection's scope by the front door, where no client can write."""
+
+    def reason_against(self, permission: str) -> str | None:
+        """Why a permission is not given, whatever it is wanted for; None: it is."""
+        ...
+
+    def reason_against_job(self, permission: str, job: str) -> str | None:
+        """Why a permission is not given for a job; None: it is."""
+        ...
+
+
 class FrontDoorRequestContext(WorkspaceRequestContext):
-    """A request to the webserver whose backfills and reported events carry the actor of the front door."""
+    """A request to the webserver that may do what the front door granted, and carries the actor that it named.
+
+    A request that did not come through the door may look and do nothing.
+    """
 
     def _actor(self) -> str | None:
         headers = getattr(self.source, "headers", None)
         value = headers.get(ACTOR_HEADER) if headers is not None else None
         return actor_from_header(value) if value else None
+
+    def _grants(self) -> Grants | None:
+        scope = getattr(self.source, "scope", None)
+        found: Grants | None = scope.get(GRANTS_KEY) if scope is not None else None
+        return found
+
+    def _results(self, known: Mapping[str, PermissionResult]) -> Mapping[str, PermissionResult]:
+        grants = self._grants()
+        found = {}
+        for permission in known:
+            reason = NOT_GUARDED if grants is None else grants.reason_against(str(permission))
+            found[permission] = PermissionResult(reason is None, reason)
+        return found
+
+    @property
+    def permissions(self) -> Mapping[str, PermissionResult]:
+        """What is shown and held of every permission, for the whole deployment."""
+        return self._results(super().permissions)
+
+    def permissions_for_location(self, *, location_name: str) -> Mapping[str, PermissionResult]:
+        """The same for one code location."""
+        return self._results(super().permissions_for_location(location_name=location_name))
+
+    def may_for_job(self, permission: str, job: str) -> bool:
+        """Whether a permission is given for a job."""
+        self._checked_permissions.add(permission)
+        grants = self._grants()
+        return grants is not None and grants.reason_against_job(str(permission), job) is None
+
+    def has_permission_for_selector(self, permission: str, selector: Any) -> bool:
+        """Whether a permission is given for a definition: to launch one job may need more than to launch another."""
+        if isinstance(selector, JobSelector):
+            return self.may_for_job(permission, selector.job_name)
+        return super().has_permission_for_selector(permission, selector)
 
     def get_viewer_tags(self) -> dict[str, str]:
         """Tags that Dagster lays over those a client sent with a backfill."""
@@ -185,24 +249,63 @@ class FrontDoorProcessContext(WorkspaceProcessContext):
         )
 
 
+class History:
+    """What the front door looks up: which job a run or backfill is of, and which tags a run or job has.
+
+    Every method reads the instance or the workspace, and may wait for either.
+    """
+
+    def __init__(self, workspace: FrontDoorProcessContext) -> None:
+        self._workspace = workspace
+
+    def run(self, run_id: str) -> tuple[str, Mapping[str, str]] | None:
+        """Job and tags of a run; None when there is no such run."""
+        run = self._workspace.instance.get_run_by_id(run_id)
+        return (run.job_name, dict(run.tags)) if run is not None else None
+
+    def backfill_job(self, backfill_id: str) -> str | None:
+        """The job of a backfill, Dagster's own for one of assets; None when there is no such backfill, or its job is gone."""
+        backfill = self._workspace.instance.get_backfill(backfill_id)
+        if backfill is None:
+            return None
+        if backfill.is_asset_backfill:
+            return ASSET_JOB_NAME
+        wanted = backfill.partition_set_name
+        return next((name for name in self._job_names() if f"{name}_partition_set" == wanted), None)
+
+    def job_tags(self, job: str) -> Mapping[str, str]:
+        """The tags that every run of a job begins with; none for a job that no code location has."""
+        return next((dict(found.tags) for found in self._jobs() if found.name == job), {})
+
+    def _job_names(self) -> Iterator[str]:
+        return (found.name for found in self._jobs())
+
+    def _jobs(self) -> Iterator[Any]:
+        for entry in self._workspace.get_current_workspace().code_location_entries.values():
+            if entry.code_location is not None:
+                for repository in entry.code_location.get_repositories().values():
+                    yield from repository.get_all_jobs()
+
+
 @dataclass(frozen=True, slots=True)
 class Webserver:
     """Dagster's webserver as an ASGI application, *unguarded*, and what is wrong with the code it shows."""
 
     app: ASGIApp
     load_errors: tuple[str, ...]
+    history: History
 
 
 @contextmanager
 def open_webserver(workspace_file: str) -> Iterator[Webserver]:
     """Open the instance of DAGSTER_HOME and build the webserver over the code servers of a workspace file."""
-    from dagster_webserver.app import create_app_from_workspace_process_context
     from dagster_webserver.cli import (
         DEFAULT_DB_STATEMENT_TIMEOUT,
         DEFAULT_POOL_MAX_OVERFLOW,
         DEFAULT_POOL_RECYCLE,
     )
     from dagster_webserver.version import __version__
+    from dagster_webserver.webserver import DagsterWebserver
 
     # A code location that does not load is told by `load_errors`, once and in one line.
     warnings.filterwarnings("ignore", message="Error loading repository location", category=UserWarning)
@@ -210,13 +313,37 @@ def open_webserver(workspace_file: str) -> Iterator[Webserver]:
     with DagsterInstance.get() as instance:
         instance.optimize_for_webserver(DEFAULT_DB_STATEMENT_TIMEOUT, DEFAULT_POOL_RECYCLE, DEFAULT_POOL_MAX_OVERFLOW)
         with FrontDoorProcessContext(instance, workspace_load_target=target, version=__version__) as workspace:
-            app: Any = create_app_from_workspace_process_context(workspace, live_data_poll_rate=2000)
+            webserver: Any = DagsterWebserver(workspace, live_data_poll_rate=2000)
+            show_permissions_of_jobs(webserver)
             errors = [
                 entry.load_error.message.strip()
                 for entry in workspace.get_current_workspace().code_location_entries.values()
                 if entry.load_error is not None
             ]
-            yield Webserver(app=app, load_errors=tuple(errors))
+            yield Webserver(webserver.create_asgi_app(), tuple(errors), History(workspace))
+
+
+def show_permissions_of_jobs(webserver: Any) -> None:
+    """Have the pages show job by job what may be launched.
+
+    Dagster shows a job's launchpad to whoever may launch anything, unless jobs have owners: its own check of a *definition*
+    asks the deployment first. So the two fields that the pages read are answered by the check that launching itself asks.
+    """
+    types = webserver._graphene_schema.graphql_schema.type_map
+    for name in JOB_TYPES:
+        for field, permission in JOB_PERMISSION_FIELDS.items():
+            types[name].fields[field].resolve = _resolver_of(permission)
+
+
+def _resolver_of(permission: str) -> Callable[[Any, Any], bool]:
+    def resolve(pipeline: Any, info: Any) -> bool:
+        job = pipeline.get_represented_job().name
+        context = info.context
+        if job.startswith(ASSET_JOB_NAME):
+            return bool(context.has_permission(permission))
+        return bool(context.may_for_job(permission, job))
+
+    return resolve
 
 
 def code_server_arguments(module: str, socket: str, location_name: str) -> list[str]:

@@ -24,9 +24,16 @@ from dagster._core.workspace.context import (
     WorkspaceRequestContext,
 )
 from dagster._core.workspace.load import location_origins_from_yaml_paths
+from dagster._core.workspace.permissions import PermissionResult, Permissions
 
 from plms_pipeline import dagster_internals
+from plms_pipeline.access.actors import Actor, launch_actor
 from plms_pipeline.dagster_internals import (
+    ASSET_JOB_NAME,
+    GRANTS_KEY,
+    JOB_PERMISSION_FIELDS,
+    JOB_TYPES,
+    NOT_GUARDED,
     ActorRunCoordinator,
     FrontDoorRequestContext,
     PlmsInstance,
@@ -34,10 +41,19 @@ from plms_pipeline.dagster_internals import (
     daemon_arguments,
     workspace_text,
 )
-from plms_pipeline.instance.actors import ACTOR_TAG, LAUNCHED_FROM_TAG
+from plms_pipeline.instance.actors import (
+    ACTOR_HEADER,
+    ACTOR_TAG,
+    LAUNCHED_FROM_TAG,
+    ROLE_HEADER,
+    ROLE_TAG,
+    VERIFIED_HEADER,
+    VERIFIED_TAG,
+)
 from plms_pipeline.instance.config import checkout_yaml, instance_yaml
 from plms_pipeline.instance.process import os_user
 from plms_pipeline.settings import project_root
+from plms_pipeline.web import guard, rules
 
 
 @pytest.fixture
@@ -78,14 +94,14 @@ def test_the_instance_survives_the_way_to_a_run_worker(instance: PlmsInstance) -
         assert again.storage_directory() == instance.storage_directory()
 
 
-def _submit(instance: PlmsInstance, tags: dict[str, str]) -> dict[str, str]:
+def _submit(instance: PlmsInstance, tags: dict[str, str], headers: dict[str, str] | None = None) -> dict[str, str]:
     location = GrpcServerCodeLocationOrigin(host="localhost", socket="/nowhere", location_name="l")
     job = RemoteJobOrigin(RemoteRepositoryOrigin(location, "__repository__"), "j")
     code = JobPythonOrigin("j", RepositoryPythonOrigin(sys.executable, ModuleCodePointer("m", "defs")))
     run = DagsterRun(job_name="j", tags=tags, remote_job_origin=job, job_code_origin=code)
     instance.add_run(run)
     workspace = Mock(spec=WorkspaceRequestContext)
-    workspace.source = None
+    workspace.source = None if headers is None else Mock(headers=headers)
     coordinator = instance.run_coordinator
     assert isinstance(coordinator, ActorRunCoordinator)
     stored = coordinator.submit_run(SubmitRunContext(run, workspace))
@@ -128,6 +144,77 @@ def test_names_that_we_override_still_exist() -> None:
     assert ours >= {"instance", "current_workspace", "process_context", "version", "source", "read_only"}
     theirs = inspect.signature(WorkspaceProcessContext.create_request_context).parameters
     assert list(theirs) == ["self", "source"]
+
+
+def test_what_dagster_asks_about_permissions_is_what_we_answer() -> None:
+    """A check under another name would be answered by Dagster itself, which lets everybody do everything."""
+    for name in ("permissions", "permissions_for_location", "has_permission_for_selector"):
+        assert name in vars(FrontDoorRequestContext)
+        assert hasattr(WorkspaceRequestContext, name)
+    # These two answer from the three above, and remember that they were asked.
+    assert "self.permissions" in inspect.getsource(WorkspaceRequestContext.has_permission)
+    assert "self._checked_permissions.add" in inspect.getsource(WorkspaceRequestContext.has_permission)
+    assert "self.permissions_for_location" in inspect.getsource(BaseWorkspaceRequestContext.has_permission_for_location)
+    assert set(inspect.signature(PermissionResult).parameters) == {"enabled", "disabled_reason"}
+    # No definition's owner is given more than the deployment.
+    assert "return False" in inspect.getsource(BaseWorkspaceRequestContext.viewer_has_any_owner_definition_permissions)
+
+
+@pytest.mark.live
+def test_launching_asks_about_the_job_and_the_pages_about_the_deployment() -> None:
+    """Therefore the former is ours by `has_permission_for_selector`, and the two fields of the latter are answered anew."""
+    from dagster_graphql.implementation import utils
+    from dagster_graphql.schema import create_schema
+    from dagster_graphql.schema.pipelines.pipeline import GraphenePipeline
+    from dagster_graphql.schema.roots import mutation
+
+    assert "context.has_permission_for_selector(permission, job_selector)" in inspect.getsource(
+        utils.has_permission_for_job
+    )
+    for function in (
+        mutation.create_execution_params_and_launch_pipeline_exec,
+        mutation.create_execution_params_and_launch_pipeline_reexec,
+    ):
+        assert "assert_permission_for_job" in inspect.getsource(function)
+    assert "context.has_permission(permission)" in inspect.getsource(utils.has_permission_for_definition)
+    types = create_schema().graphql_schema.type_map
+    for name in JOB_TYPES:
+        assert set(JOB_PERMISSION_FIELDS) <= set(types[name].fields)  # type: ignore[attr-defined]  # an object type
+    assert callable(GraphenePipeline.get_represented_job)
+    assert utils.is_implicit_asset_job_name.__globals__["IMPLICIT_ASSET_JOB_NAME"] == ASSET_JOB_NAME
+    assert set(JOB_PERMISSION_FIELDS.values()) <= {str(permission) for permission in Permissions}
+
+
+def test_a_request_that_did_not_pass_the_door_may_nothing(instance: PlmsInstance) -> None:
+    """The second lock is shut unless the first was opened with a key."""
+    bare = Mock(spec=FrontDoorRequestContext)
+    bare.source = Mock(headers={}, scope={"headers": []})
+    assert FrontDoorRequestContext._grants(bare) is None
+    bare.source = None
+    assert FrontDoorRequestContext._grants(bare) is None
+    bare._grants = lambda: None
+    bare._checked_permissions = set()
+    assert not FrontDoorRequestContext.may_for_job(bare, "launch_pipeline_execution", "nightly")
+    found = FrontDoorRequestContext._results(bare, {"wipe_assets": PermissionResult(True, None)})
+    assert found == {"wipe_assets": PermissionResult(False, NOT_GUARDED)}
+
+
+def test_the_door_and_dagster_mean_the_same_key_and_the_same_job() -> None:
+    """They stand in two layers that do not know each other."""
+    assert GRANTS_KEY == guard.GRANTS
+    assert ASSET_JOB_NAME == rules.ASSET_JOB
+
+
+def test_a_run_carries_what_the_door_found_out(instance: PlmsInstance) -> None:
+    """Who it was, in which role, and whether somebody vouched for the name; whatever the launcher wrote."""
+    claims = {ACTOR_TAG: "boss", VERIFIED_TAG: "yes", ROLE_TAG: "admin"}
+    stored = _submit(instance, claims)
+    assert (stored[VERIFIED_TAG], stored[ROLE_TAG]) == ("no", "none")
+    said = {ACTOR_HEADER: "ada", VERIFIED_HEADER: "yes", ROLE_HEADER: "approver"}
+    stored = _submit(instance, claims, said)
+    assert (stored[ACTOR_TAG], stored[LAUNCHED_FROM_TAG]) == ("ada", "ui")
+    assert (stored[VERIFIED_TAG], stored[ROLE_TAG]) == ("yes", "approver")
+    assert launch_actor(stored) == Actor("ada", is_verified=True)
 
 
 def test_viewer_tags_are_laid_over_those_a_client_sends_with_a_backfill() -> None:

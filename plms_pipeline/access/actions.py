@@ -57,6 +57,27 @@ class RefusalBook:
             _log.warning("event=refusal_not_audited code=%s reason=%s request_id=%s", code, error.code, request_id)
 
 
+def record_ui_mutation(registry: Registry, *, at: datetime, actor: Actor, fields: str, peer: str | None) -> None:
+    """Record what the guarded UI let somebody change; the run, sensor or asset that it concerned is Dagster's to show.
+
+    A registry that is away does not stop the UI, by which somebody may be putting it right: then only the log has it.
+    """
+    details = {"peer": peer} if peer is not None else None
+    try:
+        with registry.writing() as session:
+            store.record(
+                session,
+                at=at,
+                actor=actor,
+                action="ui.mutation",
+                subject=fields,
+                outcome="let_through",
+                details=details,
+            )
+    except PlmsError as error:
+        _log.warning("event=mutation_not_audited fields=%s actor=%s reason=%s", fields, actor.name, error.code)
+
+
 def record_cache_episode(registry: Registry, *, at: datetime, is_up: bool, reason: str) -> None:
     """Record that the answer cache went away or came back: a fact for the alert engine.
 

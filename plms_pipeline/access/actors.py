@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from plms_pipeline.instance.actors import ACTOR_TAG, LAUNCHED_FROM_TAG, UNGUARDED_ACTOR, LaunchedFrom
+from plms_pipeline.instance.actors import ACTOR_TAG, LAUNCHED_FROM_TAG, UNGUARDED_ACTOR, VERIFIED_TAG, LaunchedFrom
 from plms_pipeline.instance.actors import local_actor as local_name
 from plms_pipeline.instance.process import os_user
 
@@ -33,11 +33,12 @@ def local_actor() -> Actor:
 def launch_actor(tags: Mapping[str, str]) -> Actor:
     """The actor of a Dagster run, from the tags that our run coordinator stamped.
 
-    Only the front door vouches for a name, and not for one that is merely an account of its machine. A run without the tag
-    bypassed the coordinator (`dagster job execute`): it is the account's.
+    Only the front door vouches for a name: one that it knows by token, session or proxy, and not for one that is merely an
+    account of its machine. A run without the tag bypassed the coordinator (`dagster job execute`): it is the account's.
     """
     name = tags.get(ACTOR_TAG)
     if name is None:
         return local_actor()
-    is_vouched_for = tags.get(LAUNCHED_FROM_TAG) == LaunchedFrom.UI and not name.startswith(("local:", "anonymous:"))
+    is_known = tags.get(VERIFIED_TAG) == "yes" and not name.startswith(("local:", "anonymous:"))
+    is_vouched_for = is_known and tags.get(LAUNCHED_FROM_TAG) == LaunchedFrom.UI
     return Actor(name, is_verified=is_vouched_for and name != UNGUARDED_ACTOR)

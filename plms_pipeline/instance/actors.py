@@ -3,7 +3,8 @@
 A Dagster run carries its actor in the tag `plms/actor`. Run configuration and launch tags are written by whoever
 launches, so a name found there proves nothing. The tag is therefore stamped, always, by our run coordinator: from the
 header that the front door sets (and strips from clients), from the schedule or sensor that asked, or from the account
-that ran the command. `plms/launched_from` says which of these it was; only `ui` can ever carry a verified name.
+that ran the command. `plms/launched_from` says which of these it was; only `ui` can ever carry a verified name, and only when
+`plms/actor_verified` says that the door knew the person by token, session or proxy.
 """
 
 from __future__ import annotations
@@ -15,7 +16,12 @@ from enum import StrEnum
 from urllib.parse import quote, unquote
 
 ACTOR_HEADER = "x-plms-actor"
+# All of them begin alike, so that whatever a client sends of them is taken out by one rule.
+VERIFIED_HEADER = "x-plms-actor-verified"
+ROLE_HEADER = "x-plms-actor-role"
 ACTOR_TAG = "plms/actor"
+VERIFIED_TAG = "plms/actor_verified"
+ROLE_TAG = "plms/actor_role"
 LAUNCHED_FROM_TAG = "plms/launched_from"
 UNGUARDED_ACTOR = "anonymous:unguarded"
 
@@ -38,14 +44,21 @@ class LaunchedFrom(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Launch:
-    """Who launched a run, and by which way."""
+    """Who launched a run, by which way, whether something vouched for the name, and in which role."""
 
     actor: str
     launched_from: LaunchedFrom
+    is_verified: bool = False
+    role: str | None = None
 
     def tags(self) -> dict[str, str]:
         """The run tags that say so."""
-        return {ACTOR_TAG: self.actor, LAUNCHED_FROM_TAG: self.launched_from.value}
+        return {
+            ACTOR_TAG: self.actor,
+            LAUNCHED_FROM_TAG: self.launched_from.value,
+            VERIFIED_TAG: "yes" if self.is_verified else "no",
+            ROLE_TAG: self.role or "none",
+        }
 
 
 def local_actor(os_user: str) -> str:
@@ -76,6 +89,8 @@ def launch_of(
     tags: Mapping[str, str],
     inherited: str | None,
     os_user: str,
+    verified: str | None = None,
+    role: str | None = None,
 ) -> Launch:
     """Decide who launched a run.
 
@@ -87,9 +102,11 @@ def launch_of(
             `plms/actor` among them is never believed.
         inherited: the stamped actor of the backfill or run that this one continues, read from storage.
         os_user: the account of the submitting process.
+        verified: value of `VERIFIED_HEADER` on that request, if any.
+        role: value of `ROLE_HEADER` on that request, if any.
     """
     if header:
-        return Launch(actor_from_header(header), LaunchedFrom.UI)
+        return Launch(actor_from_header(header), LaunchedFrom.UI, is_verified=verified == "yes", role=role)
     if over_http:
         return Launch(UNGUARDED_ACTOR, LaunchedFrom.UNGUARDED)
     if inherited and continued_id(tags):

@@ -32,10 +32,20 @@ def ui(
 
     def tell(ready: UiReady) -> None:
         if as_json:
-            line = {"url": ready.url, "load_errors": list(ready.load_errors), "logs": str(ready.log_dir)}
+            line = {
+                "url": ready.url,
+                "load_errors": list(ready.load_errors),
+                "logs": str(ready.log_dir),
+                "asks_to_sign_in": ready.asks_to_sign_in,
+            }
             typer.echo(json.dumps(line))
         else:
             typer.echo(f"The Dagster UI is ready at {ready.url} (Ctrl-C stops it; logs in {ready.log_dir}).")
+            if ready.asks_to_sign_in:
+                typer.echo(
+                    f"Whoever opens it may look; to act, sign in at {ready.url}/login with a token of `plms token issue` "
+                    "(PLMS_AUTH=disabled lets everybody on this machine act)."
+                )
             for error in ready.load_errors:
                 typer.secho(f"The code location did not load: {error}", fg="red", err=True)
         if browser and not as_json and may_open_browser():

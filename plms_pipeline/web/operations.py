@@ -4,29 +4,83 @@ Dagster executes whatever operation a request selects, over GET and over form po
 document to graphql-core's `subscribe`, which does not ask whether it is a subscription; only that no field of the
 schema is both a mutation and a subscription keeps mutations out, and that is luck. A search for the word "mutation" is
 not enough (comments, strings, `operationName`), so the document is parsed with the very library that executes it. The
-strictest operation in a document decides, whichever is selected.
+strictest operation in a document decides, whichever is selected, and every mutation in it counts: behind an alias, in a
+fragment, skipped by a directive.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
+from typing import Any
 from urllib.parse import parse_qsl
 
-from graphql import FieldNode, GraphQLError, OperationDefinitionNode, OperationType, parse
+from graphql import (
+    FieldNode,
+    FragmentDefinitionNode,
+    FragmentSpreadNode,
+    GraphQLError,
+    InlineFragmentNode,
+    OperationDefinitionNode,
+    OperationType,
+    SelectionSetNode,
+    Undefined,
+    ValueNode,
+    parse,
+    value_from_ast_untyped,
+)
 
 MAX_TOKENS = 20_000
 
 
 @dataclass(frozen=True, slots=True)
+class Call:
+    """One mutation, and its arguments as plain values; without those for which no value was given."""
+
+    field: str
+    arguments: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class _Written:
+    """One mutation as it stands in the document, with the defaults of the variables around it."""
+
+    field: str
+    arguments: tuple[tuple[str, ValueNode], ...]
+    defaults: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
 class Operations:
-    """The operations of one document."""
+    """The operations of one document, and the variables that came with it."""
 
     kinds: frozenset[str]
     names: tuple[str | None, ...]
-    mutation_fields: tuple[str, ...]
+    written: tuple[_Written, ...] = field(default=(), repr=False)
+    variables: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
+
+    @property
+    def mutation_fields(self) -> tuple[str, ...]:
+        """The name of every mutation, as often as it stands there."""
+        return tuple(each.field for each in self.written)
+
+    def calls(self) -> tuple[Call, ...]:
+        """Every mutation with its arguments.
+
+        Raises:
+            BadRequest: an argument is nested beyond reason.
+        """
+        try:
+            return tuple(Call(each.field, self._arguments(each)) for each in self.written)
+        except RecursionError as error:
+            raise BadRequest("An argument of the mutation is nested too deeply.") from error
+
+    def _arguments(self, written: _Written) -> dict[str, Any]:
+        variables = {**written.defaults, **self.variables}
+        found = {name: value_from_ast_untyped(node, variables) for name, node in written.arguments}
+        return {name: _given(value) for name, value in found.items() if value is not Undefined}
 
     @property
     def mutates(self) -> bool:
@@ -36,6 +90,15 @@ class Operations:
     def only(self, kind: str) -> bool:
         """Whether every operation is of this kind: `query`, `mutation` or `subscription`."""
         return self.kinds == {kind}
+
+
+def _given(value: Any) -> Any:
+    """A value without what no variable was given for: a field of an object is then left out, an item of a list is null."""
+    if isinstance(value, dict):
+        return {name: _given(inner) for name, inner in value.items() if inner is not Undefined}
+    if isinstance(value, list):
+        return [None if inner is Undefined else _given(inner) for inner in value]
+    return value
 
 
 class BadRequest(ValueError):
@@ -50,23 +113,53 @@ def operations_of(document: str) -> Operations:
         BadRequest: it does not parse, is nested or long beyond reason, or holds no operation.
     """
     try:
-        parsed = parse(document, no_location=True, max_tokens=MAX_TOKENS)
+        return _read(document)
     except (GraphQLError, RecursionError) as error:
         raise BadRequest(f"The GraphQL document cannot be parsed: {error}") from error
+
+
+def _read(document: str) -> Operations:
+    parsed = parse(document, no_location=True, max_tokens=MAX_TOKENS)
     operations = [node for node in parsed.definitions if isinstance(node, OperationDefinitionNode)]
     if not operations:
         raise BadRequest("The GraphQL document holds no operation.")
+    fragments = {node.name.value: node for node in parsed.definitions if isinstance(node, FragmentDefinitionNode)}
     return Operations(
         kinds=frozenset(node.operation.value for node in operations),
         names=tuple(node.name.value if node.name else None for node in operations),
-        mutation_fields=tuple(
-            field.name.value
+        written=tuple(
+            written
             for node in operations
             if node.operation is OperationType.MUTATION
-            for field in node.selection_set.selections
-            if isinstance(field, FieldNode)
+            for written in _written(node, fragments)
         ),
     )
+
+
+def _written(operation: OperationDefinitionNode, fragments: Mapping[str, FragmentDefinitionNode]) -> Iterator[_Written]:
+    defaults = {
+        variable.variable.name.value: value_from_ast_untyped(variable.default_value)
+        for variable in operation.variable_definitions
+        if variable.default_value is not None
+    }
+    for node in _fields(operation.selection_set, fragments, set()):
+        arguments = tuple((argument.name.value, argument.value) for argument in node.arguments)
+        yield _Written(node.name.value, arguments, defaults)
+
+
+def _fields(
+    selection: SelectionSetNode, fragments: Mapping[str, FragmentDefinitionNode], seen: set[str]
+) -> Iterator[FieldNode]:
+    """The fields that stand directly in an operation, whether spelled out or by fragments."""
+    for node in selection.selections:
+        if isinstance(node, FieldNode):
+            yield node
+        elif isinstance(node, InlineFragmentNode):
+            yield from _fields(node.selection_set, fragments, seen)
+        elif isinstance(node, FragmentSpreadNode) and node.name.value not in seen:
+            seen.add(node.name.value)
+            if node.name.value in fragments:
+                yield from _fields(fragments[node.name.value].selection_set, fragments, seen)
 
 
 def operations_of_request(payload: object) -> Operations:
@@ -89,7 +182,25 @@ def operations_of_request(payload: object) -> Operations:
             raise BadRequest("The document holds several operations; `operationName` must select one.")
     elif not isinstance(name, str) or name not in operations.names:
         raise BadRequest(f"`operationName` {name!r} names no operation of the document.")
-    return operations
+    return replace(operations, variables=_variables(payload.get("variables")))
+
+
+def _variables(given: object) -> Mapping[str, Any]:
+    """The variables of a request; Dagster reads a string as JSON.
+
+    Raises:
+        BadRequest: they are no object.
+    """
+    if isinstance(given, str):
+        try:
+            given = json.loads(given)
+        except (ValueError, RecursionError) as error:
+            raise BadRequest(f"The member `variables` is not valid JSON: {error}") from error
+    if given is None:
+        return {}
+    if not isinstance(given, dict):
+        raise BadRequest("The member `variables` must be an object.")
+    return given
 
 
 def operations_of_body(body: bytes) -> Operations:

@@ -7,6 +7,7 @@ is open. The port is bound before anything is started, so that "port in use" is 
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import signal
@@ -15,7 +16,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from ipaddress import ip_address
@@ -23,15 +24,21 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
 
-from plms_pipeline.access.actors import local_actor
+from plms_pipeline.access.actions import RefusalBook, record_ui_mutation
+from plms_pipeline.clock import Clock, SystemClock
 from plms_pipeline.errors import BadInput, Unavailable
 from plms_pipeline.instance.files import DagsterHome, exclusive, prepare_instance
+from plms_pipeline.registry.engine import Registry
+from plms_pipeline.web.api.service.door import doorkeeper
+from plms_pipeline.web.demands import Facts, KnownRun, Question
+from plms_pipeline.web.guard import Event, FrontDoor
 from plms_pipeline.web.origins import Authority, parse_allowed
 from plms_pipeline.web.process import ChildSpec, Keeper
 
 if TYPE_CHECKING:
     import uvicorn
 
+    from plms_pipeline.dagster_internals import History, Webserver
     from plms_pipeline.settings import Settings
 
 CODE_MODULE = "plms_pipeline.definitions"
@@ -54,11 +61,12 @@ class UiOptions:
 
 @dataclass(frozen=True, slots=True)
 class UiReady:
-    """The UI answers: where, and what its code location failed with, if it did."""
+    """The UI answers: where, what its code location failed with, if it did, and whether people must sign in to act."""
 
     url: str
     load_errors: tuple[str, ...]
     log_dir: Path
+    asks_to_sign_in: bool = False
 
 
 def serve_ui(settings: Settings, options: UiOptions, on_ready: Callable[[UiReady], None]) -> None:
@@ -81,7 +89,7 @@ def serve_ui(settings: Settings, options: UiOptions, on_ready: Callable[[UiReady
         url = _url(options.host, port)
         home = prepare_instance(settings)
         with _only_daemon(home, options, url), _private_folder() as folder:
-            _serve(home, options, folder, listener, url, allowed, on_ready)
+            _serve(settings, home, options, folder, listener, url, allowed, on_ready)
 
 
 def allowed_hosts(settings: Settings, address: str) -> frozenset[Authority]:
@@ -92,8 +100,8 @@ def allowed_hosts(settings: Settings, address: str) -> frozenset[Authority]:
         address: the numeric address that was bound.
 
     Raises:
-        BadInput: PLMS_UI_ALLOWED_HOSTS holds something else than host names, or the address is not loopback and no
-            name beyond the loopback ones was allowed.
+        BadInput: PLMS_UI_ALLOWED_HOSTS holds something else than host names; or the address is not loopback and no
+            name beyond the loopback ones was allowed, or nobody has to sign in.
     """
     entries = [entry.strip() for entry in settings.ui_allowed_hosts.split(",") if entry.strip()]
     try:
@@ -103,10 +111,18 @@ def allowed_hosts(settings: Settings, address: str) -> frozenset[Authority]:
             f"PLMS_UI_ALLOWED_HOSTS: {error}; give names separated by commas, for example localhost,plms.example.org.",
             code="bad_setting",
         ) from None
-    if not ip_address(address).is_loopback and {entry.host for entry in allowed} <= set(LOOPBACK_HOSTS):
+    if ip_address(address).is_loopback:
+        return allowed
+    if settings.auth == "disabled":
         raise BadInput(
-            f"The UI has no login, and {address} is reachable from other machines; forward a port to this machine's "
-            "loopback instead, or list the names it may be opened by in PLMS_UI_ALLOWED_HOSTS.",
+            f"PLMS_AUTH=disabled lets everybody do everything, and {address} is reachable from other machines; bind "
+            "127.0.0.1 or have people sign in (PLMS_AUTH=jwt, `plms token keys`).",
+            code="not_loopback",
+        )
+    if {entry.host for entry in allowed} <= set(LOOPBACK_HOSTS):
+        raise BadInput(
+            f"{address} is reachable from other machines, and the UI answers to loopback names only; list the names it may "
+            "be opened by in PLMS_UI_ALLOWED_HOSTS.",
             code="not_loopback",
         )
     return allowed
@@ -185,6 +201,7 @@ def _private_folder() -> Iterator[Path]:
 
 
 def _serve(
+    settings: Settings,
     home: DagsterHome,
     options: UiOptions,
     folder: Path,
@@ -200,13 +217,12 @@ def _serve(
         import uvicorn
 
         from plms_pipeline.dagster_internals import open_webserver
-        from plms_pipeline.web.guard import FrontDoor
         from plms_pipeline.web.metrics import MEDIA_TYPE, UiMetrics
         from plms_pipeline.web.ui_metrics import CountedDoor
 
         _wait_for_socket(folder / "code.sock", keeper, log_dir)
         with open_webserver(str(folder / "workspace.yaml")) as webserver:
-            door = FrontDoor(webserver.app, allowed, local_actor().name)
+            door = guarded(webserver, settings, allowed, SystemClock())
             counts = UiMetrics()
             counted = CountedDoor(door, counts, allowed, stopwatch=time.perf_counter, media_type=MEDIA_TYPE)
             server = uvicorn.Server(
@@ -220,7 +236,7 @@ def _serve(
                     lifespan="off",
                 )
             )
-            ready = UiReady(url=url, load_errors=webserver.load_errors, log_dir=log_dir)
+            ready = UiReady(url, webserver.load_errors, log_dir, asks_to_sign_in=settings.auth != "disabled")
             threading.Thread(target=_watch, args=(server, keeper, ready, on_ready), daemon=True).start()
             server.run(sockets=[listener])
             if not keeper.is_alive():
@@ -230,6 +246,65 @@ def _serve(
                 )
     finally:
         keeper.stop()
+
+
+def guarded(webserver: Webserver, settings: Settings, allowed: frozenset[Authority], clock: Clock) -> FrontDoor:
+    """The webserver behind its front door.
+
+    Args:
+        webserver: Dagster's.
+        settings: say who may come in, and how.
+        allowed: the names that the door answers to.
+        clock: the present moment.
+
+    Raises:
+        BadInput: the settings of the proxy cannot be meant.
+    """
+    return FrontDoor(
+        webserver.app,
+        allowed,
+        doorkeeper(settings, clock, needs_keys=False),
+        clock,
+        look_up=_looking_up(webserver.history),
+        note=_noting(settings, clock),
+        nameless_may_look=settings.ui_nameless == "view",
+    )
+
+
+def _looking_up(history: History) -> Callable[[Question], Awaitable[Facts]]:
+    def looked_up(question: Question) -> Facts:
+        runs = {run_id: history.run(run_id) for run_id in question.runs}
+        backfills = {backfill_id: history.backfill_job(backfill_id) for backfill_id in question.backfills}
+        return Facts(
+            runs={run_id: KnownRun(*found) for run_id, found in runs.items() if found is not None},
+            backfills={backfill_id: job for backfill_id, job in backfills.items() if job is not None},
+            job_tags={job: history.job_tags(job) for job in question.jobs},
+        )
+
+    async def look_up(question: Question) -> Facts:
+        return await asyncio.to_thread(looked_up, question)
+
+    return look_up
+
+
+def _noting(settings: Settings, clock: Clock) -> Callable[[Event], Awaitable[None]]:
+    registry = Registry.open(settings.database_url)
+    book = RefusalBook(registry)
+
+    def noted(event: Event) -> None:
+        actor = event.principal.actor if event.principal is not None else None
+        if event.status is None and actor is not None:
+            record_ui_mutation(registry, at=clock.now(), actor=actor, fields=event.subject, peer=event.peer)
+        elif event.status is not None:
+            book.note(
+                at=clock.now(), actor=actor, subject=event.subject, code=event.code, status=event.status, request_id="",
+                peer=event.peer,
+            )  # fmt: skip
+
+    async def note(event: Event) -> None:
+        await asyncio.to_thread(noted, event)
+
+    return note
 
 
 def _children(options: UiOptions, folder: Path, log_dir: Path) -> list[ChildSpec]:

@@ -9,7 +9,7 @@ import dagster as dg
 import pytest
 
 from plms_pipeline.definitions import defs
-from plms_pipeline.instance.actors import ACTOR_TAG, LAUNCHED_FROM_TAG
+from plms_pipeline.instance.actors import ACTOR_TAG, LAUNCHED_FROM_TAG, VERIFIED_TAG
 from plms_pipeline.registry.engine import Registry
 from plms_pipeline.resources import DOCUMENTS, Documents, Plms
 from plms_pipeline.runs.actions.decide_lanes import override_lane
@@ -35,14 +35,16 @@ def desk(sqlite_registry: Registry) -> Desk:
     return Desk(sqlite_registry)
 
 
-def launched(job: str, config: dict[str, Any], actor: str = "ben", *, fails: bool = False) -> dict[str, Any]:
+def launched(
+    job: str, config: dict[str, Any], actor: str = "ben", *, fails: bool = False, verified: str = "yes"
+) -> dict[str, Any]:
     """Run a job as somebody whom the front door vouched for; the metadata of its one op."""
     definition = defs.resolve_job_def(job)
     [op] = [node.name for node in definition.nodes]
     with dg.DagsterInstance.ephemeral() as instance:
         result = definition.execute_in_process(
             run_config={"ops": {op: {"config": config}}}, instance=instance, raise_on_error=False,
-            tags={ACTOR_TAG: actor, LAUNCHED_FROM_TAG: "ui"},
+            tags={ACTOR_TAG: actor, LAUNCHED_FROM_TAG: "ui", VERIFIED_TAG: verified},
         )  # fmt: skip
     assert result.success is not fails
     if fails:
@@ -84,12 +86,15 @@ def test_a_project_is_sent_back_from_the_launchpad(desk: Desk) -> None:
     assert told["status"] == "planning"
 
 
-@pytest.mark.parametrize("actor", ["ann", "local:ben", "anonymous:unguarded"])
-def test_the_launchpad_knows_no_other_second_person(desk: Desk, actor: str) -> None:
+@pytest.mark.parametrize(
+    ("actor", "verified"),
+    [("ann", "yes"), ("ben", "no"), ("ben", ""), ("local:ben", "yes"), ("anonymous:unguarded", "yes")],
+)
+def test_the_launchpad_knows_no_other_second_person(desk: Desk, actor: str, verified: str) -> None:
     """Run configuration and tags are written by whoever launches; only the front door's name counts."""
     view = desk.submitted()
     config = {"project_id": view.id, "decision": "approve", "reason": "fine"}
-    told = launched("approve_project", config, actor, fails=True)
+    told = launched("approve_project", config, actor, fails=True, verified=verified)
     assert "same_person" in told["failure"] or "unverified_decider" in told["failure"]
     assert project(desk.registry, view.id).status == "pending_approval"
 

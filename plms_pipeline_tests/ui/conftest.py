@@ -10,7 +10,8 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,9 @@ from typing import Any
 import httpx
 import pytest
 
+from plms_pipeline.access.files import make_keys
+from plms_pipeline.access.roles import ROLES
+from plms_pipeline.access.tokens import issue
 from plms_pipeline.settings import load_settings, project_root
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
@@ -83,9 +87,17 @@ class Ui:
     """A running UI; what happened is asked over GraphQL, what a person sees in the browser."""
 
     url: str
+    # By role; none where everybody may do everything.
+    tokens: dict[str, str] = field(default_factory=dict)
+
+    def sign_in(self, page: Any, role: str = "admin") -> None:
+        """Give a page the session of somebody with a role."""
+        session = {"name": "plms_session", "value": self.tokens[role], "url": self.url, "httpOnly": True}
+        page.context.add_cookies([{**session, "sameSite": "Strict"}])
 
     def graphql(self, query: str) -> dict[str, Any]:
-        answer = httpx.post(f"{self.url}/graphql", json={"query": query}, timeout=30)
+        headers = {"Authorization": f"Bearer {self.tokens['admin']}"} if self.tokens else {}
+        answer = httpx.post(f"{self.url}/graphql", json={"query": query}, headers=headers, timeout=30)
         answer.raise_for_status()
         data: dict[str, Any] = answer.json()["data"]
         return data
@@ -97,9 +109,23 @@ class Ui:
         return [{**run, "tags": {tag["key"]: tag["value"] for tag in run["tags"]}} for run in found]
 
 
+def _tokens(data_dir: Path) -> dict[str, str]:
+    """Keys, and a token for `a-<role>` of each role; what `plms token keys` and `plms token issue` do."""
+    now = datetime.now(UTC)
+    key = make_keys(data_dir, alg="HS256", now=now, rotate=False).current
+    return {
+        role: issue(
+            key, subject=f"a-{role}", role=role, issuer="plms", audience="plms-api", now=now, ttl=timedelta(hours=1),
+            token_id=role,
+        )
+        for role in ROLES
+    }  # fmt: skip
+
+
 @pytest.fixture(scope="session")
 def ui(prepared: Path) -> Iterator[Ui]:
-    """`plms ui`, with its daemon, on a free port."""
+    """`plms ui`, with its daemon, on a free port; people sign in."""
+    tokens = _tokens(prepared)
     command = [sys.executable, "-m", "plms_pipeline.cli", "ui", "--port", "0", "--no-browser", "--json"]
     with (prepared.parent / "ui.log").open("w") as errors:
         process = subprocess.Popen(
@@ -111,7 +137,8 @@ def ui(prepared: Path) -> Iterator[Ui]:
         assert line, (prepared.parent / "ui.log").read_text()
         ready = json.loads(line)
         assert ready["load_errors"] == []
-        yield Ui(ready["url"])
+        assert ready["asks_to_sign_in"]
+        yield Ui(ready["url"], tokens)
     finally:
         process.terminate()
         process.communicate(timeout=20)

@@ -45,6 +45,7 @@ def _visit(page: Any, site: Any, html: str, until: Callable[[], Any]) -> None:
 
 def test_an_image_on_another_site_launches_nothing(ui: Ui, page: Any, other_site: Any, screenshots: Path) -> None:
     """On bare Dagster this one line of HTML starts a run."""
+    ui.sign_in(page)
     before = len(ui.runs())
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url) if "/graphql" in request.url else None)
@@ -61,6 +62,7 @@ def test_an_image_on_another_site_launches_nothing(ui: Ui, page: Any, other_site
 @pytest.mark.parametrize("enctype", ["text/plain", "application/x-www-form-urlencoded"])
 def test_a_form_on_another_site_launches_nothing(ui: Ui, page: Any, other_site: Any, enctype: str) -> None:
     """A form needs no preflight, and Dagster reads the mutation from the address it is posted to."""
+    ui.sign_in(page)
     before = len(ui.runs())
     form = f'<form id="f" method="post" enctype="{enctype}" action="{ui.url}/graphql?query={quote(MUTATION)}"></form>'
     _visit(page, other_site, f"{form}<script>f.submit()</script>", lambda: page.url.startswith(ui.url))
@@ -70,6 +72,7 @@ def test_a_form_on_another_site_launches_nothing(ui: Ui, page: Any, other_site: 
 
 def test_a_script_on_another_site_launches_nothing(ui: Ui, page: Any, other_site: Any) -> None:
     """Neither by a request that it may send blindly nor over a WebSocket, which has no same-origin policy."""
+    ui.sign_in(page)
     before = len(ui.runs())
     script = f"""<script>
       const body = JSON.stringify({{query: {json.dumps(MUTATION)}}});
@@ -95,6 +98,7 @@ def test_another_site_cannot_frame_us(ui: Ui, page: Any, other_site: Any) -> Non
 
 def test_our_own_page_may_send_the_very_same_mutation(ui: Ui, page: Any) -> None:
     """Otherwise the tests above would pass with a mutation that is simply wrong."""
+    ui.sign_in(page)
     before = len(ui.runs())
     page.goto(f"{ui.url}/runs")
     answer = page.evaluate(
@@ -110,11 +114,12 @@ def test_a_person_materializes_an_asset_and_is_named(ui: Ui, page: Any, screensh
     """The whole way: button, front door, queue, daemon, code server, and the tag that says who pressed it."""
     _wait(lambda: all(run["status"] in ("SUCCESS", "FAILURE", "CANCELED") for run in ui.runs()))
     before = {run["runId"] for run in ui.runs()}
+    ui.sign_in(page, "operator")
     page.goto(f"{ui.url}/assets/{ASSET}")
     page.get_by_role("button", name="Materialize").first.click()
     (run,) = _wait(lambda: [run for run in ui.runs() if run["runId"] not in before and run["status"] == "SUCCESS"])
     assert run["tags"]["plms/launched_from"] == "ui"
-    assert run["tags"]["plms/actor"].startswith("local:")
+    assert (run["tags"]["plms/actor"], run["tags"]["plms/actor_verified"]) == ("a-operator", "yes")
     page.goto(f"{ui.url}/runs/{run['runId']}")
     page.get_by_text("Success", exact=True).first.wait_for()
     page.screenshot(path=str(screenshots / "run.png"))

@@ -33,6 +33,7 @@ def ask(
     body: bytes = b"",
     query: str = "",
     chunks: int = 1,
+    peer: str | None = None,
 ) -> Answer:
     """Send one request, its body in `chunks` pieces, and wait for the whole answer."""
     sent: list[dict[str, Any]] = []
@@ -52,6 +53,7 @@ def ask(
         "path": path,
         "query_string": query.encode(),
         "headers": [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers],
+        "client": (peer, 40000) if peer is not None else None,
     }
     asyncio.run(app(scope, receive, send))
     return Answer(sent)

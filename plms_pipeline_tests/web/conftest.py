@@ -10,12 +10,16 @@ import sys
 import time
 import warnings
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+from dagster import DagsterInstance
+from dagster._core.workspace.context import WorkspaceProcessContext
+from dagster._core.workspace.load_target import WorkspaceFileTarget
 
 from plms_pipeline.dagster_internals import Webserver, code_server_arguments, open_webserver, workspace_text
 from plms_pipeline.instance.files import prepare_instance
@@ -28,7 +32,7 @@ TINY = "plms_pipeline_tests.web.tiny_definitions"
 def clean_environ(data_dir: Path) -> dict[str, str]:
     """The environment of a child that works on `data_dir` and can import the tests."""
     kept = {key: value for key, value in os.environ.items() if not key.startswith(("PLMS_", "DAGSTER_"))}
-    paths = {"PLMS_DATA_DIR": str(data_dir), "PLMS_REPORTS_DIR": str(data_dir / "reports")}
+    paths = {"PLMS_DATA_DIR": str(data_dir), "PLMS_REPORTS_DIR": str(data_dir / "reports"), "PLMS_AUTH": "disabled"}
     # Dagster removes the first entry of sys.path when it loads a module, taking it for the script's directory.
     return {**kept, **paths, "PYTHONPATH": f":{project_root()}"}
 
@@ -43,9 +47,19 @@ def wait_until(condition: Callable[[], Any], seconds: float = 20.0) -> Any:
     return pytest.fail(f"still not so after {seconds} s: {condition}")
 
 
+@dataclass(frozen=True)
+class Bare:
+    """Dagster's own webserver as it comes, and ours over the same instance and code: both without the front door."""
+
+    app: Any
+    ours: Webserver
+
+
 @pytest.fixture(scope="module")
-def bare(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Webserver]:
-    """Dagster's own webserver over the tiny code location, unguarded and in this process; no daemon."""
+def bare(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bare]:
+    """Over the tiny code location, in this process; no daemon."""
+    from dagster_webserver.app import create_app_from_workspace_process_context
+
     folder = tmp_path_factory.mktemp("bare")
     environ = clean_environ(folder / "data")
     prepare_instance(load_settings({k: v for k, v in environ.items() if k.startswith("PLMS_")}), environ)
@@ -53,19 +67,19 @@ def bare(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Webserver]:
     workspace.write_text(workspace_text(str(socket), TINY), encoding="utf-8")
     child = ChildSpec("code", [sys.executable, *code_server_arguments(TINY, str(socket), TINY)], str(folder / "log"))
     keeper = Keeper([child], environ, str(folder))
-    with pytest.MonkeyPatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch, ExitStack() as at_the_end:
+        at_the_end.callback(keeper.stop)
         for key in ("DAGSTER_HOME", "PLMS_DATA_DIR", "PLMS_REPORTS_DIR"):
             patch.setenv(key, environ[key])
-        try:
-            wait_until(socket.exists)
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                opened = open_webserver(str(workspace))
-                webserver = opened.__enter__()
-            yield webserver
-            opened.__exit__(None, None, None)
-        finally:
-            keeper.stop()
+        wait_until(socket.exists, 60.0)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            ours = at_the_end.enter_context(open_webserver(str(workspace)))
+            instance = at_the_end.enter_context(DagsterInstance.get())
+            target = WorkspaceFileTarget(paths=[str(workspace)])
+            context = at_the_end.enter_context(WorkspaceProcessContext(instance, workspace_load_target=target))
+            app = create_app_from_workspace_process_context(context)
+        yield Bare(app, ours)
 
 
 @dataclass

@@ -50,4 +50,4 @@ def test_nonsense_is_bad_use(arguments: list[str], capsys: pytest.CaptureFixture
 def test_an_open_address_is_refused_with_the_reason(capsys: pytest.CaptureFixture[str]) -> None:
     """`--host 0.0.0.0` is what people type when a page does not open."""
     assert main(["ui", "--host", "0.0.0.0", "--port", "0"]) == 2
-    assert "The UI has no login" in capsys.readouterr().err
+    assert "reachable from other machines" in capsys.readouterr().err

@@ -14,15 +14,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from starlette.routing import Route
 
-from plms_pipeline.web.guard import MAX_BODY_BYTES, FrontDoor
-from plms_pipeline.web.origins import parse_allowed
+from plms_pipeline.web.guard import MAX_BODY_BYTES
 from plms_pipeline_tests.web import asgi
 from plms_pipeline_tests.web.asgi import Answer, text
+from plms_pipeline_tests.web.doors import HOST, JSON, OURS, open_door
 
-HOST = ("host", "localhost:3000")
-JSON = ("content-type", "application/json")
-OURS = ("origin", "http://localhost:3000")
-ALLOWED = parse_allowed(["localhost", "127.0.0.1"])
 MUTATION = json.dumps({"query": "mutation M { launchRun { __typename } }"}).encode()
 
 
@@ -67,7 +63,7 @@ class Behind:
 
 def ask(behind: Behind, *arguments: Any, headers: Iterable[tuple[str, str]] = (HOST,), **more: Any) -> Answer:
     """One request to the door with `behind` behind it: method, path, headers, body."""
-    door = FrontDoor(behind, ALLOWED, "local:ada")
+    door = open_door(behind)
     if len(arguments) > 2:
         return asgi.ask(door, *arguments, **more)
     return asgi.ask(door, *arguments, headers=headers, **more)
@@ -209,12 +205,15 @@ def test_a_header_given_twice_is_refused(behind: Behind, name: str) -> None:
     assert ask(behind, "POST", "/graphql", [HOST, *doubled], MUTATION).code == "doubled_header"
 
 
-@pytest.mark.parametrize("claim", ["x-plms-actor", "X-PLMS-Actor", "x_plms_actor", "X-Plms_Actor", "x-plms-actor-role"])
+@pytest.mark.parametrize(
+    "claim",
+    ["x-plms-actor", "X-PLMS-Actor", "x_plms_actor", "X-Plms_Actor", "x-plms-actor-role", "x-plms-actor-verified"],
+)
 def test_the_actor_is_ours_to_say(behind: Behind, claim: str) -> None:
     """A client that names itself would sign approvals in anybody's name."""
     ask(behind, headers=[HOST, (claim, "user:boss")])
-    said = [value for name, value in behind.scopes[-1]["headers"] if b"actor" in name.lower()]
-    assert said == [b"local:ada"]
+    said = [(name, value) for name, value in behind.scopes[-1]["headers"] if b"actor" in name.lower()]
+    assert said == [(b"x-plms-actor", b"local:ada"), (b"x-plms-actor-verified", b"no"), (b"x-plms-actor-role", b"none")]
 
 
 def test_a_mutation_leaves_a_line_in_the_log(behind: Behind, caplog: pytest.LogCaptureFixture) -> None:
@@ -250,7 +249,7 @@ def test_no_spelling_of_the_path_reaches_graphql_unjudged(pieces: list[str]) -> 
 
 def talk(behind: Behind, messages: list[Any], headers: list[tuple[str, str]]) -> list[dict[str, Any]]:
     """One WebSocket conversation with the door."""
-    return asgi.talk(FrontDoor(behind, ALLOWED, "local:ada"), messages, headers)
+    return asgi.talk(open_door(behind), messages, headers)
 
 
 SUBSCRIPTION = text({"type": "start", "id": "1", "payload": {"query": "subscription { logs }"}})
@@ -291,5 +290,5 @@ def test_server_start_up_is_not_disturbed(behind: Behind) -> None:
 
     async def ignore(_message: Any) -> None: ...
 
-    asyncio.run(FrontDoor(behind, [], "local:ada")({"type": "lifespan"}, never, ignore))
+    asyncio.run(open_door(behind)({"type": "lifespan"}, never, ignore))
     assert behind.scopes == [{"type": "lifespan"}]

@@ -150,7 +150,7 @@ def test_an_address_that_is_not_ours_is_one_clear_error(host: str) -> None:
 
 def test_an_open_address_needs_names_to_answer_to(settings: Settings) -> None:
     """Without a login, everybody on the network could launch runs."""
-    with pytest.raises(BadInput, match="no login") as caught:
+    with pytest.raises(BadInput, match="loopback names only") as caught:
         allowed_hosts(settings, "0.0.0.0")
     assert caught.value.code == "not_loopback"
     named = load_settings(

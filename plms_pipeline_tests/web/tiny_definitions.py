@@ -28,7 +28,7 @@ def every_row_is_counted() -> dg.AssetCheckResult:
     return dg.AssetCheckResult(passed=False, severity=dg.AssetCheckSeverity.ERROR, metadata={"offenders": "row 17"})
 
 
-tiny_job = dg.define_asset_job("tiny_job", selection=[tiny_receipts])
+tiny_job = dg.define_asset_job("tiny_job", selection=[tiny_receipts], tags={"dagster/max_runtime": "600"})
 
 defs = dg.Definitions(
     assets=[tiny_receipts, tiny_priors],

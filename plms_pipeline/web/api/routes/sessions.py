@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request, Response
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from plms_pipeline.access import forms
 from plms_pipeline.access.principals import Principal
@@ -21,7 +21,7 @@ from plms_pipeline.access.tokens import MAX_TOKEN_CHARS
 
 router = APIRouter(tags=["access"])
 Known = Annotated[Principal, Depends(IdentityCheck())]
-_ME = {
+_ME: dict[str, JsonValue] = {
     "actor": "ada@example.org",
     "role": "operator",
     "scopes": ["ops.view", "portfolio.view", "projects.simulate", "projects.start", "projects.view"],

@@ -1,0 +1,117 @@
+"""The Dagster UI as each role sees it, on one server."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from plms_pipeline.registry.engine import Registry
+from plms_pipeline.runs.actions.projects import project
+from plms_pipeline_tests.runs.desk import Desk
+from plms_pipeline_tests.ui.conftest import LOCATION, Ui
+
+pytestmark = pytest.mark.ui
+
+ASSET = "kpi_pass_rates"
+REFUSED = (
+    """job => fetch("/graphql", {method: "POST", headers: {"Content-Type": "application/json"}, body: JSON.stringify({
+  query: "mutation($e: ExecutionParams!) { launchRun(executionParams: $e) { __typename } }",
+  variables: {e: {runConfigData: "{}", selector: {repositoryLocationName: "%s", repositoryName: "__repository__",
+    jobName: job}}}})}).then(answer => answer.json())"""
+    % LOCATION
+)  # noqa: UP031 - braces everywhere
+
+
+def playground(ui: Ui, job: str) -> str:
+    return f"{ui.url}/locations/{LOCATION}/jobs/{job}/playground"
+
+
+def materialize(page: Any, ui: Ui) -> Any:
+    page.goto(f"{ui.url}/assets/{ASSET}")
+    button = page.get_by_role("button", name="Materialize").first
+    button.wait_for()
+    return button
+
+
+def launched(page: Any, ui: Ui, job: str, config: dict[str, Any]) -> dict[str, Any]:
+    """Fill in a Launchpad, press the button, and wait for the run's end."""
+    page.goto(playground(ui, job))
+    page.locator(".CodeMirror").first.wait_for()
+    page.evaluate("text => document.querySelector('.CodeMirror').CodeMirror.setValue(text)", json.dumps(config))
+    page.wait_for_timeout(800)
+    page.get_by_role("button", name="Launch run", exact=False).first.click()
+    page.wait_for_url("**/runs/**")
+    run_id = page.url.rpartition("/runs/")[2].partition("?")[0]
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        found: dict[str, Any] = next(run for run in ui.runs() if run["runId"] == run_id)
+        if found["status"] in ("SUCCESS", "FAILURE", "CANCELED"):
+            return found
+        time.sleep(0.3)
+    pytest.fail(f"run {run_id} has not ended")
+
+
+def test_who_has_not_signed_in_looks_on_and_signs_in_with_a_token(ui: Ui, page: Any, screenshots: Path) -> None:
+    """The pages open for everybody; what changes something is grey, and says where to sign in."""
+    button = materialize(page, ui)
+    assert button.is_disabled()
+    assert page.evaluate(REFUSED, "lane_review")["code"] == "sign_in_needed"
+    page.goto(f"{ui.url}/login?next=/assets/{ASSET}")
+    page.screenshot(path=str(screenshots / "sign-in.png"))
+    page.get_by_label("Token").fill("no.such.token")
+    page.get_by_role("button", name="Sign in").click()
+    page.get_by_role("alert").wait_for()
+    page.get_by_label("Token").fill(ui.tokens["viewer"])
+    page.get_by_role("button", name="Sign in").click()
+    page.wait_for_url(f"**/assets/{ASSET}*")
+    assert ui.tokens["viewer"] not in page.url
+    assert page.evaluate("document.cookie") == ""
+    (cookie,) = page.context.cookies()
+    assert (cookie["name"], cookie["httpOnly"], cookie["sameSite"]) == ("plms_session", True, "Strict")
+
+    # A viewer sees every page and launches nothing.
+    page.get_by_role("button", name="Materialize").first.wait_for()
+    assert page.get_by_role("button", name="Materialize").first.is_disabled()
+    page.goto(f"{ui.url}/overview")
+    page.get_by_text("nightly", exact=False).first.wait_for()
+    page.goto(playground(ui, "lane_review"))
+    page.wait_for_url(lambda url: "playground" not in url)
+    assert page.evaluate(REFUSED, "lane_review")["code"] == "missing_scope"
+    page.goto(f"{ui.url}/login")
+    page.get_by_role("button", name="Sign out").click()
+    page.get_by_label("Token").wait_for()
+    assert page.context.cookies() == []
+
+
+def test_an_operator_launches_and_decides_nothing_and_an_approver_decides(
+    ui: Ui, prepared: Path, page: Any, screenshots: Path
+) -> None:
+    """The Launchpad of a job is there for who may launch it; a second person's approval counts because they signed in."""
+    desk = Desk(Registry.open(f"sqlite:///{prepared / 'registry.db'}"))
+    waiting = desk.submitted().id
+    ui.sign_in(page, "operator")
+    assert materialize(page, ui).is_enabled()
+    run = launched(page, ui, "lane_review", {})
+    assert (run["status"], run["tags"]["plms/actor"], run["tags"]["plms/actor_role"]) == (
+        "SUCCESS",
+        "a-operator",
+        "operator",
+    )
+    page.goto(playground(ui, "approve_project"))
+    page.wait_for_url(lambda url: "playground" not in url)
+    refused = page.evaluate(REFUSED, "approve_project")
+    assert (refused["code"], refused["detail"]) == (
+        "missing_scope", "Missing scope: approvals.write (launchRun; you are a-operator, operator).",
+    )  # fmt: skip
+
+    ui.sign_in(page, "approver")
+    config = {"project_id": waiting, "decision": "approve", "reason": "within plan"}
+    run = launched(page, ui, "approve_project", {"ops": {"decide_project": {"config": config}}})
+    assert (run["status"], run["tags"]["plms/actor_verified"]) == ("SUCCESS", "yes")
+    page.screenshot(path=str(screenshots / "approver.png"))
+    assert project(desk.registry, waiting).status == "approved"
+    desk.registry.close()
