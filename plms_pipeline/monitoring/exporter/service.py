@@ -56,11 +56,13 @@ class Source:
         self._read = read
         self._under_way: Future[Samples] | None = None
         self._began = 0.0
+        self._hangs = False
         self.took_s = 0.0
 
     def begin(self) -> None:
         """Start reading, unless the last reading still hangs."""
-        if self._under_way is not None and not self._under_way.done():
+        self._hangs = self._under_way is not None and not self._under_way.done()
+        if self._hangs:
             return
         self._under_way, self._began = Future(), time.monotonic()
         threading.Thread(target=self._fill, args=(self._under_way,), name=f"exporter-{self.part}", daemon=True).start()
@@ -68,6 +70,10 @@ class Source:
     def end(self, deadline: float) -> Samples | None:
         """What was read by the deadline (on the monotonic clock), or None."""
         assert self._under_way is not None  # noqa: S101 - begun before
+        if self._hangs:
+            # What it will say, it saw before this scrape began.
+            self._failed("the reading before this one still hangs")
+            return None
         try:
             found = self._under_way.result(max(0.0, deadline - time.monotonic()))
         except NoAnswer:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -10,7 +11,14 @@ from typing import Any
 
 import dagster as dg
 import pytest
-from dagster._core.remote_origin import InProcessCodeLocationOrigin, RemoteInstigatorOrigin, RemoteRepositoryOrigin
+from dagster._core.code_pointer import ModuleCodePointer
+from dagster._core.origin import JobPythonOrigin, RepositoryPythonOrigin
+from dagster._core.remote_origin import (
+    InProcessCodeLocationOrigin,
+    RemoteInstigatorOrigin,
+    RemoteJobOrigin,
+    RemoteRepositoryOrigin,
+)
 from dagster._core.scheduler.instigation import (
     InstigatorState,
     InstigatorStatus,
@@ -89,7 +97,11 @@ def test_daemons_sensors_schedules_runs_and_pools_are_told(instance: dg.DagsterI
     @dg.job
     def empty() -> None: ...
 
-    instance.create_run_for_job(empty, status=dg.DagsterRunStatus.QUEUED)
+    job = RemoteJobOrigin(origin("any").repository_origin, "empty")
+    code = JobPythonOrigin("empty", RepositoryPythonOrigin(sys.executable, ModuleCodePointer("nowhere", "empty")))
+    instance.create_run_for_job(
+        empty, status=dg.DagsterRunStatus.QUEUED, remote_job_origin=job, job_code_origin=code
+    )  # fmt: skip
     instance.create_run_for_job(empty, status=dg.DagsterRunStatus.FAILURE)
     samples = read(instance, datetime.fromtimestamp(now + 5, UTC))
     assert value(samples, "plms_dagster_daemon_heartbeat_age_seconds", "SENSOR") == pytest.approx(12, abs=1)

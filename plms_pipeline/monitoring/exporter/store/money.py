@@ -11,7 +11,7 @@ from datetime import datetime
 from itertools import islice
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, String, and_, cast, column, func, inspect, literal, or_, select, table
+from sqlalchemy import ColumnElement, String, cast, column, func, inspect, literal, or_, select, table
 from sqlalchemy.orm import Session
 
 from plms_pipeline.budget.ledger import PROJECT
@@ -96,11 +96,18 @@ def spent_by_running(session: Session, project_ids: Collection[int]) -> dict[int
 
 def forecasts(session: Session, since: datetime) -> dict[int, tuple[float | None, str]]:
     """Project → (what it will have cost, how its budget stands), of projects that were looked at since."""
-    newest = select(func.max(_NEWEST.c.at)).where(_NEWEST.c.project_id == _CHECKS.c.project_id).scalar_subquery()
+    newest = (
+        select(func.max(_NEWEST.c.at))
+        .where(_NEWEST.c.project_id == _CHECKS.c.project_id)
+        .correlate(_CHECKS)
+        .scalar_subquery()
+    )
     rows = session.execute(
-        select(_SNAPSHOTS.c.project_id, _SNAPSHOTS.c.final_usd, _SNAPSHOTS.c.status)
-        .join(_CHECKS, and_(_CHECKS.c.project_id == _SNAPSHOTS.c.project_id, _SNAPSHOTS.c.at == newest))
-        .where(_CHECKS.c.checked_at >= since)
+        select(_SNAPSHOTS.c.project_id, _SNAPSHOTS.c.final_usd, _SNAPSHOTS.c.status).where(
+            _CHECKS.c.checked_at >= since,
+            _SNAPSHOTS.c.project_id == _CHECKS.c.project_id,
+            _SNAPSHOTS.c.at == newest,
+        )
     )
     return {number: (_usd(final), status) for number, final, status in rows}
 
