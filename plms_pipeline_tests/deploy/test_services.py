@@ -10,7 +10,15 @@ import pytest
 from plms_pipeline.cli import COMMANDS
 from plms_pipeline.settings import load_settings
 from plms_pipeline_tests.deploy.programs import DEPLOY
-from plms_pipeline_tests.deploy.services import UNITS, commands, compose, environment_names, ours, settings_of
+from plms_pipeline_tests.deploy.services import (
+    UNITS,
+    commands,
+    compose,
+    environment_names,
+    ours,
+    settings_of,
+    written,
+)
 from plms_pipeline_tests.test_documents import wrong_commands
 
 # Variables of libraries, not of ours.
@@ -34,11 +42,19 @@ def test_every_command_that_is_started_exists(where: str, words: list[str]) -> N
 )
 def test_every_variable_that_is_given_is_a_setting(where: str, names: set[str], tmp_path: Path) -> None:
     """An unknown PLMS_* variable is refused at start."""
-    (tmp_path / "secret").write_text("postgresql+psycopg://plms@127.0.0.1/plms", encoding="utf-8")
     samples = {"PLMS_DATA_DIR": str(tmp_path), "PLMS_REPORTS_DIR": str(tmp_path), "PLMS_PAS_URL": "http://127.0.0.1:1",
-               "REDIS_URL": "redis://127.0.0.1:6379/0", "PLMS_UI_ALLOWED_HOSTS": "localhost"}  # fmt: skip
-    given = {name: str(tmp_path / "secret") if name.endswith("_FILE") else samples[name] for name in names - FOREIGN}
+               "REDIS_URL": "redis://127.0.0.1:6379/0", "PLMS_UI_ALLOWED_HOSTS": "localhost",
+               "ALERT_EMAIL": "plms@example.org", "PLMS_GIT_COMMIT": "0123456789abcdef0123456789abcdef01234567"}  # fmt: skip
+    files = written(names, tmp_path)
+    given = {**files, **{name: samples[name] for name in names - FOREIGN - set(files)}}
     assert load_settings(given).redis_url, where
+
+
+def test_the_page_about_production_names_commands_that_exist() -> None:
+    """It is followed line by line, once, by somebody who does not know the product."""
+    text = (DEPLOY / "README.md").read_text(encoding="utf-8")
+    assert wrong_commands(text) == []
+    assert all((DEPLOY / link).is_file() for link in re.findall(r"\]\(([\w./]+)\)", text))
 
 
 def test_services_are_healthy_before_others_need_them() -> None:
