@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
+import yaml
 
 from plms_pipeline.cli import COMMANDS
 from plms_pipeline.settings import load_settings
@@ -84,6 +85,19 @@ def test_compose_is_of_no_machine_and_holds_no_secret() -> None:
         for secret in re.findall(r"/run/secrets/(\w+)", str(service)):
             assert secret in service["secrets"], (name, secret)
     assert all(one["file"].startswith("./secrets/") for one in found["secrets"].values())
+
+
+def test_alertmanager_passes_on_only_what_plms_cannot_tell_itself() -> None:
+    """Whoever is told everything twice stops reading; and a receiver whose secret is not mounted stays mute."""
+    said = yaml.safe_load((DEPLOY / "alertmanager" / "alertmanager.yml").read_text(encoding="utf-8"))
+    receivers = {one["name"]: one for one in said["receivers"]}
+    assert set(receivers[said["route"]["receiver"]]) == {"name"}
+    watchdog, *others = said["route"]["routes"]
+    assert (watchdog["matchers"], watchdog["repeat_interval"]) == (['alertname="Watchdog"'], "1m")
+    assert all('told_by="prometheus"' in route["matchers"][0] for route in others)
+    assert {route["receiver"] for route in said["route"]["routes"]} == set(receivers) - {said["route"]["receiver"]}
+    named = set(re.findall(r"/run/secrets/(\w+)", str(said)))
+    assert named == set(compose()["services"]["alertmanager"]["secrets"])
 
 
 def test_our_own_services_are_boxed_in() -> None:

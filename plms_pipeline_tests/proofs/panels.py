@@ -33,6 +33,7 @@ from sqlalchemy.exc import DBAPIError
 from deploy.grafana.boards import BOARDS
 from deploy.grafana.parts import Query
 from plms_pipeline.clock import SystemClock
+from plms_pipeline_tests.deploy.asking import statement
 from plms_pipeline_tests.deploy.programs import DEPLOY, free_port, program
 from plms_pipeline_tests.proofs.api import environment, plms, server
 from plms_pipeline_tests.proofs.completions import postgresql
@@ -42,7 +43,6 @@ from plms_pipeline_tests.vectors.live import ROOT, Live, issued, new_key, say
 SPEED = 60.0
 SCRAPE_S = 2
 WAIT_S = 600.0
-TIME_FILTER = re.compile(r"\$__timeFilter\(([\w.]+)\)")
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,9 @@ class Sources:
     def rows(self, query: Query) -> int:
         """How many series or rows answer; 0 also while a source says that it knows no such table."""
         if query.source == "postgresql":
-            return self._sql(query.text)
+            with self.registry.connect() as connection:
+                connection.execute(text("SET TRANSACTION READ ONLY"))
+                return len(connection.execute(statement(query)).all())
         answer = self.client.get(f"{self.prometheus}/api/v1/query", params={"query": query.text})
         said = answer.json()
         assert said["status"] == "success", f"{query.text}: {said}"
@@ -88,18 +90,14 @@ class Sources:
         assert len(rules) > 80, len(rules)
         sick = [f"{rule['name']}: {rule.get('lastError')}" for rule in rules if rule["health"] != "ok"]
         told = [alert for rule in rules for alert in rule.get("alerts", ())]
-        return sick + [f"{alert['labels']}: {alert['annotations']}" for alert in told if "<error" in str(alert["annotations"])]
+        return sick + [
+            f"{alert['labels']}: {alert['annotations']}" for alert in told if "<error" in str(alert["annotations"])
+        ]
 
     def firing(self) -> list[str]:
         """Alerts that fire now."""
         found = self.client.get(f"{self.prometheus}/api/v1/alerts").json()["data"]["alerts"]
         return sorted({alert["labels"]["alertname"] for alert in found if alert["state"] == "firing"})
-
-    def _sql(self, asked: str) -> int:
-        statement = TIME_FILTER.sub(r"\1 BETWEEN now() - interval '30 days' AND now()", asked)
-        with self.registry.connect() as connection:
-            connection.execute(text("SET TRANSACTION READ ONLY"))
-            return len(connection.execute(text(statement.replace(":", r"\:"))).all())
 
 
 @contextmanager
