@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,24 @@ from plms_pipeline_tests.deploy.programs import DEPLOY
 
 UNITS = sorted((DEPLOY / "systemd").glob("*.service"))
 INSTALLED = "/opt/plms/.venv/bin/plms"
+# What could stand in the files that are named to our processes.
+SECRETS = {
+    "PLMS_DATABASE_URL_FILE": "postgresql+psycopg://plms@127.0.0.1/plms", "PLMS_PAS_TOKEN_FILE": "no-real-token",
+    "PLMS_PAS_WEBHOOK_SECRET_FILE": "0123456789abcdef" * 2, "SLACK_WEBHOOK_URL_FILE": "http://127.0.0.1:9/slack",
+    "PD_ROUTING_KEY_FILE": "0123456789abcdef" * 2,
+}  # fmt: skip
+
+
+def written(names: Iterable[str], folder: Path, **changes: str) -> dict[str, str]:
+    """The variables among `names` that name a file of a secret, with such files in a folder."""
+    found = {}
+    for name in names:
+        if name.endswith("_FILE"):
+            place = folder / name
+            place.write_text(changes.get(name, SECRETS[name]), encoding="utf-8")
+            place.chmod(0o600)
+            found[name] = str(place)
+    return found
 
 
 @cache

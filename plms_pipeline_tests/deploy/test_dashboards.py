@@ -9,10 +9,12 @@ from typing import Any
 
 import pytest
 import yaml
+from sqlalchemy import NullPool, create_engine
 
 from deploy.grafana.__main__ import DASHBOARDS
 from deploy.grafana.boards import BOARDS
 from deploy.grafana.parts import POSTGRESQL, PROMETHEUS, Board, encoded
+from plms_pipeline_tests.deploy.asking import statement
 from plms_pipeline_tests.deploy.programs import DEPLOY
 from plms_pipeline_tests.deploy.rules import recorded
 
@@ -77,6 +79,18 @@ def test_panels_are_told_apart_explained_and_do_not_overlap() -> None:
             assert panel["description"], panel["title"]
         ids = [panel["id"] for panel in document["panels"]]
         assert len(set(ids)) == len(ids)
+
+
+def test_every_question_to_the_registry_is_understood(postgres_registry_url: str) -> None:
+    """A column that was renamed is an error on a page that is opened only when something else is wrong already."""
+    engine = create_engine(postgres_registry_url, poolclass=NullPool)
+    asked = [
+        query for board in BOARDS for panel in board.panels for query in panel.queries if query.source == "postgresql"
+    ]
+    assert len(asked) >= 8
+    with engine.connect() as connection:
+        for query in asked:
+            assert connection.execute(statement(query)).all() == [], query.text
 
 
 def test_what_panels_read_of_recorded_series_is_recorded() -> None:

@@ -6,8 +6,11 @@ import re
 
 import pytest
 
+from plms_pipeline.alerts import files
+from plms_pipeline.settings import load_settings
 from plms_pipeline_tests.deploy.programs import ROOT
 from plms_pipeline_tests.deploy.rules import Alert, alerts, expectations, recorded, rules
+from plms_pipeline_tests.test_documents import wrong_commands
 
 # Short and long window, factor: share of the budget spent in the long window, times 168 h, by the long window.
 TIERS = {"1h": (0.08, 1), "6h": (0.125, 6), "1d": (0.20, 24), "3d": (3 / 7, 72)}
@@ -26,25 +29,30 @@ def test_every_alert_names_its_rule_its_severity_and_its_runbook(alert: Alert) -
     """Whoever is woken needs to know how fast to act and where it is written what to do."""
     assert set(alert.annotations) == {"summary", "description", "runbook_url"}
     page = alert.annotations["runbook_url"]
-    assert re.fullmatch(r"docs/runbooks/[a-z0-9_]+\.md", page)
+    assert re.fullmatch(r"docs/runbooks/(prometheus/)?[a-z0-9_]+\.md", page)
     if alert.name in PASSED_ON:
         return
     assert alert.labels["severity"] in {"P0", "P1", "P2", "P3"}
     assert alert.labels["told_by"] in {"plms", "prometheus"}
     assert alert.name == camel(alert.rule)
-    assert alert.rule.startswith(page.removeprefix("docs/runbooks/").removesuffix(".md"))
+    assert page.startswith("docs/runbooks/prometheus/") == (alert.labels["told_by"] == "prometheus")
+    assert alert.rule.startswith(page.rpartition("/")[2].removesuffix(".md"))
 
 
-@pytest.mark.parametrize(
-    "alert", [alert for alert in alerts() if alert.labels.get("told_by") == "prometheus"], ids=lambda alert: alert.name
-)
-def test_every_alert_that_only_prometheus_tells_has_its_page(alert: Alert) -> None:
-    """A link that leads nowhere costs the minutes in which it was followed."""
-    page = ROOT / alert.annotations["runbook_url"]
-    assert page.is_file(), page
-    text = page.read_text(encoding="utf-8")
-    assert alert.name in text
-    assert len(text.splitlines()) > 5
+@pytest.mark.parametrize("alert", alerts(), ids=lambda alert: alert.name)
+def test_every_alert_has_its_page(alert: Alert) -> None:
+    """A link that leads nowhere costs the minutes in which it was followed, a command that is none some more."""
+    text = (ROOT / alert.annotations["runbook_url"]).read_text(encoding="utf-8")
+    assert (alert.name if alert.labels["told_by"] == "prometheus" else alert.rule) in text
+    assert wrong_commands(text) == []
+    beside = (ROOT / alert.annotations["runbook_url"]).parent
+    assert all((beside / link).is_file() for link in re.findall(r"\]\(([\w./]+\.md)\)", text))
+
+
+def test_prometheus_and_the_engine_know_the_same_rules_by_the_same_severity() -> None:
+    """Two truths about how urgent something is, and nobody knows which page to leave the bed for."""
+    engine = {rule.name: rule.severity for rule in files.load_rules(load_settings({})).values()}
+    assert {alert.rule: alert.labels["severity"] for alert in alerts() if alert.labels["told_by"] == "plms"} == engine
 
 
 def test_names_of_alerts_are_there_once() -> None:

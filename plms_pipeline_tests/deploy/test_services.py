@@ -6,11 +6,20 @@ import re
 from pathlib import Path
 
 import pytest
+import yaml
 
 from plms_pipeline.cli import COMMANDS
 from plms_pipeline.settings import load_settings
 from plms_pipeline_tests.deploy.programs import DEPLOY
-from plms_pipeline_tests.deploy.services import UNITS, commands, compose, environment_names, ours, settings_of
+from plms_pipeline_tests.deploy.services import (
+    UNITS,
+    commands,
+    compose,
+    environment_names,
+    ours,
+    settings_of,
+    written,
+)
 from plms_pipeline_tests.test_documents import wrong_commands
 
 # Variables of libraries, not of ours.
@@ -34,11 +43,19 @@ def test_every_command_that_is_started_exists(where: str, words: list[str]) -> N
 )
 def test_every_variable_that_is_given_is_a_setting(where: str, names: set[str], tmp_path: Path) -> None:
     """An unknown PLMS_* variable is refused at start."""
-    (tmp_path / "secret").write_text("postgresql+psycopg://plms@127.0.0.1/plms", encoding="utf-8")
     samples = {"PLMS_DATA_DIR": str(tmp_path), "PLMS_REPORTS_DIR": str(tmp_path), "PLMS_PAS_URL": "http://127.0.0.1:1",
-               "REDIS_URL": "redis://127.0.0.1:6379/0", "PLMS_UI_ALLOWED_HOSTS": "localhost"}  # fmt: skip
-    given = {name: str(tmp_path / "secret") if name.endswith("_FILE") else samples[name] for name in names - FOREIGN}
+               "REDIS_URL": "redis://127.0.0.1:6379/0", "PLMS_UI_ALLOWED_HOSTS": "localhost",
+               "ALERT_EMAIL": "plms@example.org", "PLMS_GIT_COMMIT": "0123456789abcdef0123456789abcdef01234567"}  # fmt: skip
+    files = written(names, tmp_path)
+    given = {**files, **{name: samples[name] for name in names - FOREIGN - set(files)}}
     assert load_settings(given).redis_url, where
+
+
+def test_the_page_about_production_names_commands_that_exist() -> None:
+    """It is followed line by line, once, by somebody who does not know the product."""
+    text = (DEPLOY / "README.md").read_text(encoding="utf-8")
+    assert wrong_commands(text) == []
+    assert all((DEPLOY / link).is_file() for link in re.findall(r"\]\(([\w./]+)\)", text))
 
 
 def test_services_are_healthy_before_others_need_them() -> None:
@@ -68,6 +85,19 @@ def test_compose_is_of_no_machine_and_holds_no_secret() -> None:
         for secret in re.findall(r"/run/secrets/(\w+)", str(service)):
             assert secret in service["secrets"], (name, secret)
     assert all(one["file"].startswith("./secrets/") for one in found["secrets"].values())
+
+
+def test_alertmanager_passes_on_only_what_plms_cannot_tell_itself() -> None:
+    """Whoever is told everything twice stops reading; and a receiver whose secret is not mounted stays mute."""
+    said = yaml.safe_load((DEPLOY / "alertmanager" / "alertmanager.yml").read_text(encoding="utf-8"))
+    receivers = {one["name"]: one for one in said["receivers"]}
+    assert set(receivers[said["route"]["receiver"]]) == {"name"}
+    watchdog, *others = said["route"]["routes"]
+    assert (watchdog["matchers"], watchdog["repeat_interval"]) == (['alertname="Watchdog"'], "1m")
+    assert all('told_by="prometheus"' in route["matchers"][0] for route in others)
+    assert {route["receiver"] for route in said["route"]["routes"]} == set(receivers) - {said["route"]["receiver"]}
+    named = set(re.findall(r"/run/secrets/(\w+)", str(said)))
+    assert named == set(compose()["services"]["alertmanager"]["secrets"])
 
 
 def test_our_own_services_are_boxed_in() -> None:

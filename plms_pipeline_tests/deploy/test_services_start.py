@@ -16,9 +16,8 @@ from typing import Any
 
 import pytest
 
-from plms_pipeline_tests.clones import postgres_url
 from plms_pipeline_tests.deploy.programs import free_port, said
-from plms_pipeline_tests.deploy.services import INSTALLED, UNITS, commands, ours, settings_of
+from plms_pipeline_tests.deploy.services import INSTALLED, UNITS, commands, ours, settings_of, written
 from plms_pipeline_tests.redis_servers import redis_server
 
 pytestmark = [pytest.mark.live, pytest.mark.timeout(400)]
@@ -30,18 +29,13 @@ MAX_EXPOSURE = 2.5
 
 def environment(service: dict[str, Any], folder: Path, database_url: str, redis_url: str) -> dict[str, str]:
     """The service's own, with what its secrets would hold."""
-    secrets = {"database_url": database_url, "pas_token": "not-a-real-token", "pas_webhook": "0123456789abcdef" * 2}
     kept = {key: value for key, value in os.environ.items() if not key.startswith(("PLMS_", "REDIS_", "DAGSTER_"))}
     found = {**kept, "PLMS_DATA_DIR": str(folder / "data"), "PLMS_REPORTS_DIR": str(folder / "reports")}
+    found |= written(service["environment"], folder, PLMS_DATABASE_URL_FILE=database_url)
     for name, value in service["environment"].items():
-        if name.endswith("_FILE"):
-            place = folder / Path(value).name
-            place.write_text(secrets[place.name], encoding="utf-8")
-            place.chmod(0o600)
-            found[name] = str(place)
-        elif name == "REDIS_URL":
+        if name == "REDIS_URL":
             found[name] = redis_url
-        elif "${" not in value:
+        elif "${" not in value and name not in found:
             found[name] = value
     return found
 
@@ -67,7 +61,6 @@ def test_services_of_compose_start_and_are_healthy(
     postgres_server: Any, empty_postgres_url: str, tmp_path: Path
 ) -> None:
     """prepare ends well; api, ui and exporter become healthy over the database that it made."""
-    assert empty_postgres_url.startswith(postgres_url(postgres_server, "").split("?")[0][:10])
     with redis_server() as redis:
         services = ours()
         given = environment(services["prepare"], tmp_path, empty_postgres_url, redis.url)

@@ -33,6 +33,7 @@ from sqlalchemy.exc import DBAPIError
 from deploy.grafana.boards import BOARDS
 from deploy.grafana.parts import Query
 from plms_pipeline.clock import SystemClock
+from plms_pipeline_tests.deploy.asking import statement
 from plms_pipeline_tests.deploy.programs import DEPLOY, free_port, program
 from plms_pipeline_tests.proofs.api import environment, plms, server
 from plms_pipeline_tests.proofs.completions import postgresql
@@ -41,8 +42,7 @@ from plms_pipeline_tests.vectors.live import ROOT, Live, issued, new_key, say
 
 SPEED = 60.0
 SCRAPE_S = 2
-WAIT_S = 420.0
-TIME_FILTER = re.compile(r"\$__timeFilter\(([\w.]+)\)")
+WAIT_S = 600.0
 
 
 @dataclass(frozen=True)
@@ -75,17 +75,29 @@ class Sources:
     def rows(self, query: Query) -> int:
         """How many series or rows answer; 0 also while a source says that it knows no such table."""
         if query.source == "postgresql":
-            return self._sql(query.text)
+            with self.registry.connect() as connection:
+                connection.execute(text("SET TRANSACTION READ ONLY"))
+                return len(connection.execute(statement(query)).all())
         answer = self.client.get(f"{self.prometheus}/api/v1/query", params={"query": query.text})
         said = answer.json()
         assert said["status"] == "success", f"{query.text}: {said}"
         return sum(1 for series in said["data"]["result"] if series["value"][1] != "NaN")
 
-    def _sql(self, asked: str) -> int:
-        statement = TIME_FILTER.sub(r"\1 BETWEEN now() - interval '30 days' AND now()", asked)
-        with self.registry.connect() as connection:
-            connection.execute(text("SET TRANSACTION READ ONLY"))
-            return len(connection.execute(text(statement.replace(":", r"\:"))).all())
+    def sick_rules(self) -> list[str]:
+        """Rules that Prometheus could not evaluate, and alerts whose words it could not fill in."""
+        groups = self.client.get(f"{self.prometheus}/api/v1/rules").json()["data"]["groups"]
+        rules = [rule for group in groups for rule in group["rules"]]
+        assert len(rules) > 80, len(rules)
+        sick = [f"{rule['name']}: {rule.get('lastError')}" for rule in rules if rule["health"] != "ok"]
+        told = [alert for rule in rules for alert in rule.get("alerts", ())]
+        return sick + [
+            f"{alert['labels']}: {alert['annotations']}" for alert in told if "<error" in str(alert["annotations"])
+        ]
+
+    def firing(self) -> list[str]:
+        """Alerts that fire now."""
+        found = self.client.get(f"{self.prometheus}/api/v1/alerts").json()["data"]["alerts"]
+        return sorted({alert["labels"]["alertname"] for alert in found if alert["state"] == "firing"})
 
 
 @contextmanager
@@ -233,12 +245,17 @@ def prove(folder: Path, wait_s: float) -> int:
             time.sleep(5)
             left = unanswered(sources, left)
             say(f"  {work.runs} runs started; {len(left)} questions without an answer")
+        sick = sources.sick_rules()
+        say(f"firing meanwhile: {', '.join(sources.firing())}")
         work.is_over.set()
         work.join(60)
     for question in left:
         say(f"NOTHING: {question.board} / {question.panel}: {question.query.text}")
+    for told in sick:
+        say(f"SICK: {told}")
     say("every panel shows data" if not left else f"{len(left)} questions were never answered")
-    return 1 if left else 0
+    say("every rule was evaluated" if not sick else f"{len(sick)} rules could not be evaluated")
+    return 1 if left or sick else 0
 
 
 def main() -> int:

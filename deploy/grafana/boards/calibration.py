@@ -39,12 +39,14 @@ CALIBRATION: Final = Board(
             draw="bars", unit="percentunit", steps=((None, RED), (0.85, GREEN), (0.95, RED)), least=0, most=1,
         ),
         Panel(
-            "Error by week and lane", "From the versions of the priors: mean error of tokens as a share of their mean.",
+            "Error by week and lane", "What successful attempts took beside what was estimated, in tokens.",
             [sql("""
-                SELECT date_trunc('week', v.as_of) AS week, v.lane_id, max(v.n_observations) AS n,
-                       round(avg(v.mean_absolute_error_tokens / nullif(v.tokens_mean, 0))::numeric, 4) AS mae_ratio
-                  FROM estimate_versions v
-                 WHERE v.basis = 'effort' AND v.lane_id IS NOT NULL AND v.mean_absolute_error_tokens IS NOT NULL
+                SELECT date_trunc('week', r.completed_at) AS week, r.lane_id, count(*) AS attempts,
+                       round(sum(abs(r.tokens - e.estimated_tokens))::numeric / sum(e.estimated_tokens), 4) AS mae_ratio
+                  FROM task_receipts r
+                  JOIN task_plans p ON p.project_id = r.project_id AND p.task_key = r.task_id
+                  JOIN task_estimates e ON e.id = p.task_estimate_id
+                 WHERE r.source = 'plms' AND r.status = 'SUCCESS' AND r.tokens IS NOT NULL AND e.estimated_tokens > 0
                  GROUP BY 1, 2 ORDER BY 1 DESC, 2 LIMIT 200
             """)],
             draw="table", span=24,
