@@ -7,7 +7,6 @@ is open. The port is bound before anything is started, so that "port in use" is 
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import os
 import signal
@@ -16,29 +15,24 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
 
-from plms_pipeline.access.actions import RefusalBook, record_ui_mutation
-from plms_pipeline.clock import Clock, SystemClock
+from plms_pipeline.clock import SystemClock
 from plms_pipeline.errors import BadInput, Unavailable
 from plms_pipeline.instance.files import DagsterHome, exclusive, prepare_instance
 from plms_pipeline.registry.engine import Registry
-from plms_pipeline.web.api.service.door import doorkeeper
-from plms_pipeline.web.demands import Facts, KnownRun, Question
-from plms_pipeline.web.guard import Event, FrontDoor
 from plms_pipeline.web.origins import Authority, parse_allowed
 from plms_pipeline.web.process import ChildSpec, Keeper
 
 if TYPE_CHECKING:
     import uvicorn
 
-    from plms_pipeline.dagster_internals import History, Webserver
     from plms_pipeline.settings import Settings
 
 CODE_MODULE = "plms_pipeline.definitions"
@@ -217,12 +211,16 @@ def _serve(
         import uvicorn
 
         from plms_pipeline.dagster_internals import open_webserver
+        from plms_pipeline.web.door.service import guarded
         from plms_pipeline.web.metrics import MEDIA_TYPE, UiMetrics
         from plms_pipeline.web.ui_metrics import CountedDoor
 
         _wait_for_socket(folder / "code.sock", keeper, log_dir)
-        with open_webserver(str(folder / "workspace.yaml")) as webserver:
-            door = guarded(webserver, settings, allowed, SystemClock())
+        with (
+            open_webserver(str(folder / "workspace.yaml")) as webserver,
+            closing(Registry.open(settings.database_url)) as registry,
+        ):
+            door = guarded(webserver, settings, registry, allowed, SystemClock())
             counts = UiMetrics()
             counted = CountedDoor(door, counts, allowed, stopwatch=time.perf_counter, media_type=MEDIA_TYPE)
             server = uvicorn.Server(
@@ -246,65 +244,6 @@ def _serve(
                 )
     finally:
         keeper.stop()
-
-
-def guarded(webserver: Webserver, settings: Settings, allowed: frozenset[Authority], clock: Clock) -> FrontDoor:
-    """The webserver behind its front door.
-
-    Args:
-        webserver: Dagster's.
-        settings: say who may come in, and how.
-        allowed: the names that the door answers to.
-        clock: the present moment.
-
-    Raises:
-        BadInput: the settings of the proxy cannot be meant.
-    """
-    return FrontDoor(
-        webserver.app,
-        allowed,
-        doorkeeper(settings, clock, needs_keys=False),
-        clock,
-        look_up=_looking_up(webserver.history),
-        note=_noting(settings, clock),
-        nameless_may_look=settings.ui_nameless == "view",
-    )
-
-
-def _looking_up(history: History) -> Callable[[Question], Awaitable[Facts]]:
-    def looked_up(question: Question) -> Facts:
-        runs = {run_id: history.run(run_id) for run_id in question.runs}
-        backfills = {backfill_id: history.backfill_job(backfill_id) for backfill_id in question.backfills}
-        return Facts(
-            runs={run_id: KnownRun(*found) for run_id, found in runs.items() if found is not None},
-            backfills={backfill_id: job for backfill_id, job in backfills.items() if job is not None},
-            job_tags={job: history.job_tags(job) for job in question.jobs},
-        )
-
-    async def look_up(question: Question) -> Facts:
-        return await asyncio.to_thread(looked_up, question)
-
-    return look_up
-
-
-def _noting(settings: Settings, clock: Clock) -> Callable[[Event], Awaitable[None]]:
-    registry = Registry.open(settings.database_url)
-    book = RefusalBook(registry)
-
-    def noted(event: Event) -> None:
-        actor = event.principal.actor if event.principal is not None else None
-        if event.status is None and actor is not None:
-            record_ui_mutation(registry, at=clock.now(), actor=actor, fields=event.subject, peer=event.peer)
-        elif event.status is not None:
-            book.note(
-                at=clock.now(), actor=actor, subject=event.subject, code=event.code, status=event.status, request_id="",
-                peer=event.peer,
-            )  # fmt: skip
-
-    async def note(event: Event) -> None:
-        await asyncio.to_thread(noted, event)
-
-    return note
 
 
 def _children(options: UiOptions, folder: Path, log_dir: Path) -> list[ChildSpec]:

@@ -17,13 +17,10 @@ from plms_pipeline_tests.ui.conftest import LOCATION, Ui
 pytestmark = pytest.mark.ui
 
 ASSET = "kpi_pass_rates"
-REFUSED = (
-    """job => fetch("/graphql", {method: "POST", headers: {"Content-Type": "application/json"}, body: JSON.stringify({
+REFUSED = """job => fetch("/graphql", {method: "POST", headers: {"Content-Type": "application/json"}, body: JSON.stringify({
   query: "mutation($e: ExecutionParams!) { launchRun(executionParams: $e) { __typename } }",
-  variables: {e: {runConfigData: "{}", selector: {repositoryLocationName: "%s", repositoryName: "__repository__",
-    jobName: job}}}})}).then(answer => answer.json())"""
-    % LOCATION
-)  # noqa: UP031 - braces everywhere
+  variables: {e: {runConfigData: "{}", selector: {repositoryLocationName: "LOCATION", repositoryName: "__repository__",
+    jobName: job}}}})}).then(answer => answer.json())""".replace("LOCATION", LOCATION)
 
 
 def playground(ui: Ui, job: str) -> str:

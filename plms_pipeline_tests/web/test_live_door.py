@@ -11,8 +11,8 @@ import pytest
 from plms_pipeline.access.actors import Actor
 from plms_pipeline.access.principals import unchecked
 from plms_pipeline.instance.process import os_user
+from plms_pipeline.web.door.service import looking_up
 from plms_pipeline.web.guard import FrontDoor
-from plms_pipeline.web.service import _looking_up
 from plms_pipeline_tests.web.asgi import Answer, ask, talk, text
 from plms_pipeline_tests.web.conftest import TINY, Bare
 from plms_pipeline_tests.web.doors import open_door, session, signed_door
@@ -48,13 +48,13 @@ def runs(bare: Bare) -> list[dict[str, str]]:
 @pytest.fixture
 def door(bare: Bare) -> FrontDoor:
     return open_door(
-        bare.ours.app, everybody=unchecked(Actor(f"local:{os_user()}")), look_up=_looking_up(bare.ours.history)
+        bare.ours.app, everybody=unchecked(Actor(f"local:{os_user()}")), look_up=looking_up(bare.ours.history)
     )
 
 
 @pytest.fixture
 def signed(bare: Bare) -> FrontDoor:
-    return signed_door(bare.ours.app, look_up=_looking_up(bare.ours.history))
+    return signed_door(bare.ours.app, look_up=looking_up(bare.ours.history))
 
 
 def test_the_code_location_loads(bare: Bare) -> None:

@@ -1,0 +1,1 @@
+"""From what is the front door of the guarded Dagster UI put together?"""
