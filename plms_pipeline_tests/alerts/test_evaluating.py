@@ -57,7 +57,7 @@ def test_subjects_found_together_are_one_message_and_an_event_each(registry: Reg
     table.values[DISK] = {"disk:a": 0.5, "disk:b": 0.1, "disk:c": 9.0}
     assert len(table.evaluate().fired) == 2
     table.deliver()
-    assert table.told() == [("chat", "fired", "disk:a,disk:b"), ("page", "fired", "disk:a,disk:b")]
+    assert table.told() == [("page", "fired", "disk:a,disk:b"), ("chat", "fired", "disk:a,disk:b")]
     table.sent.clear()
     table.clock.go(60)
     table.values[DISK]["disk:a"] = 5.0
@@ -70,7 +70,7 @@ def test_subjects_found_together_are_one_message_and_an_event_each(registry: Reg
     del table.values[DISK]["disk:b"]
     table.evaluate()
     table.deliver()
-    assert table.told()[1:] == [("chat", "resolved", "disk:b"), ("page", "resolved", "disk:b")]
+    assert table.told()[1:] == [("page", "resolved", "disk:b"), ("chat", "resolved", "disk:b")]
     threads = {message.thread for channel, message, _ in table.sent}
     assert len(threads) == 1
     assert events(registry) == ["fired", "fired", "resolved", "resolved"]
@@ -171,7 +171,7 @@ def test_what_is_silenced_is_told_when_the_silence_ends_if_it_still_fires(regist
     # Nothing is due to be looked at: time alone makes it be told.
     assert evaluate(replace(table.engine, sources=())).owed == 2
     table.deliver()
-    assert table.told() == [("chat", "fired", "disk:a"), ("page", "fired", "disk:a")]
+    assert table.told() == [("page", "fired", "disk:a"), ("chat", "fired", "disk:a")]
     for bad in ({"rule": "*", "subject": "*"}, {"lasts": timedelta(days=31)}):
         with pytest.raises(BadInput):
             deciding.silence(
@@ -227,7 +227,7 @@ def test_a_rule_that_was_taken_out_ends_what_it_had_opened(registry: Registry, t
     rules = {name: rule for name, rule in table.engine.rules.items() if name != "disk_1gb"}
     assert evaluate(replace(table.engine, rules=rules), is_forced=True).resolved == (("disk_1gb", "disk:a"),)
     table.deliver()
-    assert [(channel, kind) for channel, kind, _ in table.told()][2:] == [("chat", "resolved"), ("page", "resolved")]
+    assert [(channel, kind) for channel, kind, _ in table.told()][2:] == [("page", "resolved"), ("chat", "resolved")]
 
 
 def failing(table: Bench, error: NotSent) -> Bench:
