@@ -33,10 +33,19 @@ from plms_pipeline.registry.tables.runs import (
     RunTask,
     StateTransition,
 )
+from plms_pipeline.registry.tables.runway import (
+    BreachEpisode,
+    BudgetCheck,
+    PriceChange,
+    PriceFactor,
+    RunwaySnapshot,
+)
 
 __all__ = [
     "ActionLog",
     "AuditEntry",
+    "BreachEpisode",
+    "BudgetCheck",
     "DaySummary",
     "DeadLetter",
     "Decision",
@@ -63,6 +72,8 @@ __all__ = [
     "Observation",
     "OutboxEvent",
     "Preemption",
+    "PriceChange",
+    "PriceFactor",
     "Project",
     "ProjectApproval",
     "ProjectArtifact",
@@ -81,6 +92,7 @@ __all__ = [
     "RunLineage",
     "RunPassport",
     "RunTask",
+    "RunwaySnapshot",
     "SessionReport",
     "Slot",
     "StateTransition",
