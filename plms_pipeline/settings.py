@@ -211,6 +211,13 @@ class Settings(BaseModel):
         ge=0.1,
         le=86_400,
     )
+    budget_check_s: float = _field(
+        60.0,
+        "s",
+        "How often the money of projects that work is looked at; those that rest every 10 min.",
+        ge=1.0,
+        le=3_600,
+    )
     evidence_backend: Literal["registry", "redis"] = _field(
         "registry", "mode", "Where heat and other evidence of foreign components is looked for, and observations told."
     )

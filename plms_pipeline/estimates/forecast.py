@@ -39,6 +39,7 @@ class Group:
     """Tasks of one lane and provider: what one receipt takes, how many tasks, and the attempts they need.
 
     `attempts` and `all_attempts` are the tallies of the (lane, provider) and of everything; None on the effort basis.
+    `price` multiplies everything: what a provider's new prices make of its costs.
     """
 
     predictive: Predictive
@@ -47,6 +48,7 @@ class Group:
     tasks: int
     attempts: Tally | None = None
     all_attempts: Tally | None = None
+    price: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +80,8 @@ def _one_task(group: Group, quantile: float) -> Total:
     found, correction = group.predictive, group.correction
     low, high = found.interval(correction)
     mean = float(found.sample((np.arange(DRAWS) + 0.5) / DRAWS, correction).mean())
-    return Total(found.median, mean, low, high, found.corrected(quantile, correction))
+    budget = found.corrected(quantile, correction)
+    return Total(*(value * group.price for value in (found.median, mean, low, high, budget)))
 
 
 def simulate(groups: Sequence[Group], *, draws: int = DRAWS, seed: int = SEED) -> Floats:
@@ -89,7 +92,7 @@ def simulate(groups: Sequence[Group], *, draws: int = DRAWS, seed: int = SEED) -
         if group.provider not in shared:
             stream = np.random.default_rng([seed, 0, len(shared)])
             shared[group.provider] = stream.standard_normal(draws)
-        totals += _group_total(group, shared[group.provider], np.random.default_rng([seed, 1, place]))
+        totals += group.price * _group_total(group, shared[group.provider], np.random.default_rng([seed, 1, place]))
     return totals
 
 

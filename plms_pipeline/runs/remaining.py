@@ -15,6 +15,7 @@ from typing import Any, Final
 
 from plms_pipeline.estimates.attempts import AttemptBelief, TasksLeft, belief_of_interval, left_total
 from plms_pipeline.estimates.extrapolation import Extrapolation
+from plms_pipeline.estimates.prices.repricing import Repriced
 from plms_pipeline.registry.prepared import Rows
 
 # How much of the spread of a forecast without receipts is not known of its centre.
@@ -26,29 +27,37 @@ REMEMBERED: Final = 512
 class Remaining:
     """The work that is left: how many tasks, how many of them nobody knows anything of, and what all take together in USD.
 
-    `total` is None when some task is not known.
+    `total` is None when some task is not known. `repriced`: changes of prices that concern the work, also where nothing could
+    be re-priced.
     """
 
     tasks: int
     unknown: int
     total: Extrapolation | None
+    repriced: tuple[Repriced, ...] = ()
 
 
 NOTHING: Final = Remaining(0, 0, left_total(()))
 
 
 @lru_cache(maxsize=REMEMBERED)
-def remaining(left: Rows, priors: Rows, planned: Rows, *, max_attempts: int, was_started: bool) -> Remaining:
+def remaining(
+    left: Rows, priors: Rows, planned: Rows, changed: tuple[Repriced, ...] = (), *, max_attempts: int, was_started: bool
+) -> Remaining:
     """What is left.
 
     Args:
         left: (lane, provider, attempt that is due or under way, tasks); used once something was started.
         priors: (lane, provider, JSON of the newest spend prior, correction).
         planned: (lane, provider, tasks, JSON of the forecast of one of them).
+        changed: what changes of prices do to each (lane, provider).
         max_attempts: how many attempts a task may have.
     """
     beliefs = {(row[0], row[1]): found for row in planned if (found := _of_plan(row[3])) is not None}
     beliefs |= {(row[0], row[1]): found for row in priors if (found := _of_prior(row[2], row[3])) is not None}
+    for one in changed:
+        if (one.lane_id, one.provider) in beliefs:
+            beliefs[one.lane_id, one.provider] = beliefs[one.lane_id, one.provider].times(one.price)
     wanted = left if was_started else tuple((row[0], row[1], 1, row[2]) for row in planned)
     groups, tasks, unknown = [], 0, 0
     for lane, provider, attempt, n in wanted:
@@ -58,7 +67,9 @@ def remaining(left: Rows, priors: Rows, planned: Rows, *, max_attempts: int, was
             unknown += n
         else:
             groups.append(TasksLeft(belief, provider, n, most=max(1, max_attempts - attempt + 1), limit=max_attempts))
-    return Remaining(tasks, unknown, None if unknown else left_total(groups))
+    mine = {(row[0], row[1]) for row in wanted}
+    about = tuple(one for one in changed if (one.lane_id, one.provider) in mine)
+    return Remaining(tasks, unknown, None if unknown else left_total(groups), about)
 
 
 @lru_cache(maxsize=REMEMBERED)

@@ -197,6 +197,9 @@ class Left(BaseModel):
 
     tasks: int = Field(description="Tasks that have not ended.", examples=[12])
     tasks_without_forecast: int = Field(description="Any: the projected final is unknown.", examples=[0])
+    repriced: list[dict[str, Any]] = Field(
+        description="Changes of prices that concern what is left: since when, by which factor, or that no tokens are known."
+    )
 
 
 class Runway(BaseModel):
@@ -208,6 +211,32 @@ class Runway(BaseModel):
     left: Left
     status: Literal["ok", "warning", "critical"]
     history: str = Field(examples=["/api/projects/42/budget-runway/history"])
+
+
+class Look(BaseModel):
+    """How the money of a project stood at one moment; null: unknown."""
+
+    at: datetime
+    spent_usd: float = Field(examples=[1.1])
+    reserved_usd: float = Field(examples=[0.3])
+    budget_usd: float | None = Field(examples=[2.0])
+    burn_usd_per_min: float | None = Field(examples=[0.083])
+    minutes_left: float | None = Field(examples=[10.84])
+    minutes_low: float | None = Field(examples=[6.2])
+    minutes_high: float | None = Field(examples=[18.9])
+    final_usd: float | None = Field(examples=[2.32])
+    final_low: float | None = Field(examples=[1.9])
+    final_high: float | None = Field(examples=[2.9])
+    overrun_usd: float | None = Field(examples=[0.32])
+    tasks_left: int = Field(examples=[12])
+    status: Literal["ok", "warning", "critical"]
+
+
+class RunwayHistory(BaseModel):
+    """How the money of a project stood, oldest first."""
+
+    project_id: int = Field(examples=[42])
+    history: list[Look]
 
 
 class Signals(BaseModel):

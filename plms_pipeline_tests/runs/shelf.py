@@ -38,8 +38,8 @@ class Shelf:
                 insert(Project).values(
                     id=number, name=f"project {number}", created_at=AT, started_at=AT + timedelta(minutes=number),
                     estimated_tokens=estimate * n, estimated_duration_minutes=5 * n,
-                    estimated_cost_usd=Decimal("0.18") * n, budget_cost_usd_max=Decimal(2),
-                    **{"status": "executing", **changes},
+                    estimated_cost_usd=Decimal("0.18") * n,
+                    **{"status": "executing", "budget_cost_usd_max": Decimal(2), **changes},
                 )
             )  # fmt: skip
             self.run(session, number, run_id)

@@ -15,13 +15,17 @@ from plms_pipeline.estimates.beliefs import BasisBeliefs, Beliefs, Tally
 from plms_pipeline.estimates.forecast import Group, Total, forecast_total
 from plms_pipeline.estimates.plan import Work
 from plms_pipeline.estimates.predictive import predict
+from plms_pipeline.estimates.prices.repricing import Repriced
+from plms_pipeline.estimates.prices.store import repriced
 from plms_pipeline.estimates.state import State
 from plms_pipeline.estimates.store import receipts as books
 from plms_pipeline.estimates.store import summaries as kept
 from plms_pipeline.measures import Basis, Measure
 from plms_pipeline.registry.engine import Registry
+from plms_pipeline.registry.prepared import asking_in
 
 Corrections = Mapping[tuple[int, str, str], Correction]
+Changed = Mapping[tuple[int, str], Repriced]
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +63,7 @@ class Forecast:
     quantile: float
     lines: Sequence[Line]
     notes: Sequence[str]
+    repriced: Sequence[Repriced] = ()
 
     @property
     def tasks(self) -> int:
@@ -70,6 +75,7 @@ class Forecast:
         return {
             "work": [asdict(work) for work in self.work], "tasks": self.tasks, "quantile": self.quantile,
             "forecasts": [line.as_json() for line in self.lines], "notes": list(self.notes),
+            "repriced": [one.as_json() for one in self.repriced],
         }  # fmt: skip
 
 
@@ -94,33 +100,40 @@ def forecasts(
     """
     with registry.reading() as session:
         beliefs = beliefs_at(session, as_of, alpha=alpha)
-        held = kept.corrections(session, on=as_of.astimezone(UTC).date())
+        day = as_of.astimezone(UTC).date()
+        held = kept.corrections(session, on=day)
+        changed = repriced(
+            asking_in(session), [(work.lane_id, work.provider) for plan in plans for work in plan], on=day
+        )
     if not any(part.states for part in beliefs.bases.values()):
         raise NoData("No receipt teaches yet, so there is nothing to forecast from; `plms import` brings receipts in.")
-    return [_forecast(plan, beliefs, held, quantile, last_night) for plan in plans]
+    return [_forecast(plan, beliefs, held, changed, quantile, last_night) for plan in plans]
 
 
 def _forecast(
-    plan: Sequence[Work], beliefs: Beliefs, held: Corrections, quantile: float, last_night: Mapping[str, Any]
-) -> Forecast:
+    plan: Sequence[Work], beliefs: Beliefs, held: Corrections, changed: Changed, quantile: float,
+    last_night: Mapping[str, Any],
+) -> Forecast:  # fmt: skip
     lines = []
     for basis, part in beliefs.bases.items():
         for measure, state in part.states.items():
-            groups = [_group(work, part, state, held, basis) for work in plan]
+            groups = [_group(work, part, state, held, basis, changed) for work in plan]
             total = forecast_total(groups, quantile)
             ground = _ground(plan, state)
             coverage, n = _coverage(plan, last_night.get(TREES[basis], {}).get(measure, {}))
             lines.append(Line(basis, measure, total, ground, coverage, n))
-    return Forecast(plan, quantile, lines, _notes(plan, beliefs))
+    mine = [changed[cell] for cell in sorted({(work.lane_id, work.provider) for work in plan}) if cell in changed]
+    return Forecast(plan, quantile, lines, [*_notes(plan, beliefs), *(one.sentence() for one in mine)], mine)
 
 
-def _group(work: Work, part: BasisBeliefs, state: State, held: Corrections, basis: Basis) -> Group:
+def _group(work: Work, part: BasisBeliefs, state: State, held: Corrections, basis: Basis, changed: Changed) -> Group:
     correction = held.get((work.lane_id, state.measure, basis), Correction(1.0, 0)).value
     spend = basis == "spend"
+    new = changed.get((work.lane_id, work.provider)) if state.measure == "cost_usd" else None
     return Group(
         predict(state, work.lane_id, work.provider), correction, work.provider, work.tasks,
         attempts=part.tallies.get((work.lane_id, work.provider), Tally()) if spend else None,
-        all_attempts=part.total() if spend else None,
+        all_attempts=part.total() if spend else None, price=1.0 if new is None else new.price,
     )  # fmt: skip
 
 

@@ -9,10 +9,12 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import Protocol, TypeVar
 
+from plms_pipeline.budget.history import store as looks
 from plms_pipeline.clock import Clock
 from plms_pipeline.instance.files import dagster_state_dir
 from plms_pipeline.monitoring.growth import files, store
@@ -80,7 +82,7 @@ def purge(
     """Remove what is older than the settings say, or only count it.
 
     Args:
-        registry: asked which runs exist; nothing of it is changed.
+        registry: asked which runs exist; nothing of it is changed but the history of budgets, which is thinned.
         settings: the ages and the folders.
         clock: what old means.
         history: Dagster's; None when it never stored anything.
@@ -112,12 +114,23 @@ def purge(
         else {name: staged.get(name, 0) for name in sweep_orphans(registry, settings=settings, clock=clock)}
     )
     tally.purged.append(total("staging", went.values()))
+    tally.purged.append(_thin_history(registry, clock.now(), is_dry=is_dry))
     found = {each.kind: each for each in tally.purged}
     outcome = Outcome(
         tuple(found.get(kind, Purged(kind, 0, 0)) for kind in KINDS), is_dry, has_more=has_more, failed=tally.failed
     )
     logger.info("purged dry=%s bytes=%d failed=%d", is_dry, outcome.size, outcome.failed)
     return outcome
+
+
+def _thin_history(registry: Registry, now: datetime, *, is_dry: bool) -> Purged:
+    """Looks at budgets that age has made superfluous."""
+    with registry.reading() as session:
+        ids = looks.superfluous_looks(session, now=now)
+    if ids and not is_dry:
+        with registry.writing() as session:
+            looks.forget(session, ids)
+    return Purged("runway_history", len(ids), None)
 
 
 def _purge_history(

@@ -1,8 +1,9 @@
 """What may be purged, from which age on, and how much was it?
 
-Nothing of the registry is on this list, and nothing that a row of it refers to: receipts, decisions, ledger and audit stay for
-ever. What Dagster remembers is shown and never decided by, so it may go, except the newest word about anything: the run that
-last materialized an asset or a partition stays however old it is, or the UI would call it missing.
+Of the registry only the history of budgets is on this list, thinned with age, and nothing that a row refers to: receipts,
+decisions, ledger and audit stay for ever. What Dagster remembers is shown and never decided by, so it may go, except the newest
+word about anything: the run that last materialized an asset or a partition stays however old it is, or the UI would call it
+missing.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ KINDS: Final[Mapping[str, str]] = {
     "run_artifacts": "files that steps of gone runs handed on",
     "quarantine": "lists of rows that an import refused",
     "temporary": "what writers left half-written",
+    "runway_history": "looks at budgets beside which a later one of their hour (after 30 days: day) is kept",
     "staging": "folders of runs that belong to nobody",
 }
 MOST_RUNS: Final = 5_000

@@ -34,6 +34,13 @@ from plms_pipeline.registry.tables.runs import (
     RunTask,
     StateTransition,
 )
+from plms_pipeline.registry.tables.runway import (
+    BreachEpisode,
+    BudgetCheck,
+    PriceChange,
+    PriceFactor,
+    RunwaySnapshot,
+)
 
 __all__ = [
     "ActionLog",
@@ -42,6 +49,8 @@ __all__ = [
     "AlertSilence",
     "AlertState",
     "AuditEntry",
+    "BreachEpisode",
+    "BudgetCheck",
     "DaySummary",
     "DeadLetter",
     "Decision",
@@ -69,6 +78,8 @@ __all__ = [
     "Observation",
     "OutboxEvent",
     "Preemption",
+    "PriceChange",
+    "PriceFactor",
     "Project",
     "ProjectApproval",
     "ProjectArtifact",
@@ -87,6 +98,7 @@ __all__ = [
     "RunLineage",
     "RunPassport",
     "RunTask",
+    "RunwaySnapshot",
     "SessionReport",
     "Slot",
     "StateTransition",

@@ -13,6 +13,8 @@ PROJECT_STATES: Final = (
     "planning", "pending_approval", "approved", "executing", "validating", "completed", "needs_review", "cancelled",
 )  # fmt: skip
 BREACH_POLICIES: Final = ("pause", "ask", "kill")
+BREACH_STATES: Final = ("open", "over")
+RUNWAY_STATES: Final = ("ok", "warning", "critical")
 OPERATORS: Final = (">=", "<=", "==", ">", "<", "!=")
 APPROVAL_GATES: Final = ("prd_review", "budget_approval", "quality_override", "replan_request")
 APPROVAL_STATES: Final = ("approved", "rejected", "pending")

@@ -57,7 +57,7 @@ def pause_project(
         if view.paused is not None:
             return Changed(view, is_new=False)
         store.place_hold(session, project_id, reason=reason, actor=actor.name, at=now)
-        told = _tell(session, project_id, PAUSE_RUN, reason, now=now, ids=ids)
+        told = tell_runs(session, project_id, PAUSE_RUN, reason, now=now, ids=ids)
         _note(session, "project.pause", project_id, actor, now, told)
         return Changed(_after(session, project_id), is_new=True, runs_told=told)
 
@@ -74,7 +74,7 @@ def resume_project(registry: Registry, project_id: int, *, clock: Clock, ids: Ne
         view = _locked_open(session, project_id)
         if not store.lift_holds(session, project_id, actor=actor.name, at=now):
             return Changed(view, is_new=False)
-        told = _tell(session, project_id, RESUME_RUN, "resumed", now=now, ids=ids)
+        told = tell_runs(session, project_id, RESUME_RUN, "resumed", now=now, ids=ids)
         _note(session, "project.resume", project_id, actor, now, told)
         return Changed(_after(session, project_id), is_new=True, runs_told=told)
 
@@ -124,7 +124,7 @@ def _after(session: Session, project_id: int) -> ProjectView:
     return found_project(store.view_of(session, project_id), project_id)
 
 
-def _tell(session: Session, project_id: int, kind: str, reason: str, *, now: datetime, ids: NewId) -> int:
+def tell_runs(session: Session, project_id: int, kind: str, reason: str, *, now: datetime, ids: NewId) -> int:
     """Ask PAS to pause or resume every run that it works on; how many. One that is held for itself, as by a kill switch, stays
     paused."""
     running = [run for run in work.open_runs(session, project_id) if run.status == "RUNNING"]

@@ -6,11 +6,12 @@ The one answer that page, terminal, alerts, the history and the breach policy re
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Final
 
 from plms_pipeline.budget.runway import BURN_WINDOW, Activity, Interval, Runway, Spell, runway
 from plms_pipeline.clock import Clock
+from plms_pipeline.estimates.prices.store import repriced
 from plms_pipeline.registry.engine import Registry
 from plms_pipeline.registry.prepared import Asking
 from plms_pipeline.runs.absent import no_project
@@ -49,7 +50,10 @@ class ProjectRunway:
                 "projected_final_ci_90": _interval(found.final_90, 6),
                 "overrun_probability": _rounded(found.overrun_chance, 4),
             },
-            "left": {"tasks": self.left.tasks, "tasks_without_forecast": self.left.unknown},
+            "left": {
+                "tasks": self.left.tasks, "tasks_without_forecast": self.left.unknown,
+                "repriced": [one.as_json() for one in self.left.repriced],
+            },
             "status": found.status,
             "history": HISTORY.format(project_id=self.project_id),
         }  # fmt: skip
@@ -87,13 +91,11 @@ def runway_of(ask: Asking, project_id: int, *, now: datetime) -> ProjectRunway:
     head, money = store.head_of(rows), store.spending_of(rows)
     left = NOTHING
     if not is_terminal("project", head.status):
+        changed = repriced(ask, store.cells_of(rows), on=now.astimezone(UTC).date()) if rows.has_prices else {}
         left = remaining(
-            rows.left,
-            rows.priors,
-            rows.planned,
-            max_attempts=head.max_attempts,
+            rows.left, rows.priors, rows.planned, tuple(changed.values()), max_attempts=head.max_attempts,
             was_started=head.newest_run is not None,
-        )
+        )  # fmt: skip
     found = runway(
         spent=float(money.spent), reserved=float(money.reserved),
         budget=None if head.budget_usd is None else float(head.budget_usd), left=left.total,

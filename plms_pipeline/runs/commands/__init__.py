@@ -1,7 +1,8 @@
-"""What do `plms run` and `plms project` offer?
+"""What do `plms run`, `plms project` and `plms budget` offer?
 
-Each module beside this one is one part of it and offers `register(app)`: those named `project…` add to `plms project`, all
-others to `plms run`. They are found, not listed, so that a new part is a new file; their heavy imports stand inside functions.
+Each module beside this one is one part of it and offers `register(app)`: those named `project…` add to `plms project`, `budget`
+to `plms budget`, all others to `plms run`. They are found, not listed, so that a new part is a new file; their heavy imports
+stand inside functions.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import typer
 
 run_app = typer.Typer(no_args_is_help=True)
 project_app = typer.Typer(no_args_is_help=True)
+budget_app = typer.Typer(no_args_is_help=True)
 
 
 # A callback keeps a group a group, also while it has a single command.
@@ -26,6 +28,11 @@ def project() -> None:
     """Projects: their tasks, approval, budget and life."""
 
 
+@budget_app.callback()
+def budget() -> None:
+    """How long budgets last, what projects will have cost, and breaches."""
+
+
 for _part in sorted(info.name for info in pkgutil.iter_modules(__path__)):
-    _app = project_app if _part.startswith("project") else run_app
+    _app = project_app if _part.startswith("project") else budget_app if _part == "budget" else run_app
     importlib.import_module(f"{__name__}.{_part}").register(_app)

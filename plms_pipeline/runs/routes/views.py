@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Query
-from fastapi.responses import JSONResponse, Response
+from fastapi import APIRouter, Query, Request
+from fastapi.responses import JSONResponse, Response, StreamingResponse
 
 from plms_pipeline.access.principals import Principal
 from plms_pipeline.access.routes import (
     MAX_ID,
     AppState,
     ProjectId,
+    ScopeCheck,
     State,
     of_the_books,
     plain_id,
@@ -20,9 +22,12 @@ from plms_pipeline.access.routes import (
     requires,
     told_at_once,
 )
+from plms_pipeline.errors import BadInput
 from plms_pipeline.runs import views_api as api
 from plms_pipeline.runs.actions import views
 from plms_pipeline.runs.actions import views_told as told
+from plms_pipeline.runs.actions.budget_check import MOST_HISTORY, runway_history
+from plms_pipeline.runs.service.runway_stream import watch_of
 
 router = APIRouter(tags=["projects"])
 Viewer = Annotated[Principal, requires("projects.view")]
@@ -122,6 +127,53 @@ def artifacts(
 def budget_runway(project_id: ProjectId, state: State, _principal: Viewer) -> Response:
     """What was spent, how fast, and when the budget is gone."""
     return _bytes(told.budget_runway(state.registry, project_id, clock=state.clock))
+
+
+@router.get(
+    "/api/projects/{project_id}/budget-runway/history", response_model=api.RunwayHistory, summary="How the money stood"
+)
+@of_the_books
+def budget_history(
+    project_id: ProjectId,
+    state: State,
+    _principal: Viewer,
+    since: Annotated[datetime | None, Query(description="Only looks after this moment (with its zone).")] = None,
+    limit: Annotated[int, Query(ge=1, le=MOST_HISTORY, description="At most so many, the newest.")] = 500,
+) -> JSONResponse:
+    """The looks at a project's money that differed from the one before, oldest first; thinned as they grow old."""
+    if since is not None and since.tzinfo is None:
+        raise BadInput(f"since={since.isoformat()} has no time zone; write it as 2026-03-01T12:00:00Z.", code="no_zone")
+    return _told(runway_history(state.registry, project_id, since=since, limit=limit))
+
+
+@router.get(
+    "/api/projects/{project_id}/budget-runway/stream",
+    response_class=StreamingResponse,
+    summary="How long the budget lasts, as it changes",
+    responses={200: {"content": {"text/event-stream": {"schema": {"type": "string"}}},
+                     "description": "Events `runway` with the payload of the endpoint above; comments as heartbeat."}},
+)  # fmt: skip
+async def budget_stream(request: Request, project_id: ProjectId, state: State, _principal: Viewer) -> StreamingResponse:
+    """The runway at once, then whenever it has changed, and a heartbeat every fifteen seconds.
+
+    Refused with 503 `too_many_streams` when this process has as many as it bears. Ends when the server does, and when the
+    caller may not read any more.
+    """
+    watch = watch_of(state)
+    first = await watch.opened(project_id)
+    check = ScopeCheck("projects.view")
+
+    async def still_may() -> None:
+        await check(request)
+
+    # A proxy that collects an answer before it hands it on would make a stream of it that never says anything.
+    headers = {"X-Accel-Buffering": "no", "Cache-Control": "no-store"}
+    return StreamingResponse(
+        watch.events(project_id, first, still_may), media_type="text/event-stream", headers=headers
+    )  # fmt: skip
+
+
+budget_stream.is_a_stream = True  # type: ignore[attr-defined]  # how long it lasted is nobody's latency
 
 
 @router.get("/api/projects/{project_id}/risk-heatmap", response_model=api.Heatmap, summary="Risk per lane")

@@ -21,6 +21,7 @@ from plms_pipeline.registry.tables import (
     IntervalCorrection,
     JobCard,
     LedgerAccount,
+    PriceChange,
     Project,
     ProjectPolicy,
     ProjectRun,
@@ -119,6 +120,8 @@ _PRIORS: Final = Prepared(
     )
     .order_by(EstimateVersion.lane_id, EstimateVersion.provider_name)
 )  # fmt: skip
+# Whether any price of a provider was ever decided upon: most installations never do, and need not look further.
+_PRICES: Final = Prepared(select(func.max(PriceChange.id)))
 
 
 class RunwayRows(NamedTuple):
@@ -135,6 +138,7 @@ class RunwayRows(NamedTuple):
     left: Rows
     priors: Rows
     planned: Rows
+    has_prices: bool
 
 
 class Head(NamedTuple):
@@ -174,8 +178,14 @@ def runway_rows(ask: Asking, project_id: int, *, now: datetime, window: timedelt
     known = {row[:2] for row in priors}
     asks_plan = not was_started or any(row[:2] not in known for row in left)
     return RunwayRows(
-        ask.dialect, head, money, activity, left, priors, ask.rows(_PLANNED, project_id=project_id) if asks_plan else ()
-    )
+        ask.dialect, head, money, activity, left, priors, ask.rows(_PLANNED, project_id=project_id) if asks_plan else (),
+        bool(left or not was_started) and ask.rows(_PRICES)[0][0] is not None,
+    )  # fmt: skip
+
+
+def cells_of(rows: RunwayRows) -> list[tuple[int, str]]:
+    """Each (lane, provider) of the work that is left."""
+    return sorted({(row[0], row[1]) for row in (rows.left or rows.planned)})
 
 
 def head_of(rows: RunwayRows) -> Head:

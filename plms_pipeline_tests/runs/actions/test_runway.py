@@ -118,7 +118,7 @@ def test_nothing_burns_before_the_start_and_after_the_end(shelf: Shelf) -> None:
     found = seen(shelf, minutes=6)
     assert (found["budget"]["burn_per_min"], found["runway"]["minutes_to_depletion"]) == (None, None)
     assert found["runway"]["projected_final_ci_90"] == [0.2, 0.2]
-    assert (found["left"], found["status"]) == ({"tasks": 0, "tasks_without_forecast": 0}, "ok")
+    assert (found["left"], found["status"]) == ({"tasks": 0, "tasks_without_forecast": 0, "repriced": []}, "ok")
 
 
 def test_a_project_of_receipts_without_a_price_has_spent_nothing_known(shelf: Shelf) -> None:
@@ -174,7 +174,7 @@ def test_before_any_receipt_the_plan_is_believed_and_without_a_plan_nothing(shel
     with shelf.registry.writing() as session:
         session.execute(update(TaskPlan).values(forecast_json=None))
     found = seen(shelf, minutes=60)
-    assert found["left"] == {"tasks": 1, "tasks_without_forecast": 1}
+    assert found["left"] == {"tasks": 1, "tasks_without_forecast": 1, "repriced": []}
     assert found["runway"]["projected_final_usd"] is None
     assert found["runway"]["overrun_probability"] is None
     assert found["status"] == "warning"
@@ -187,7 +187,7 @@ def test_a_project_that_was_not_started_is_forecast_whole(shelf: Shelf) -> None:
         session.execute(update(ProjectRun).where(ProjectRun.run_id == run_id).values(project_id=shelf.other(session)))
         session.execute(update(TaskPlan).values(forecast_json=FORECAST))
     found = seen(shelf)
-    assert found["left"] == {"tasks": 3, "tasks_without_forecast": 0}
+    assert found["left"] == {"tasks": 3, "tasks_without_forecast": 0, "repriced": []}
     assert found["runway"]["projected_final_usd"] > found["budget"]["usd_spent"]
     with shelf.registry.writing() as session:
         session.execute(update(Project).where(Project.id == 42).values(status="cancelled"))

@@ -14,6 +14,7 @@ from plms_pipeline.clock import Clock
 from plms_pipeline.pas.client import PasClient
 from plms_pipeline.registry.engine import Registry
 from plms_pipeline.runs.letters.service import Retrier
+from plms_pipeline.runs.service.budgets import BudgetWatch
 from plms_pipeline.runs.service.dispatcher import Dispatcher
 from plms_pipeline.runs.service.settler import LONGEST_REST_S, Settler
 from plms_pipeline.runs.service.world import Worlds
@@ -39,10 +40,12 @@ SEND_EVERY_S = 1.0
 def works_of_the_books(
     settings: Settings, registry: Registry, clock: Clock, pas: Callable[[], PasClient], watch: StopWatch
 ) -> tuple[Work, ...]:
-    """Settle what arrived, dispatch what is due, find what was never told, try again what failed, close what ended."""
+    """Settle what arrived, dispatch what is due, find what was never told, try again what failed, look at
+    the money of projects, close what ended."""
     dispatcher = Dispatcher(settings, registry, clock, pas, {STOPPED: watch.reason})
     settler = Settler(settings, registry, clock, pas)
     worlds = Worlds(settings, pas)
+    budgets = BudgetWatch(settings, registry, clock)
     retrier = Retrier(settings, registry, clock, worlds.gathered, dispatcher.stopped)
     return (
         Work("settle", lambda: settler.tick().did_something, wakes=("dispatch",), rest_s=LONGEST_REST_S),
@@ -54,6 +57,7 @@ def works_of_the_books(
             idle_s=min(RECONCILE_EVERY_S, settings.reconcile_after_s),
         ),
         Work("letters", lambda: retrier.tick().did_something, wakes=("dispatch",), idle_s=LETTERS_EVERY_S),
+        Work("budget", budgets.step, wakes=("dispatch",), idle_s=settings.budget_check_s),
         Work("close", lambda: bool(settler.close_due()), idle_s=CLOSE_EVERY_S),
         look_at_switch(watch),
     )

@@ -1,0 +1,1 @@
+"""How did the money of a project stand, and for how long is that remembered?"""
