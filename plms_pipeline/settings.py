@@ -109,7 +109,7 @@ class Settings(BaseModel):
     ui_allowed_hosts: str = _field(
         "localhost,127.0.0.1,[::1]", "hosts", "Host names, comma-separated, that the guarded UI answers to."
     )
-    ui_url: str | None = _field(
+    ui_public_url: str | None = _field(
         None,
         "url",
         "Where people's browsers reach the guarded Dagster UI, for links to it; default: host and port above.",
@@ -120,12 +120,30 @@ class Settings(BaseModel):
         2**20, "bytes", "A request to `plms serve` with a larger body is refused (413).", ge=1024, le=2**30
     )
     auth: Literal["jwt", "disabled"] = _field(
-        "jwt", "mode", "Who may use the API: bearers of a valid token, or (on a loopback address only) everybody."
+        "jwt", "mode", "Who may use API and UI: whoever has a valid token, or (on a loopback address only) everybody."
     )
     jwt_issuer: str = _field("plms", "name", "What claim `iss` of a token must be.", min_length=1)
     jwt_audience: str = _field("plms-api", "name", "What claim `aud` of a token must hold.", min_length=1)
     jwt_public_keys: Path | None = _field(
         None, "path", "JWK set with the RSA keys that verify tokens; default: the keys that `plms token keys` made."
+    )
+    proxy_user_header: str | None = _field(
+        None, "header", "Header in which a reverse proxy names the signed-in user, such as X-Forwarded-User."
+    )
+    proxy_role_header: str | None = _field(
+        None, "header", "Header with the user's roles or groups, separated by commas, such as X-Forwarded-Groups."
+    )
+    proxy_addresses: str = _field(
+        "", "addresses", "Addresses or networks, comma-separated, from which the proxy's headers are believed."
+    )
+    proxy_roles: str = _field(
+        "",
+        "mapping",
+        "Role of each group, such as plms-oncall=operator,plms-risk=approver,*=viewer; default: groups are named as roles. "
+        "Who has none of them is a viewer.",
+    )
+    ui_nameless: Literal["view", "refuse"] = _field(
+        "view", "mode", "Whether somebody who has not signed in may look at the guarded UI (never more than look)."
     )
     redis_url: str | None = _field(
         None,
@@ -379,7 +397,7 @@ class Settings(BaseModel):
             )
         return value
 
-    @field_validator("ui_url")
+    @field_validator("ui_public_url")
     @classmethod
     def _address_of_a_page(cls, value: str | None) -> str | None:
         if value is None:
@@ -423,7 +441,7 @@ class Settings(BaseModel):
     def dagster_url(self) -> str:
         """Where people's browsers reach the guarded Dagster UI."""
         host = f"[{self.ui_host}]" if ":" in self.ui_host else self.ui_host
-        return self.ui_url or f"http://{host}:{self.ui_port}"
+        return self.ui_public_url or f"http://{host}:{self.ui_port}"
 
     @property
     def artifacts_inbox(self) -> Path:

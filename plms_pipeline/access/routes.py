@@ -105,12 +105,30 @@ class ScopeCheck:
             Unauthenticated: nobody we know (401).
             Forbidden: somebody who may not (403, `Missing scope: …`).
         """
-        principal = state_of(request).door.principal(request.headers.get("authorization"))
-        # Kept for the audit of a refusal and for the log.
-        request.state.principal = principal
+        principal = _known(request)
         if not principal.may(self.scope):
             raise Forbidden(f"Missing scope: {self.scope}", code="missing_scope")
         return principal
+
+
+@dataclass(frozen=True, slots=True)
+class IdentityCheck:
+    """A FastAPI dependency: the caller's principal, whatever scopes they hold."""
+
+    async def __call__(self, request: Request) -> Principal:
+        """The caller.
+
+        Raises:
+            Unauthenticated: nobody we know (401).
+        """
+        return _known(request)
+
+
+def _known(request: Request) -> Principal:
+    principal = state_of(request).door.of(request.scope)
+    # Kept for the audit of a refusal and for the log.
+    request.state.principal = principal
+    return principal
 
 
 def requires(scope: str) -> Any:

@@ -59,7 +59,7 @@ def issue(
     """
     if role not in ROLES:
         raise BadInput(f"There is no role {role!r}; choose one of {', '.join(ROLES)}.", code="unknown_role")
-    if (problem := _name_problem(subject)) is not None:
+    if (problem := name_problem(subject)) is not None:
         raise BadInput(f"{subject[:80]!r} cannot be the subject of a token: {problem}.", code="bad_subject")
     if not timedelta(0) < ttl <= MAX_TTL:
         raise BadInput(f"A token lives longer than nothing and at most {MAX_TTL.days} days.", code="bad_ttl")
@@ -164,7 +164,7 @@ def _claims(token: str, key: Key, issuer: str, audience: str) -> dict[str, Any]:
 
 def _principal(claims: Mapping[str, Any]) -> Principal:
     name, role, given = claims["sub"], claims.get("role"), claims.get("scopes", claims.get("scope"))
-    if not isinstance(name, str) or _name_problem(name) is not None:
+    if not isinstance(name, str) or name_problem(name) is not None:
         raise _refused("token_claims", "its subject is not a name that may be used")
     if role is not None and (not isinstance(role, str) or role not in ROLES):
         raise _refused("token_claims", "its role does not exist")
@@ -178,7 +178,8 @@ def _principal(claims: Mapping[str, Any]) -> Principal:
     return Principal(name, held & frozenset(listed), is_verified=True, role=role)
 
 
-def _name_problem(name: str) -> str | None:
+def name_problem(name: str) -> str | None:
+    """Why a name cannot be somebody's who comes from outside, or None."""
     if not name or name != name.strip() or len(name) > MAX_NAME_LENGTH or not name.isprintable():
         return f"a name is 1 to {MAX_NAME_LENGTH} printable characters without spaces around them"
     if name in RESERVED_NAMES or name.startswith(RESERVED_PREFIXES):

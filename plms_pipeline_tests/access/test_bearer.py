@@ -11,9 +11,10 @@ from plms_pipeline.access import bearer
 from plms_pipeline.access.actors import Actor
 from plms_pipeline.access.bearer import Doorkeeper
 from plms_pipeline.access.principals import unchecked
+from plms_pipeline.access.proxies import trusted_proxy
 from plms_pipeline.access.roles import SCOPES
 from plms_pipeline.access.tokens import LEEWAY, Key, issue
-from plms_pipeline.errors import Unauthenticated
+from plms_pipeline.errors import BadInput, Unauthenticated
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 KEY = Key("a", "HS256", b"k" * 32)
@@ -87,3 +88,66 @@ def test_with_auth_disabled_everybody_may_everything_and_nobody_is_verified() ->
     assert principal.scopes == SCOPES
     assert not principal.actor.is_verified
     assert principal.name == "local:me"
+
+
+def scope(*headers: tuple[str, str], peer: str = "127.0.0.1") -> dict[str, object]:
+    return {"headers": [(name.encode(), value.encode()) for name, value in headers], "client": (peer, 40000)}
+
+
+PROXY = trusted_proxy("X-User", None, "10.0.0.7", "*=operator")
+
+
+def test_a_request_says_who_sends_it_by_token_cookie_or_proxy() -> None:
+    """One door for programs, browsers and a company's sign-on: API and UI ask the same one."""
+    keeper = door(MovableClock(), {"a": KEY}, proxy=PROXY)
+    assert keeper.of(scope(("authorization", f"Bearer {token('ci')}"))).name == "ci"
+    assert keeper.of(scope(("cookie", f"plms_session={token('ada')}"))).name == "ada"
+    found = keeper.of(scope(("x-user", "bob"), peer="10.0.0.7"))
+    assert (found.name, found.role, found.is_verified) == ("bob", "operator", True)
+
+
+@pytest.mark.parametrize("other", [("authorization", "Bearer x"), ("cookie", "plms_session=x")])
+def test_a_proxy_and_a_token_at_once_are_refused(other: tuple[str, str]) -> None:
+    """Two names for one decision: neither may be the one that is recorded."""
+    keeper = door(MovableClock(), {"a": KEY}, proxy=PROXY)
+    with pytest.raises(Unauthenticated) as raised:
+        keeper.of(scope(("x-user", "bob"), other, peer="10.0.0.7"))
+    assert raised.value.code == "two_identities"
+
+
+def test_a_token_that_is_sent_beside_a_cookie_is_the_one_that_counts() -> None:
+    """A program that runs in a browser's place keeps what the browser kept; what it says itself counts, or is refused."""
+    keeper = door(MovableClock(), {"a": KEY})
+    cookie = ("cookie", f"plms_session={token('ada')}")
+    assert keeper.of(scope(cookie, ("authorization", f"Bearer {token('ci')}"))).name == "ci"
+    with pytest.raises(Unauthenticated):
+        keeper.of(scope(cookie, ("authorization", "Bearer nonsense")))
+    with pytest.raises(Unauthenticated, match="plms token issue"):
+        keeper.of(scope(("cookie", "other=1")))
+
+
+def test_a_session_ends_with_its_key() -> None:
+    """Revoking a token by its key must sign browsers out too."""
+    found = {"keys": {"a": KEY}}
+    keeper = Doorkeeper(lambda _now: found["keys"], MovableClock(), issuer="plms", audience="plms-api")
+    request = scope(("cookie", f"plms_session={token()}"))
+    assert keeper.of(request).name == "ci"
+    found["keys"] = {}
+    with pytest.raises(Unauthenticated):
+        keeper.of(request)
+
+
+def test_what_a_browser_sends_unasked_is_told_from_what_a_program_says() -> None:
+    """Only the former needs to come from our own pages; a program has no page."""
+    keeper = door(MovableClock(), {"a": KEY}, proxy=PROXY)
+    assert keeper.is_ambient(scope(("cookie", "plms_session=x")))
+    assert keeper.is_ambient(scope(("x-user", "bob")))
+    assert not keeper.is_ambient(scope(("authorization", "Bearer x"), ("cookie", "plms_session=x")))
+    assert not keeper.is_ambient(scope())
+    assert door(MovableClock(), {}, everybody=unchecked(Actor("local:me"))).is_ambient(scope())
+
+
+def test_everybody_and_a_proxy_exclude_each_other() -> None:
+    """Whoever set both believes that names are checked."""
+    with pytest.raises(BadInput, match="PLMS_AUTH=disabled"):
+        door(MovableClock(), {}, everybody=unchecked(Actor("local:me")), proxy=PROXY)

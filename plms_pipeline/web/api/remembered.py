@@ -106,9 +106,8 @@ class Remembered:
         await self._app(scope, receive, _watching(send, keep))
 
     def _may(self, scope: Scope, wanted: str) -> bool:
-        header = next((value for name, value in scope["headers"] if name == b"authorization"), None)
         try:
-            return self._door.principal(header.decode("latin-1") if header is not None else None).may(wanted)
+            return self._door.of(scope).may(wanted)
         except PlmsError:
             return False
 

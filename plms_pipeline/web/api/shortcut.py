@@ -60,7 +60,7 @@ class Shortcut:
 
     async def _done(self, deed: Deed, values: tuple[str, ...], scope: Scope, receive: Receive, send: Send) -> None:
         headers = dict(scope["headers"])
-        principal = self._who(headers, deed.scope) if len(headers) == len(scope["headers"]) else None
+        principal = self._who(scope, deed.scope) if len(headers) == len(scope["headers"]) else None
         if principal is None or headers.get(b"content-type") != b"application/json":
             await self._app(scope, receive, send)
             return
@@ -81,10 +81,9 @@ class Shortcut:
         scope["route"] = deed.route
         await answer(scope, receive, send)
 
-    def _who(self, headers: dict[bytes, bytes], wanted: str) -> Principal | None:
-        header = headers.get(b"authorization")
+    def _who(self, scope: Scope, wanted: str) -> Principal | None:
         try:
-            principal = self._door.principal(header.decode("latin-1") if header is not None else None)
+            principal = self._door.of(scope)
         except PlmsError:
             return None
         return principal if principal.may(wanted) else None

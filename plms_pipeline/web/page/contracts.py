@@ -11,7 +11,6 @@ from plms_pipeline.web.page.examples import (
     ABOUT,
     DRIFT,
     INBOX,
-    ME,
     PORTFOLIO,
     PROJECTS,
     RISK,
@@ -25,15 +24,6 @@ class _Contract(BaseModel):
     """Nothing is answered that is not named here."""
 
     model_config = ConfigDict(extra="forbid")
-
-
-class Me(_Contract):
-    """Who asks, and what they may do."""
-
-    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [ME]})
-    actor: str
-    role: str | None = Field(description="viewer, operator, approver or admin; null: scopes without a role.")
-    scopes: list[str]
 
 
 class About(_Contract):

@@ -8,10 +8,6 @@ AT: Final = "2026-03-01T12:00:00+00:00"
 RUN: Final = "3f2b8c1e-5a49-4f0e-9d55-0a4b6d2f7c11"
 _TASKS: Final = {"done": 12, "failed": 0, "running": 3, "waiting": 11, "skipped": 0}
 
-ME: Final[dict[str, Any]] = {
-    "actor": "ana@example.com", "role": "operator",
-    "scopes": ["ops.view", "portfolio.view", "projects.simulate", "projects.start", "projects.view"],
-}  # fmt: skip
 ABOUT: Final[dict[str, Any]] = {
     "version": "0.1.0", "now": AT, "auth": "jwt", "dagster_url": "http://127.0.0.1:3000", "beat_s": 5.0,
     "has_alerts": True,

@@ -110,6 +110,9 @@ def test_every_operation_but_the_open_ones_wants_a_token(client: httpx.Client, s
         if path in {"/healthz", "/readyz", "/metrics"}:
             assert answer.status_code == 200, path
             continue
+        if path == "/api/session":
+            assert answer.status_code == (422 if method == "POST" else 204)
+            continue
         assert answer.status_code == 401, f"{method} {path}: {answer.status_code} {answer.text}"
         assert operation["security"], f"{method} {path} does not say that it needs a token"
         if not path.startswith(("/hooks/", "/webhooks/")):

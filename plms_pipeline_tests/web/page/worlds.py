@@ -13,7 +13,7 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import insert, text, update
+from sqlalchemy import func, insert, select, text, update
 from sqlalchemy.orm import Session
 
 from plms_pipeline.budget import store as ledger
@@ -25,6 +25,7 @@ from plms_pipeline.registry.tables import (
     Hold,
     JobCard,
     KpiReceipt,
+    Lane,
     LaneReview,
     Project,
     ProjectPolicy,
@@ -195,6 +196,7 @@ def at_work(
     )
     _run(session, made, status="RUNNING" if is_burning else "QUEUED", validation="pending", began=began, ended=None)
     running = made.tasks[done : done + 2] if is_burning else ()
+    running = tuple(key for key in running if _has_room(session, made, key))
     for place, key in enumerate(made.tasks):
         if key in running:
             _task(session, made, key, "RUNNING", "pending", began)
@@ -211,6 +213,12 @@ def at_work(
             _task(session, made, key, "QUEUED", "pending", began)
             _card(session, made, key, "WAITING", now - timedelta(minutes=9, seconds=number), is_ready=place % 3 != 2)
     return made
+
+
+def _has_room(session: Session, made: Made, key: str) -> bool:
+    lane = LANES[(made.project_id + made.tasks.index(key)) % len(LANES)]
+    cap = session.scalar(select(Lane.cap).where(Lane.lane_id == lane)) or 0
+    return (session.scalar(select(func.count()).where(Slot.resource == f"lane:{lane}")) or 0) < cap
 
 
 def finished(session: Session, number: int, now: datetime, error: float) -> None:

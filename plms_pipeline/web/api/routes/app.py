@@ -27,17 +27,22 @@ from plms_pipeline.web.api import store
 from plms_pipeline.web.api.envelope import Envelope, Refusal, Scope
 from plms_pipeline.web.api.methods import MethodTable
 from plms_pipeline.web.api.metrics import ApiMetrics
-from plms_pipeline.web.api.neighbours import browser_refusal
+from plms_pipeline.web.api.neighbours import browser_refusal, session_refusal
 from plms_pipeline.web.api.remembered import Read, Remembered, Version
-from plms_pipeline.web.api.routes import errors, me, openapi, ops
+from plms_pipeline.web.api.routes import errors, openapi, ops, sessions
 from plms_pipeline.web.api.shortcut import Deed, Shortcut
 from plms_pipeline.web.page.routes import PAGE
 from plms_pipeline.web.page.routes import ROUTERS as PAGE_ROUTERS
 from plms_pipeline.web.page.same_origin import page_refusal
 
 DOMAIN_ROUTERS: tuple[APIRouter, ...] = (
-    *RUN_ROUTERS, *EVENT_ROUTERS, *PORTFOLIO_ROUTERS, *LETTER_ROUTERS, *PAGE_ROUTERS, me.router,
-)  # fmt: skip
+    *RUN_ROUTERS,
+    *EVENT_ROUTERS,
+    *PORTFOLIO_ROUTERS,
+    *LETTER_ROUTERS,
+    *PAGE_ROUTERS,
+    sessions.router,
+)
 
 
 class PlmsApi(FastAPI):
@@ -82,8 +87,8 @@ def create_app(state: AppState, extra_routers: tuple[APIRouter, ...] = ()) -> Fa
     errors.install(app, book, methods)
 
     def judge(scope: Scope) -> Refusal | None:
-        refusal = browser_refusal(scope) if state.door.is_open else None
-        return refusal or page_refusal(scope, is_open=state.door.is_open)
+        refusal = browser_refusal(scope) if state.door.is_open else session_refusal(state.door, scope)
+        return refusal or page_refusal(scope, is_ambient=state.door.is_ambient(scope))
 
     async def refused(scope: Scope, refusal: Refusal) -> None:
         await errors.audited_path(scope, refusal, book)

@@ -17,7 +17,8 @@ from fastapi.routing import APIRoute
 
 from plms_pipeline.access.problems import MEDIA_TYPE, Problem, response_doc
 from plms_pipeline.access.roles import ROLES
-from plms_pipeline.access.routes import ScopeCheck
+from plms_pipeline.access.routes import IdentityCheck, ScopeCheck
+from plms_pipeline.access.sessions import COOKIE
 from plms_pipeline.access.webhooks import EVENT_ID_HEADER, SIGNATURE_HEADER, TIMESTAMP_HEADER
 
 WRITES = frozenset({"post", "put", "patch", "delete"})
@@ -26,7 +27,10 @@ DESCRIPTION = """\
 Runs, projects, completions and health of PLMS Pipeline.
 
 Every request but `/healthz`, `/readyz`, `/metrics` and the signed webhooks needs `Authorization: Bearer <token>`; `plms token
-issue` makes tokens. Errors are problem details (RFC 9457) with a stable `code`. Every answer carries `X-Request-Id`.
+issue` makes tokens. A browser that signed in (`POST /api/session`) sends the cookie `plms_session` instead, and changes
+something only from this server's own pages.
+
+Errors are problem details (RFC 9457) with a stable `code`. Every answer carries `X-Request-Id`.
 """
 _OPEN = {"/healthz", "/readyz", "/metrics"}
 
@@ -48,10 +52,18 @@ def document(app: FastAPI, routes: Sequence[APIRoute], version: str) -> dict[str
     scopes = {
         (route.path, method.lower()): scope_of(route.dependant) for route in routes for method in route.methods or ()
     }
+    known = {(route.path, method.lower()) for route in routes for method in route.methods or () if _asks_who(route)}
     for path, operations in found["paths"].items():
         for method, operation in operations.items():
             _complete(path, method, operation, scopes.get((path, method)))
+            if (path, method) in known:
+                operation["security"] = [{"bearer": []}, {"session": []}]
     return found
+
+
+def _asks_who(route: APIRoute) -> bool:
+    """Whether a route wants to know who asks, and no more."""
+    return any(isinstance(inner.call, IdentityCheck) for inner in route.dependant.dependencies)
 
 
 def scope_of(dependant: Dependant) -> str | None:
@@ -110,6 +122,12 @@ def _security_schemes() -> dict[str, Any]:
             "scheme": "bearer",
             "bearerFormat": "JWT",
             "description": "RS256 or HS256; `iss`, `aud`, `exp` and `sub` required; rights from `role` and `scopes`.",
+        },
+        "session": {
+            "type": "apiKey",
+            "in": "cookie",
+            "name": COOKIE,
+            "description": "A token in a cookie, for browsers.",
         },
         "webhook": {
             "type": "apiKey",

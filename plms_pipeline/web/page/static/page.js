@@ -112,8 +112,9 @@ async function load(section) {
 function draw(section) {
   const panel = byId(section.name);
   const body = panel.querySelector(".body");
-  panel.toggleAttribute("hidden", Boolean(section.isAbsent) || (section.mayBeAbsent && !section.data && !section.problem));
+  panel.hidden = Boolean(section.isAbsent || (section.mayBeAbsent && !section.data && !section.problem));
   document.querySelectorAll(`[data-of="${section.name}"]`).forEach((link) => link.toggleAttribute("hidden", panel.hidden));
+  if (panel.hidden) return become(body, []);
   panel.setAttribute("aria-busy", String(section.isLoading && !section.data));
   section.view.dagster = about.dagster_url;
   let content;
@@ -131,6 +132,7 @@ function draw(section) {
   else content = [skeleton(section.bones ?? 4)];
   become(body, content);
   panel.querySelector(".note").textContent = note;
+  return undefined;
 }
 
 const drawAll = () => Object.values(SECTIONS).forEach((section) => (section.data || section.problem) && draw(section));
