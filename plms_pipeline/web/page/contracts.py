@@ -118,7 +118,7 @@ class PageLane(_Contract):
     waiting: int
     ready: int
     oldest_wait_s: float | None
-    reasons: dict[str, int] = Field(description="First obstacle → tasks of the queue below.")
+    reasons: dict[str, int] = Field(description="First obstacle → tasks, of the first 400 that wait in all lanes.")
 
 
 class PageQueued(_Contract):
@@ -145,7 +145,7 @@ class PagePortfolio(_Contract):
     running: int
     waiting: int
     lanes: list[PageLane]
-    queue: list[PageQueued] = Field(description="The first 50.")
+    queue: list[PageQueued] = Field(description="The first 8 of each lane.")
 
 
 class Signals(_Contract):

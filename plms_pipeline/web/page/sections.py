@@ -16,7 +16,8 @@ from plms_pipeline.portfolio.actions.status import QueuedTask
 from plms_pipeline.runs import views
 from plms_pipeline.web.page.facts import AT_WORK, LaneFacts, ProjectFacts, RunFacts, RunHead, Snapshot
 
-_STATUSES: Final = ("critical", "warning", "ok")
+# So many tasks of each lane are listed as waiting.
+MOST_OF_A_LANE: Final = 8
 
 
 def projects(snapshot: Snapshot, now: datetime, only: Collection[int] | None = None) -> dict[str, Any]:
@@ -71,14 +72,18 @@ def _head(run: RunHead | None) -> dict[str, Any] | None:
 def portfolio(snapshot: Snapshot, queue: Sequence[QueuedTask], now: datetime) -> dict[str, Any]:
     """Lanes with what runs and waits in them, and the tasks that wait, each with the first obstacle in its way."""
     reasons: dict[int, Counter[str]] = {}
+    listed = []
     for one in queue:
-        reasons.setdefault(one.task.lane_id, Counter())[one.reason.code] += 1
+        counted = reasons.setdefault(one.task.lane_id, Counter())
+        counted[one.reason.code] += 1
+        if counted.total() <= MOST_OF_A_LANE:
+            listed.append(one)
     return {
         "as_of": now.isoformat(),
         "running": sum(lane.running for lane in snapshot.lanes),
         "waiting": sum(lane.waiting for lane in snapshot.lanes),
         "lanes": [_lane(lane, reasons.get(lane.lane_id, Counter()), now) for lane in snapshot.lanes],
-        "queue": [one.shown for one in queue],
+        "queue": [one.shown for one in listed],
     }
 
 

@@ -86,4 +86,4 @@ def test_an_event_cannot_be_broken_by_what_it_says() -> None:
     told = event("beat", {"detail": "one\n\nevent: bye\ndata: {}"}, "a-1")
     assert told.count(b"\n\n") == 1
     assert told.startswith(b"id: a-1\nevent: beat\ndata: ")
-    assert json.loads(told.split(b"data: ")[1].split(b"\n\n")[0])["detail"].startswith("one\n\nevent")
+    assert json.loads(told.split(b"data: ", 1)[1])["detail"].startswith("one\n\nevent")

@@ -50,6 +50,7 @@ def rename(registry: Registry, project_id: int, name: str) -> None:
 def watch(settings: Settings, registry: Registry, clock: FrozenClock, monkeypatch: pytest.MonkeyPatch) -> Watch:
     settings.data_dir.mkdir(parents=True, exist_ok=True)
     monkeypatch.setattr(service, "LOOK_EVERY_S", 0.01)
+    monkeypatch.setattr(service, "FRESH_S", 0.0)
     monkeypatch.setattr(service, "BEAT_EVERY_S", 0.05)
     planned_project(registry, project_id=42)
     return Watch(world(settings, registry, clock).state)

@@ -59,7 +59,7 @@ class Made:
 
 
 def run_name(number: int) -> str:
-    return str(UUID(int=number * 7919 + (0xA << 124), version=4))
+    return str(UUID(int=random.Random(number).getrandbits(128), version=4))
 
 
 def _forecast(mean: float) -> dict[str, Any]:
@@ -89,7 +89,7 @@ def _project(
         session.execute(
             insert(TaskEstimate).values(
                 id=estimate, project_id=number, task_name=f"Task {place}", order_index=place,
-                tmd_lane=LANES[(number + place) % len(LANES)], task_kind="feature", complexity="simple",
+                tmd_lane=LANES[(number + place // 4) % len(LANES)], task_kind="feature", complexity="simple",
                 estimated_tokens=int(20_000 * cost), estimated_cost_usd=Decimal(str(cost)),
             )
         )  # fmt: skip
@@ -117,7 +117,7 @@ def _task(session: Session, made: Made, key: str, status: str, validation: str, 
     place = made.tasks.index(key)
     session.execute(
         insert(RunTask).values(
-            run_id=made.run_id, task_id=key, lane_id=LANES[(made.project_id + place) % len(LANES)], provider=PROVIDER,
+            run_id=made.run_id, task_id=key, lane_id=LANES[(made.project_id + place // 4) % len(LANES)], provider=PROVIDER,
             status=status, validation=validation, queued_at=at, started_at=None if status == "QUEUED" else at,
             completed_at=at + timedelta(minutes=3) if status in ("SUCCESS", "FAIL") else None,
         )
@@ -133,7 +133,7 @@ def receipt(
     session.execute(
         insert(TaskReceipt).values(
             run_id=made.run_id, task_id=key, attempt=attempt, project_id=made.project_id,
-            lane_id=LANES[(made.project_id + place) % len(LANES)], provider=PROVIDER, tokens=tokens, duration_ms=180_000,
+            lane_id=LANES[(made.project_id + place // 4) % len(LANES)], provider=PROVIDER, tokens=tokens, duration_ms=180_000,
             cost_usd=Decimal(str(round(usd, 6))), status=status, started_at=at - timedelta(minutes=3), completed_at=at,
             completed_on=at.date(), natural_key=f"{made.run_id}/{key}/{attempt}", source="plms", row_sha256="0" * 64,
             recorded_at=at,
@@ -148,7 +148,7 @@ def _gate(
     session.execute(
         insert(KpiReceipt).values(
             evaluation_id=f"e-{made.run_id}-{key}", task_id=key, run_id=made.run_id,
-            lane_id=LANES[(made.project_id + place) % len(LANES)], kpi_name=kpi, kpi_value=value, kpi_threshold=asked,
+            lane_id=LANES[(made.project_id + place // 4) % len(LANES)], kpi_name=kpi, kpi_value=value, kpi_threshold=asked,
             pass_=passed, blocks=kpi != "echo_cos", reason=None if passed else "two tests of forty failed", measured_at=at,
         )
     )  # fmt: skip
@@ -156,7 +156,7 @@ def _gate(
 
 def _card(session: Session, made: Made, key: str, state: str, at: datetime, *, is_ready: bool = False) -> None:
     place = made.tasks.index(key)
-    lane, card = LANES[(made.project_id + place) % len(LANES)], card_key(made.run_id, key, 1)
+    lane, card = LANES[(made.project_id + place // 4) % len(LANES)], card_key(made.run_id, key, 1)
     session.execute(
         insert(JobCard).values(
             card_key=card, run_id=made.run_id, task_id=key, attempt=1, lane_id=lane, provider=PROVIDER, state=state,
@@ -216,7 +216,7 @@ def at_work(
 
 
 def _has_room(session: Session, made: Made, key: str) -> bool:
-    lane = LANES[(made.project_id + made.tasks.index(key)) % len(LANES)]
+    lane = LANES[(made.project_id + made.tasks.index(key) // 4) % len(LANES)]
     cap = session.scalar(select(Lane.cap).where(Lane.lane_id == lane)) or 0
     return (session.scalar(select(func.count()).where(Slot.resource == f"lane:{lane}")) or 0) < cap
 
