@@ -21,7 +21,7 @@ FLOOD ?=
 WORLDS ?=
 ONLY ?=
 
-.PHONY: help setup run simulate test test-live test-ui ui lint format bench bench-peers demo-guides demo-portfolio demo-run prove-api prove-completions prove-guards prove-kill prove-portfolio prove-observer prove-page prove-restore prove-simulation prove-small prove-small-guards prove-small-runs prove-start lock clean
+.PHONY: help setup run simulate test test-live test-ui ui lint format bench bench-peers demo-guides demo-portfolio demo-run prove-api prove-completions prove-forecast prove-guards prove-kill prove-portfolio prove-observer prove-page prove-restore prove-simulation prove-small prove-small-guards prove-small-runs prove-start lock clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -109,10 +109,14 @@ simulate: setup ## simulated days of the real actions with faults, deaths and ju
 prove-simulation: setup ## N simulated days over seeds from SEED without a violation, and every planted mistake found (N=10000 SEED=1)
 	$(BIN)/python -m plms_pipeline_tests.simulation prove $(if $(N),--days $(N)) $(if $(SEED),--seed $(SEED))
 
+prove-forecast: setup ## N simulated projects of shipped receipts: 90 % intervals of the projected final, lead time of runway_t15 (N=1000 SEED=1)
+	$(BIN)/python -m plms_pipeline_tests.proofs.forecast $(if $(N),--count $(N)) $(if $(SEED),--seed $(SEED))
+
 prove-small: prove-small-runs prove-small-guards ## every proof with a small count, as CI runs them
 
 prove-small-runs:
 	$(IN_MEMORY)$(MAKE) prove-kill N=4
+	$(IN_MEMORY)$(MAKE) prove-forecast N=60
 	@# The world whose Redis is killed in its second round begins as the one whose Redis lives.
 	$(IN_MEMORY)$(MAKE) prove-start N=2 WORLDS="sqlite postgresql redis-killed"
 	$(IN_MEMORY)$(MAKE) prove-completions N=4 KILLS=3

@@ -21,6 +21,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from plms_pipeline.estimates.attempts import attempt_odds
 from plms_pipeline.estimates.beliefs import Tally
 from plms_pipeline.estimates.kernels import WIDTH
 from plms_pipeline.estimates.predictive import HIGH, LOW, Predictive
@@ -31,8 +32,6 @@ DRAWS: Final = 10_000
 SEED: Final = 20_240_229
 MAX_BLOCKS: Final = 512
 MAX_TASKS: Final = 1_000_000
-# Attempts of a (lane, provider) without history are those of all, as if seen so often.
-ATTEMPT_STRENGTH: Final = 10.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -103,10 +102,7 @@ def _extra_attempts(group: Group, draws: int, rng: np.random.Generator) -> NDArr
     """Attempts beyond the first of all tasks, (draws,): a task succeeds with a probability that is itself uncertain."""
     if group.attempts is None:
         return np.zeros(draws, dtype=np.int64)
-    overall = group.all_attempts or group.attempts
-    rate = overall.tasks / overall.included if overall.included else 1.0
-    ended = group.attempts.tasks + ATTEMPT_STRENGTH * min(1.0, rate) + 0.5
-    repeated = max(0, group.attempts.included - group.attempts.tasks) + ATTEMPT_STRENGTH * max(0.0, 1 - rate) + 0.5
+    ended, repeated = attempt_odds(group.attempts, group.all_attempts or group.attempts)
     chance = np.clip(rng.beta(ended, repeated, draws), 1e-3, 1.0)
     return np.asarray(rng.negative_binomial(group.tasks, chance), dtype=np.int64)
 

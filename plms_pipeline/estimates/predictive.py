@@ -56,6 +56,13 @@ class Predictive:
         found = (float(quantile_of(self.density, total, self.zero, q, self.grid.low)) for q in QUANTILES)
         return [stretched(value, self.median, correction) for value in found]
 
+    def moments(self) -> tuple[float, float]:
+        """Mean and standard deviation of one receipt in the measure's unit, before any correction."""
+        values = np.exp(self.grid.low + (np.arange(self.density.size) + 0.5) * WIDTH)
+        shares = (1.0 - self.zero) * self.density / self.density.sum()
+        mean = float(shares @ values)
+        return mean, math.sqrt(max(0.0, float(shares @ values**2) - mean**2))
+
     def sample(self, uniforms: Floats, correction: float = 1.0) -> Floats:
         """Values at the given probabilities, (n,) in [0, 1): what a simulation draws."""
         edges = np.concatenate([[0.0], np.cumsum(self.density / self.density.sum())])

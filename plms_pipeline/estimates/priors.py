@@ -14,6 +14,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from plms_pipeline.estimates.attempts import belief_of
 from plms_pipeline.estimates.beliefs import BasisBeliefs, Beliefs, Tally
 from plms_pipeline.estimates.method import FACTORY
 from plms_pipeline.estimates.predictive import Predictive, predict, predict_over_lanes
@@ -30,7 +31,8 @@ MIN_CLIPPED: Final = 40
 
 @dataclass(frozen=True, slots=True)
 class Prior:
-    """One prior at one level; `body` is what is hashed: per measure n, n_zero, mean, stddev and 39 quantiles."""
+    """One prior at one level; `body` is what is hashed: per measure n, n_zero, mean, stddev and 39 quantiles,
+    and for spend in one lane what an attempt takes (`attempt`: the terms of a total)."""
 
     lane_id: int | None
     provider: str
@@ -53,18 +55,21 @@ def priors_of(beliefs: Beliefs) -> list[Prior]:
 
 
 def _of_basis(basis: Basis, part: BasisBeliefs) -> Iterator[Prior]:
+    overall = part.total()
     cells = sorted(cell for cell, tally in part.tallies.items() if tally.included)
     for lane, provider in cells:
-        yield _prior(basis, part, lane, provider, [(lane, provider)])
+        yield _prior(basis, part, overall, lane, provider, [(lane, provider)])
     for provider in sorted({provider for _, provider in cells}):
-        yield _prior(basis, part, None, provider, [cell for cell in cells if cell[1] == provider])
+        yield _prior(basis, part, overall, None, provider, [cell for cell in cells if cell[1] == provider])
     for lane in sorted({lane for lane, _ in cells}):
-        yield _prior(basis, part, lane, ANY, [cell for cell in cells if cell[0] == lane])
+        yield _prior(basis, part, overall, lane, ANY, [cell for cell in cells if cell[0] == lane])
     if cells:
-        yield _prior(basis, part, None, ANY, cells)
+        yield _prior(basis, part, overall, None, ANY, cells)
 
 
-def _prior(basis: Basis, part: BasisBeliefs, lane: int | None, provider: str, cells: list[Cell]) -> Prior:
+def _prior(
+    basis: Basis, part: BasisBeliefs, overall: Tally, lane: int | None, provider: str, cells: list[Cell]
+) -> Prior:
     tally = Tally()
     for cell in cells:
         tally = tally.plus(part.tallies[cell])
@@ -77,6 +82,8 @@ def _prior(basis: Basis, part: BasisBeliefs, lane: int | None, provider: str, ce
             found = predict(state, lane, name) if lane is not None else predict_over_lanes(state, name)
             predictives[measure] = found
             body[measure] = _numbers(state, mine, found)
+            if basis == "spend" and lane is not None:
+                body[measure]["attempt"] = belief_of(found, tally, overall).as_json()
     attempts = rounded(attempts_per_task(tally)) if basis == "spend" else None
     if attempts is not None:
         body["attempts_per_task"] = attempts

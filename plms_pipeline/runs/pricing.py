@@ -15,8 +15,9 @@ from decimal import Decimal
 from typing import Any, Final
 
 from plms_pipeline.estimates.adaptive import Correction
+from plms_pipeline.estimates.attempts import belief_of
 from plms_pipeline.estimates.beliefs import Beliefs, Tally
-from plms_pipeline.estimates.forecast import Group, Total, forecast_total
+from plms_pipeline.estimates.forecast import Group, forecast_total
 from plms_pipeline.estimates.method import FACTORY
 from plms_pipeline.estimates.plan import Work
 from plms_pipeline.estimates.predictive import predict
@@ -70,12 +71,15 @@ def _estimate(beliefs: Beliefs, corrections: Corrections, counts: Mapping[Cell, 
         forecast[basis] = {}
         for measure in MEASURES:
             known = beliefs.bases[basis].states.get(measure)
-            total = _total(beliefs, known or state_of(measure, {}), work, corrections, basis)
+            groups = _groups(beliefs, known or state_of(measure, {}), work, corrections, basis)
+            total = forecast_total(groups, QUANTILE)
             forecast[basis][measure] = {
                 "median": _kept(total.median, measure), "mean": _kept(total.mean, measure),
                 "low": _kept(total.low, measure), "high": _kept(total.high, measure),
                 "budget": _kept(total.budget, measure), "n": _receipts(known, counts),
             }  # fmt: skip
+            if basis == "spend" and tasks == 1:
+                forecast[basis][measure]["attempt"] = _attempt(groups[0])
             if known is None:
                 forecast[basis][measure]["median"] = _kept(FACTORY[measure] * tasks, measure)
     centre = {measure: forecast["effort"][measure]["median"] for measure in MEASURES}
@@ -83,10 +87,12 @@ def _estimate(beliefs: Beliefs, corrections: Corrections, counts: Mapping[Cell, 
     return Estimate(round(centre["tokens"]), min(minutes, MOST), to_usd(centre["cost_usd"]), forecast)
 
 
-def _total(beliefs: Beliefs, state: State, work: Sequence[Work], corrections: Corrections, basis: Basis) -> Total:
+def _groups(
+    beliefs: Beliefs, state: State, work: Sequence[Work], corrections: Corrections, basis: Basis
+) -> list[Group]:
     part, spend = beliefs.bases[basis], basis == "spend"
     none = Correction(1.0, 0)
-    groups = [
+    return [
         Group(
             predict(state, one.lane_id, one.provider), corrections.get((one.lane_id, state.measure, basis), none).value,
             one.provider, one.tasks,
@@ -95,7 +101,12 @@ def _total(beliefs: Beliefs, state: State, work: Sequence[Work], corrections: Co
         )
         for one in work
     ]  # fmt: skip
-    return forecast_total(groups, QUANTILE)
+
+
+def _attempt(group: Group) -> dict[str, float]:
+    """What one attempt takes, as the runway asks for it until receipts of the (lane, provider) are there."""
+    found = belief_of(group.predictive, group.attempts or Tally(), group.all_attempts or Tally())
+    return found.corrected(group.correction).as_json()
 
 
 def _kept(value: float, measure: Measure) -> float:

@@ -13,8 +13,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from plms_pipeline.estimates.extrapolation import Extrapolation, StratumData, extrapolate, mixed
 from plms_pipeline.measures import MEASURES, Measure
-from plms_pipeline.runs.extrapolation import Extrapolation, StratumData, extrapolate, mixed
 from plms_pipeline.runs.passport import PlannedTask
 from plms_pipeline.runs.rehearsal_prices import Belief, Cell
 from plms_pipeline.runs.sampling import Sample, Stratum, strata_of

@@ -15,11 +15,11 @@ import numpy as np
 
 from plms_pipeline.estimates.adaptive import Correction
 from plms_pipeline.estimates.beliefs import Beliefs
+from plms_pipeline.estimates.extrapolation import Prior, log_normal_prior, prior_of_values
 from plms_pipeline.estimates.method import FACTORY, METHOD
 from plms_pipeline.estimates.predictive import predict
 from plms_pipeline.estimates.state import State
 from plms_pipeline.measures import MEASURES, Basis, Measure
-from plms_pipeline.runs.extrapolation import Prior, log_normal_prior, prior_of_values
 
 BASIS: Final[Basis] = "effort"
 VALUES: Final = 2000

@@ -1,7 +1,7 @@
 """How good were a project's estimates, how far is it, and where is it risky? The arithmetic behind the read endpoints.
 
 Formulas and units are the sources' where they agree with their own samples: an error is |actual - estimated| / estimated. What
-they left open is decided in the design ("Budget", "Risk heatmap"); where too little is known the word is `unknown`, never a
+they left open is decided in the design ("Risk heatmap"); where too little is known the word is `unknown`, never a
 number.
 """
 
@@ -9,12 +9,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime, timedelta
 from typing import Any, Final
 
+from plms_pipeline.estimates.extrapolation import Z_90, StratumData, extrapolate, log_normal_prior
 from plms_pipeline.measures import MEASURES, Measure
-from plms_pipeline.runs.extrapolation import Z_90, StratumData, extrapolate, log_normal_prior
 
 # Share of the log-variance of one task that is not known of its centre when no receipt is there, and how it falls with them.
 UNKNOWN_SHARE: Final = 0.6
@@ -22,7 +20,6 @@ HALVED_AT: Final = 2.0
 SLOPE: Final = 0.01
 TREND_POINTS: Final = 3
 LOW, MEDIUM, HIGH, UNKNOWN = "low", "medium", "high", "unknown"
-BURN_WINDOW: Final = timedelta(minutes=10)
 
 
 def error_pct(estimated: float | None, actual: float | None) -> float | None:
@@ -101,56 +98,6 @@ def ratio_risk(bad: int, n: int) -> str:
     if bad / n < 0.05:
         return LOW
     return MEDIUM if bad / n <= 0.10 else HIGH
-
-
-@dataclass(frozen=True, slots=True)
-class Burn:
-    """What a project burns: dollars a minute (None: nothing burns), minutes until its budget is gone, and what it will cost.
-
-    `minutes_left` is None when nothing burns or there is no budget: unknown, not infinite.
-    """
-
-    usd_per_min: float | None
-    minutes_left: float | None
-    final_usd: float
-    overrun_usd: float | None
-    status: str
-
-
-def burn(
-    *, spent: float, budget: float | None, left_usd: float, active_since: datetime | None, window_usd: float, run_usd: float,
-    now: datetime,
-) -> Burn:  # fmt: skip
-    """The budget runway.
-
-    Args:
-        spent: all receipts of the project, USD.
-        left_usd: what is expected for the work that is left.
-        active_since: when the oldest run that is under way began; None: nothing burns.
-        window_usd, run_usd: spent in the trailing ten minutes, and since `active_since`.
-    """
-    rate = None
-    if active_since is not None:
-        elapsed = max((now - active_since).total_seconds() / 60, 1 / 60)
-        window = BURN_WINDOW.total_seconds() / 60
-        rate = window_usd / min(window, elapsed) if window_usd > 0 else run_usd / elapsed
-    final = spent + left_usd
-    if budget is None:
-        return Burn(_rounded(rate), None, round(final, 6), None, "ok")
-    minutes = max(0.0, budget - spent) / rate if rate else None
-    overrun = max(0.0, final - budget)
-    is_short = minutes is not None and minutes < 10
-    if is_short or overrun >= 0.20 * budget:
-        status = "ok" if budget == 0 and overrun == 0 and not is_short else "critical"
-    else:
-        status = "ok" if (minutes is None or minutes > 30) and overrun == 0 else "warning"
-    return Burn(
-        _rounded(rate), None if minutes is None else round(minutes, 2), round(final, 6), round(overrun, 6), status
-    )
-
-
-def _rounded(rate: float | None) -> float | None:
-    return round(rate, 6) if rate else None
 
 
 def as_measured(row: Sequence[Any]) -> dict[Measure, float | None]:

@@ -172,19 +172,31 @@ class ArtifactOut(BaseModel):
 
 
 class Budget(BaseModel):
-    """Dollars."""
+    """Dollars, as the ledger has them."""
 
     usd_max: float | None = Field(examples=[2.0])
     usd_spent: float = Field(examples=[1.10])
+    usd_reserved: float = Field(description="Held for what runs.", examples=[0.3])
     burn_per_min: float | None = Field(description="Null: nothing burns.", examples=[0.083])
 
 
 class RunwayNumbers(BaseModel):
-    """How long, and how far over."""
+    """How long, and how far over; intervals are central 90 %."""
 
     minutes_to_depletion: float | None = Field(description="Null: unknown, not infinite.", examples=[10.84])
-    projected_overrun_usd: float | None = Field(examples=[0.32])
-    projected_final_usd: float = Field(examples=[2.32])
+    minutes_to_depletion_ci_90: Interval | None = Field(examples=[[6.2, 18.9]])
+    projected_overrun_usd: float | None = Field(description="Null: nobody knows what is left.", examples=[0.32])
+    projected_overrun_pct: float | None = Field(description="In percent of the budget.", examples=[16.0])
+    projected_final_usd: float | None = Field(description="As likely exceeded as not.", examples=[2.32])
+    projected_final_ci_90: Interval | None = Field(examples=[[1.9, 2.9]])
+    overrun_probability: float | None = Field(description="That the budget does not suffice.", examples=[0.81])
+
+
+class Left(BaseModel):
+    """What the forecast is about."""
+
+    tasks: int = Field(description="Tasks that have not ended.", examples=[12])
+    tasks_without_forecast: int = Field(description="Any: the projected final is unknown.", examples=[0])
 
 
 class Runway(BaseModel):
@@ -193,7 +205,9 @@ class Runway(BaseModel):
     project_id: int = Field(examples=[42])
     budget: Budget
     runway: RunwayNumbers
+    left: Left
     status: Literal["ok", "warning", "critical"]
+    history: str = Field(examples=["/api/projects/42/budget-runway/history"])
 
 
 class Signals(BaseModel):

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
-from uuid import uuid4
 
 import pytest
 from sqlalchemy import event, insert, update
@@ -20,11 +17,7 @@ from plms_pipeline.registry.tables import (
     KpiReceipt,
     Project,
     ProjectArtifact,
-    ProjectRun,
     RunTask,
-    TaskEstimate,
-    TaskPlan,
-    TaskReceipt,
 )
 from plms_pipeline.runs import views as rules
 from plms_pipeline.runs.actions import views
@@ -32,83 +25,8 @@ from plms_pipeline.runs.actions import views_told as told
 from plms_pipeline.settings import Settings
 from plms_pipeline.web.api.remembered import Remembered
 from plms_pipeline_tests.api_world import ask, world
+from plms_pipeline_tests.runs.shelf import Shelf
 from plms_pipeline_tests.runs.worked import AT, Watch
-
-FORECAST = {
-    "effort": {
-        "tokens": {"median": 3000.0, "mean": 3100.0, "low": 2500.0, "high": 3600.0, "n": 50},
-        "duration_ms": {"median": 300_000.0, "mean": 310_000.0, "low": 250_000.0, "high": 360_000.0, "n": 50},
-        "cost_usd": {"median": 0.18, "mean": 0.185, "low": 0.15, "high": 0.22, "n": 50},
-    },
-    "spend": {"cost_usd": {"median": 0.2, "mean": 0.25, "low": 0.1, "high": 0.5, "n": 50}},
-}  # fmt: skip
-
-
-@dataclass
-class Shelf:
-    """A registry into which projects with receipts are put as rows."""
-
-    registry: Registry
-
-    def project(self, number: int, *, tokens: list[int], estimate: int = 3000, **changes: Any) -> str:
-        """A project of one lane whose tasks took these tokens; its run."""
-        run_id, n = str(uuid4()), len(tokens)
-        with self.registry.writing() as session:
-            session.execute(
-                insert(Project).values(
-                    id=number, name=f"project {number}", created_at=AT, started_at=AT + timedelta(minutes=number),
-                    estimated_tokens=estimate * n, estimated_duration_minutes=5 * n,
-                    estimated_cost_usd=Decimal("0.18") * n, budget_cost_usd_max=Decimal(2),
-                    **{"status": "executing", **changes},
-                )
-            )  # fmt: skip
-            self.run(session, number, run_id)
-            for place, taken in enumerate(tokens):
-                self.task(session, number, run_id, f"t{place}", taken, estimate, place)
-        return run_id
-
-    def run(self, session: Any, number: int, run_id: str, **changes: Any) -> None:
-        session.execute(
-            insert(ProjectRun).values(
-                **{
-                    "run_id": run_id, "project_id": number, "status": "RUNNING", "created_at": AT, "started_at": AT,
-                    "run_kind": "baseline", "source": "plms", **changes,
-                }
-            )
-        )  # fmt: skip
-
-    def task(self, session: Any, number: int, run_id: str, name: str, tokens: int, estimate: int, place: int) -> None:
-        planned = TaskEstimate(
-            project_id=number, task_name=f"task {name}", order_index=place, tmd_lane=4200, estimated_tokens=estimate
-        )
-        session.add(planned)
-        session.flush()
-        session.add(
-            TaskPlan(
-                task_estimate_id=planned.id, project_id=number, task_key=name, provider="m", forecast_json=FORECAST
-            )
-        )
-        session.execute(
-            insert(RunTask).values(
-                run_id=run_id, task_id=name, lane_id=4200, provider="m", status="SUCCESS", queued_at=AT
-            )
-        )
-        self.receipt(session, number, run_id, name, tokens=tokens)
-
-    def receipt(self, session: Any, number: int, run_id: str, name: str, **changes: Any) -> None:
-        ended = AT + timedelta(minutes=5)
-        session.execute(
-            insert(TaskReceipt).values(
-                **{
-                    "run_id": run_id, "task_id": name, "project_id": number, "lane_id": 4200, "provider": "m",
-                    "tokens": 3000, "tokens_input": 2000, "tokens_output": 1000, "duration_ms": 240_000,
-                    "cost_usd": Decimal("0.20"), "energy_kwh": 0.5, "echo_cos": 0.9, "status": "SUCCESS", "started_at": AT,
-                    "completed_at": ended, "completed_on": ended.date(), "natural_key": f"{run_id}/{name}",
-                    "artifacts_path": f"runs/{run_id}/outputs/{name}/1", "source": "plms", "row_sha256": "0" * 64,
-                    "recorded_at": ended, **changes,
-                }
-            )
-        )  # fmt: skip
 
 
 @pytest.fixture
@@ -244,35 +162,6 @@ def test_receipts_and_artifacts_come_in_pages_and_name_no_disk_of_ours(shelf: Sh
                 )
             )  # fmt: skip
     assert [each["path"] for each in views.artifacts(shelf.registry, 42)] == ["t0/1/src/x.py", None, None]
-
-
-NOW = datetime(2026, 3, 1, 13, tzinfo=UTC)
-
-
-@pytest.mark.parametrize(
-    ("changes", "status", "minutes", "overrun"),
-    [
-        ({}, "ok", None, 0.0),
-        ({"active_since": NOW - timedelta(minutes=20), "window_usd": 0.83, "run_usd": 1.1}, "warning", 10.84, 0.0),
-        ({"active_since": NOW - timedelta(minutes=2), "window_usd": 0.83, "run_usd": 0.83}, "critical", 2.17, 0.0),
-        ({"active_since": NOW - timedelta(hours=2), "window_usd": 0.0, "run_usd": 1.1}, "ok", 98.18, 0.0),
-        ({"left_usd": 1.0}, "warning", None, 0.1),
-        ({"left_usd": 1.4}, "critical", None, 0.5),
-        ({"budget": None, "left_usd": 5.0}, "ok", None, None),
-        ({"spent": 2.5}, "critical", None, 0.5),
-    ],
-)
-def test_the_runway_follows_the_rules_of_the_design(
-    changes: dict[str, Any], status: str, minutes: float | None, overrun: float | None
-) -> None:
-    """No burn means unknown, not infinite; the sources' own sample gives 10.84 minutes, not the 12 that they print."""
-    given: dict[str, Any] = {
-        "spent": 1.10, "budget": 2.0, "left_usd": 0.0, "active_since": None, "window_usd": 0.0, "run_usd": 0.0, "now": NOW,
-    }  # fmt: skip
-    found = rules.burn(**{**given, **changes})
-    assert found.status == status
-    assert found.minutes_left == (None if minutes is None else pytest.approx(minutes, abs=0.01))
-    assert found.overrun_usd == (None if overrun is None else pytest.approx(overrun))
 
 
 @pytest.mark.parametrize(

@@ -9,20 +9,17 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable, Mapping
-from datetime import datetime
 from decimal import Decimal
-from functools import lru_cache
 from typing import Any, Final, TypeVar
 
 from sqlalchemy.orm import Session
 
-from plms_pipeline.clock import Clock
 from plms_pipeline.errors import NoData, NotFound
 from plms_pipeline.measures import MEASURES, Measure
 from plms_pipeline.registry.engine import Registry
-from plms_pipeline.registry.prepared import Rows
 from plms_pipeline.runs import views
 from plms_pipeline.runs.absent import no_project
+from plms_pipeline.runs.actions import runway
 from plms_pipeline.runs.store import view_rows
 from plms_pipeline.runs.store import views as store
 
@@ -33,6 +30,8 @@ MAX_HISTORY: Final = 10
 MAX_LISTED: Final = 500
 # Grams of CO2 per kWh, the sources' figure.
 CARBON_G_PER_KWH: Final = 200
+# The runway has an action of its own, which the terminal, the history and the breach policy share.
+budget_runway = runway.budget_runway
 
 
 def metrics(
@@ -252,46 +251,6 @@ def safe_path(path: str | None) -> str | None:
     ):
         return None
     return path
-
-
-def budget_runway(registry: Registry, project_id: int, *, clock: Clock) -> dict[str, Any]:
-    """What was spent, how fast, how long the budget lasts, and by how much it will be overrun.
-
-    Raises:
-        NotFound: no such project.
-    """
-    now: datetime = clock.now()
-    with registry.asking() as ask:
-        rows = found_rows(view_rows.runway_rows(ask, project_id, now=now, window=views.BURN_WINDOW), project_id)
-    facts = view_rows.head_of(rows).project
-    spent, since, window_usd, run_usd = view_rows.activity_of(rows)
-    found = views.burn(
-        spent=float(spent), budget=_usd(facts.budget_usd), left_usd=_left_usd(rows.open_tasks, rows.forecasts),
-        active_since=since, window_usd=float(window_usd), run_usd=float(run_usd), now=now,
-    )  # fmt: skip
-    return {
-        "project_id": project_id,
-        "budget": {"usd_max": _usd(facts.budget_usd), "usd_spent": float(spent), "burn_per_min": found.usd_per_min},
-        "runway": {
-            "minutes_to_depletion": found.minutes_left, "projected_overrun_usd": found.overrun_usd,
-            "projected_final_usd": found.final_usd,
-        },
-        "status": found.status,
-    }  # fmt: skip
-
-
-@lru_cache(maxsize=REMEMBERED)
-def _left_usd(open_tasks: Rows | None, forecasts: Rows) -> float:
-    """What tasks that have not ended are expected to take; all planned ones while there is no run."""
-    wanted = None if open_tasks is None else frozenset(row[0] for row in open_tasks)
-    return math.fsum(
-        _expected_usd(json.loads(text or "null")) for key, text in forecasts if wanted is None or key in wanted
-    )
-
-
-def _expected_usd(forecast: Mapping[str, Any] | None) -> float:
-    cost = ((forecast or {}).get("spend") or {}).get("cost_usd") or {}
-    return float(cost.get("mean") or cost.get("median") or 0.0)
 
 
 def risk_heatmap(registry: Registry, project_id: int) -> dict[str, Any]:

@@ -1,17 +1,15 @@
 """What do the views that are looked at all the time ask the books?
 
-Status, metrics and runway: few statements each, all of them from an index of the project or its newest run. What they answer
+Status and metrics: few statements each, all of them from an index of the project or its newest run. What they answer
 stays as the database gave it (`registry.prepared`) until somebody needs its values, so that whoever asked the same before can
 see that nothing has changed.
 """
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
-from decimal import Decimal
 from typing import Final, NamedTuple
 
-from sqlalchemy import Text, and_, bindparam, case, cast, exists, func, or_, select, type_coerce
+from sqlalchemy import Text, and_, cast, exists, func, select, type_coerce
 from sqlalchemy.orm import aliased
 
 from plms_pipeline.registry.prepared import Asking, Prepared, Row, Rows
@@ -21,7 +19,6 @@ from plms_pipeline.runs.store import views
 from plms_pipeline.runs.store.views import IS_WORK, RUN, THIS, WORK, LaneError, ProjectFacts, RunFacts
 
 MOST_GATES: Final = 50
-_ZERO: Final = Decimal(0)
 _NEWEST: Final = aliased(ProjectRun)
 _HELD: Final = exists().where(
     Hold.subject_type == "project", Hold.lifted_at.is_(None),
@@ -75,31 +72,6 @@ _GATES: Final = Prepared(
     .order_by(KpiReceipt.id)
     .limit(MOST_GATES)
 )  # fmt: skip
-_SPENT: Final = Prepared(
-    select(func.coalesce(func.sum(Receipt.cost_usd), _ZERO))
-    .join(ProjectRun, ProjectRun.run_id == Receipt.run_id)
-    .where(ProjectRun.project_id == THIS)
-)
-_ACTIVITY: Final = Prepared(
-    select(
-        select(func.min(ProjectRun.started_at)).where(ProjectRun.project_id == THIS, ProjectRun.status == "RUNNING")
-        .scalar_subquery(),
-        func.coalesce(func.sum(case((Receipt.completed_at > bindparam("since", type_=Receipt.completed_at.type),
-                                     Receipt.cost_usd))), _ZERO),
-        func.coalesce(func.sum(Receipt.cost_usd), _ZERO),
-    )
-    .select_from(Receipt)
-    .join(ProjectRun, ProjectRun.run_id == Receipt.run_id)
-    .where(ProjectRun.project_id == THIS, ProjectRun.status == "RUNNING")
-)  # fmt: skip
-_OPEN: Final = Prepared(
-    select(RunTask.task_id).where(RunTask.run_id == RUN, or_(RunTask.status == "QUEUED", RunTask.status == "RUNNING"))
-)
-_FORECASTS: Final = Prepared(
-    select(TaskPlan.task_key, type_coerce(TaskPlan.forecast_json, Text))
-    .where(TaskPlan.project_id == THIS)
-    .order_by(TaskPlan.task_estimate_id)
-)
 
 
 class StatusRows(NamedTuple):
@@ -124,17 +96,6 @@ class MetricsRows(NamedTuple):
     errors: Rows
     gates: Rows
     breakdown: Rows
-
-
-class RunwayRows(NamedTuple):
-    """What the runway of a project is made of; `open_tasks` is None when it has no run of its own work."""
-
-    dialect: str
-    head: Rows
-    spent: Rows
-    activity: Rows
-    open_tasks: Rows | None
-    forecasts: Rows
 
 
 class Head(NamedTuple):
@@ -179,24 +140,7 @@ def metrics_rows(ask: Asking, project_id: int, *, with_ci: bool, with_breakdown:
     )
 
 
-def runway_rows(ask: Asking, project_id: int, *, now: datetime, window: timedelta) -> RunwayRows | None:
-    """What the runway of a project is made of; None when there is no such project."""
-    head = ask.rows(_HEAD, project_id=project_id)
-    if not head:
-        return None
-    run_id = _run_of(head)
-    left = ask.rows(_OPEN, run_id=run_id) if run_id else None
-    return RunwayRows(
-        ask.dialect,
-        head,
-        ask.rows(_SPENT, project_id=project_id),
-        ask.rows(_ACTIVITY, project_id=project_id, since=now - window),
-        left,
-        ask.rows(_FORECASTS, project_id=project_id) if left is None or left else (),
-    )
-
-
-def head_of(rows: StatusRows | MetricsRows | RunwayRows) -> Head:
+def head_of(rows: StatusRows | MetricsRows) -> Head:
     """The first row of a view."""
     (row,) = _HEAD.typed(rows.head, rows.dialect)
     run = None if row[9] is None else RunFacts(row[9], row[10], row[11])
@@ -218,15 +162,6 @@ def errors_of(rows: MetricsRows) -> list[LaneError]:
     """Per lane, how far the tokens of successful tasks lay from their estimates."""
     found = _LANE_ERRORS.typed(rows.errors, rows.dialect)
     return [LaneError(lane, name, n, float(error), float(estimated)) for lane, name, n, error, estimated in found]
-
-
-def activity_of(rows: RunwayRows) -> tuple[Decimal, datetime | None, Decimal, Decimal]:
-    """(spent by all runs, begin of the oldest run under way, spent in the window, spent by runs under way)."""
-    (spent,), (since, window, run) = (
-        _SPENT.typed(rows.spent, rows.dialect)[0],
-        _ACTIVITY.typed(rows.activity, rows.dialect)[0],
-    )
-    return spent or _ZERO, since, window or _ZERO, run or _ZERO
 
 
 def _run_of(head: Rows) -> str | None:

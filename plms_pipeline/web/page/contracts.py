@@ -66,14 +66,23 @@ class ProjectBudget(_Contract):
     burn_per_min: float | None
 
 
-class ProjectRunway(_Contract):
+class PageRunway(_Contract):
     """How long, and how far over. Null: unknown, never 0 and never infinite."""
 
     minutes_to_depletion: float | None
-    minutes_ci_90: list[float | None] | None = Field(description="Low and high end; null: no interval is known.")
+    minutes_to_depletion_ci_90: list[float] | None
+    projected_overrun_usd: float | None
+    projected_overrun_pct: float | None
     projected_final_usd: float | None
     projected_final_ci_90: list[float] | None
-    projected_overrun_usd: float | None
+    overrun_probability: float | None
+
+
+class PageLeft(_Contract):
+    """The work that is left, and how much of it nobody has a forecast for."""
+
+    tasks: int
+    tasks_without_forecast: int
 
 
 class PageProject(_Contract):
@@ -89,7 +98,8 @@ class PageProject(_Contract):
     run: Head | None
     planned_tasks: int
     budget: ProjectBudget
-    runway: ProjectRunway
+    runway: PageRunway
+    left: PageLeft
     runway_status: Literal["ok", "warning", "critical"] | None = Field(
         description="Null before the project is approved."
     )

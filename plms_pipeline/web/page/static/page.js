@@ -37,7 +37,7 @@ const SECTIONS = {
 };
 for (const [name, section] of Object.entries(SECTIONS)) {
   Object.assign(section, { name, data: null, problem: null, isLoading: false, isWanted: false, askedAt: 0, timer: null });
-  section.view = { all: false, find: "", which: "all", may: (scope) => me.scopes.has(scope), dagster: null, ackScope: "projects.start" };
+  section.view = { all: false, find: "", which: "all", may: (scope) => me.scopes.has(scope), dagster: null };
 }
 
 // Asking
@@ -63,7 +63,7 @@ async function loadProjects() {
 
 async function loadAlerts() {
   const told = await get("/api/alerts");
-  return Array.isArray(told) ? told : told.alerts ?? told.items ?? [];
+  return told.alerts;
 }
 
 async function loadProofs() {
@@ -319,7 +319,7 @@ const ACTS = {
     dialog.decide(`Release the kill switch (${scope === "global" ? "everything" : `${scope} ${subject}`})`, { label: "Release", path: "/api/killswitch/off", asks_reason: true, body }, null, soon("killswitch"));
   },
   "let-go": () => dialog.decide("Let go on what the kill switch paused", { label: "Let go on", path: "/api/killswitch/resume", asks_reason: true }, null, soon("killswitch", "portfolio")),
-  ack: ({ rule, subject }) => dialog.decide(`Take over the alert ${rule}`, { label: "I have it", path: "/api/alerts/ack", asks_reason: true, body: { rule, subject } }, null, soon("alerts")),
+  ack: ({ id, rule }) => dialog.decide(`Take over the alert ${rule.replaceAll("_", " ")}`, { label: "I have it", path: `/api/alerts/${encodeURIComponent(id)}/ack`, asks_reason: true }, null, soon("alerts")),
 };
 
 function project(id) {

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from plms_pipeline.errors import BadInput
-from plms_pipeline.runs.extrapolation import (
+from plms_pipeline.estimates.extrapolation import (
     PROJECT_SPREAD,
     Prior,
     StratumData,

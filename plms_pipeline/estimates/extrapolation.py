@@ -199,7 +199,7 @@ def _surprise(distance: float, n: int) -> float:
 
 def interval_90(mean: float, variance: float) -> tuple[float, float]:
     """The central 90 % interval of a log-normal with this mean and variance; a point when nothing can be wrong."""
-    if mean <= NEGLIGIBLE or variance <= 0:
+    if mean <= NEGLIGIBLE or variance <= (NEGLIGIBLE * mean) ** 2:
         return mean, mean
     spread = math.log1p(variance / mean**2)
     middle = math.log(mean) - spread / 2
