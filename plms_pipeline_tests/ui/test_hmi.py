@@ -229,7 +229,7 @@ def test_it_says_when_it_is_not_live_and_catches_up(room: Room, screenshots: Pat
         page.locator("#banner").wait_for()
         page.screenshot(path=str(screenshots / "hmi-stale.png"))
         assert serious(page) == []
-        rename(room, 15, "Renamed meanwhile")
+        rename(room, 16, "Renamed meanwhile")
         page.unroute("**/api/events")
         page.locator("#live[data-state=live]").wait_for()
         page.get_by_role("button", name="Renamed meanwhile").wait_for()

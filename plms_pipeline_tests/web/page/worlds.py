@@ -195,6 +195,10 @@ def at_work(
         session, number, name=name, status="executing", budget=budget, at=began, cost=max(0.05, spent / max(1, done))
     )
     _run(session, made, status="RUNNING" if is_burning else "QUEUED", validation="pending", began=began, ended=None)
+    ledger.charge(
+        session, entry_key=f"charge:{made.run_id}", purses=[Purse(project_account(number), Decimal(1_000_000))],
+        amount=Decimal(str(spent)), subject=made.run_id, actor="test", now=began, project_id=number, run_id=made.run_id,
+    )  # fmt: skip
     running = made.tasks[done : done + 2] if is_burning else ()
     running = tuple(key for key in running if _has_room(session, made, key))
     for place, key in enumerate(made.tasks):
