@@ -22,7 +22,7 @@ FLOOD ?=
 WORLDS ?=
 ONLY ?=
 
-.PHONY: help setup run simulate test test-live test-ui ui lint lint-rules dashboards format bench bench-peers demo-budget demo-guides demo-portfolio demo-run prove-alerts prove-api prove-completions prove-guards prove-kill prove-portfolio prove-observer prove-panels prove-restore prove-simulation prove-small prove-small-guards prove-small-runs prove-start lock clean prove-forecast
+.PHONY: help setup run simulate test test-live test-ui ui lint lint-rules dashboards format bench bench-peers demo-budget demo-guides demo-portfolio demo-run prove-alerts prove-api prove-completions prove-guards prove-kill prove-portfolio prove-observer prove-panels prove-restore prove-simulation prove-small prove-small-guards prove-small-runs prove-start lock clean prove-forecast prove-page
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -107,6 +107,9 @@ prove-completions: setup ## N runs with every fault switched on, then again with
 prove-observer: setup ## 1 000 obligations a second for FLOOD s, evidence absent; Redis and observer killed; nothing lost (FLOOD=10 KILLS=5 SEED=…)
 	$(BIN)/python -m plms_pipeline_tests.proofs.observer $(if $(FLOOD),--seconds $(FLOOD)) $(if $(KILLS),--kills $(KILLS)) $(if $(SEED),--seed $(SEED))
 
+prove-page: setup ## 100 streams, 100 projects, one worker, N seconds of changes: none is missed, memory stays flat (N=540 SEED=…)
+	$(BIN)/python -m plms_pipeline_tests.proofs.page $(if $(N),--seconds $(N)) $(if $(SEED),--seed $(SEED))
+
 prove-guards: setup ## 50 processes for 3 places, 200 charges, 2.0/s for N seconds, a SIGKILL, the kill switch three ways (N=60)
 	$(BIN)/python -m plms_pipeline_tests.proofs.guards $(if $(N),--seconds $(N))
 
@@ -145,6 +148,7 @@ prove-small-guards:
 	$(IN_MEMORY)$(MAKE) prove-observer FLOOD=4 KILLS=1
 	$(IN_MEMORY)$(MAKE) prove-guards N=4
 	$(IN_MEMORY)$(MAKE) prove-alerts N=6
+	$(IN_MEMORY)$(MAKE) prove-page N=4
 	$(IN_MEMORY)$(MAKE) prove-simulation N=80
 	$(IN_MEMORY)$(MAKE) prove-restore N=4 BACKUPS=1 FLIPS=20
 

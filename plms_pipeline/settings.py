@@ -127,7 +127,7 @@ class Settings(BaseModel):
     ui_allowed_hosts: str = _field(
         "localhost,127.0.0.1,[::1]", "hosts", "Host names, comma-separated, that the guarded UI answers to."
     )
-    ui_url: str | None = _field(
+    ui_public_url: str | None = _field(
         None,
         "url",
         "Where people's browsers reach the guarded Dagster UI, for links to it; default: host and port above.",
@@ -473,7 +473,7 @@ class Settings(BaseModel):
             )
         return value
 
-    @field_validator("ui_url")
+    @field_validator("ui_public_url")
     @classmethod
     def _address_of_a_page(cls, value: str | None) -> str | None:
         if value is None:
@@ -517,7 +517,7 @@ class Settings(BaseModel):
     def dagster_url(self) -> str:
         """Where people's browsers reach the guarded Dagster UI."""
         host = f"[{self.ui_host}]" if ":" in self.ui_host else self.ui_host
-        return self.ui_url or f"http://{host}:{self.ui_port}"
+        return self.ui_public_url or f"http://{host}:{self.ui_port}"
 
     @property
     def artifacts_inbox(self) -> Path:

@@ -11,7 +11,6 @@ from plms_pipeline.web.page.examples import (
     ABOUT,
     DRIFT,
     INBOX,
-    ME,
     PORTFOLIO,
     PROJECTS,
     RISK,
@@ -25,15 +24,6 @@ class _Contract(BaseModel):
     """Nothing is answered that is not named here."""
 
     model_config = ConfigDict(extra="forbid")
-
-
-class Me(_Contract):
-    """Who asks, and what they may do."""
-
-    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [ME]})
-    actor: str
-    role: str | None = Field(description="viewer, operator, approver or admin; null: scopes without a role.")
-    scopes: list[str]
 
 
 class About(_Contract):
@@ -76,14 +66,23 @@ class ProjectBudget(_Contract):
     burn_per_min: float | None
 
 
-class ProjectRunway(_Contract):
+class PageRunway(_Contract):
     """How long, and how far over. Null: unknown, never 0 and never infinite."""
 
     minutes_to_depletion: float | None
-    minutes_ci_90: list[float | None] | None = Field(description="Low and high end; null: no interval is known.")
+    minutes_to_depletion_ci_90: list[float] | None
+    projected_overrun_usd: float | None
+    projected_overrun_pct: float | None
     projected_final_usd: float | None
     projected_final_ci_90: list[float] | None
-    projected_overrun_usd: float | None
+    overrun_probability: float | None
+
+
+class PageLeft(_Contract):
+    """The work that is left, and how much of it nobody has a forecast for."""
+
+    tasks: int
+    tasks_without_forecast: int
 
 
 class PageProject(_Contract):
@@ -99,7 +98,8 @@ class PageProject(_Contract):
     run: Head | None
     planned_tasks: int
     budget: ProjectBudget
-    runway: ProjectRunway
+    runway: PageRunway
+    left: PageLeft
     runway_status: Literal["ok", "warning", "critical"] | None = Field(
         description="Null before the project is approved."
     )
@@ -128,7 +128,7 @@ class PageLane(_Contract):
     waiting: int
     ready: int
     oldest_wait_s: float | None
-    reasons: dict[str, int] = Field(description="First obstacle → tasks of the queue below.")
+    reasons: dict[str, int] = Field(description="First obstacle → tasks, of the first 400 that wait in all lanes.")
 
 
 class PageQueued(_Contract):
@@ -155,7 +155,7 @@ class PagePortfolio(_Contract):
     running: int
     waiting: int
     lanes: list[PageLane]
-    queue: list[PageQueued] = Field(description="The first 50.")
+    queue: list[PageQueued] = Field(description="The first 8 of each lane.")
 
 
 class Signals(_Contract):

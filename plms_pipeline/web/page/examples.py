@@ -8,10 +8,6 @@ AT: Final = "2026-03-01T12:00:00+00:00"
 RUN: Final = "3f2b8c1e-5a49-4f0e-9d55-0a4b6d2f7c11"
 _TASKS: Final = {"done": 12, "failed": 0, "running": 3, "waiting": 11, "skipped": 0}
 
-ME: Final[dict[str, Any]] = {
-    "actor": "ana@example.com", "role": "operator",
-    "scopes": ["ops.view", "portfolio.view", "projects.simulate", "projects.start", "projects.view"],
-}  # fmt: skip
 ABOUT: Final[dict[str, Any]] = {
     "version": "0.1.0", "now": AT, "auth": "jwt", "dagster_url": "http://127.0.0.1:3000", "beat_s": 5.0,
     "has_alerts": True,
@@ -25,9 +21,11 @@ PROJECTS: Final[dict[str, Any]] = {
             "run": {"run_id": RUN, "status": "RUNNING", "validation": "pending", "tasks": _TASKS}, "planned_tasks": 26,
             "budget": {"usd_max": 2.0, "usd_spent": 1.1, "usd_reserved": 0.36, "burn_per_min": 0.083},
             "runway": {
-                "minutes_to_depletion": 10.84, "minutes_ci_90": [7.2, 19.5], "projected_final_usd": 2.32,
-                "projected_final_ci_90": [2.01, 2.88], "projected_overrun_usd": 0.32,
+                "minutes_to_depletion": 10.84, "minutes_to_depletion_ci_90": [7.2, 19.5], "projected_overrun_usd": 0.32,
+                "projected_overrun_pct": 16.0, "projected_final_usd": 2.32, "projected_final_ci_90": [2.01, 2.88],
+                "overrun_probability": 0.95,
             },
+            "left": {"tasks": 14, "tasks_without_forecast": 0},
             "runway_status": "warning",
         }
     ],

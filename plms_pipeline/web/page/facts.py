@@ -12,6 +12,8 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Final
 
+from plms_pipeline.runs.remaining import Remaining
+
 OPEN_STATES: Final = ("planning", "pending_approval", "approved", "executing", "validating", "needs_review")
 # States of a project that money may be spent in.
 AT_WORK: Final = ("approved", "executing", "validating", "needs_review")
@@ -38,9 +40,9 @@ class RunHead:
 class ProjectFacts:
     """A project that is not over.
 
-    `spent_usd` is the sum of its receipts, `reserved_usd` what its cards hold in the ledger. `recent` are the receipts of runs
-    under way that ended in the last minutes: (end, USD). `left_usd` is what its open tasks are expected to take. `receipts`
-    and `gates` count rows: what is derived from those changes with them.
+    `spent_usd` and `reserved_usd` are its account in the ledger. `recent` are the receipts of runs under way that ended in the
+    last minutes: (end, USD); `run_usd` is the sum of all of theirs and `run_lumpiness` their Σx² / (Σx)². `left` is what its
+    open tasks will take. `receipts` and `gates` count rows: what is derived from those changes with them.
     """
 
     project_id: int
@@ -54,9 +56,10 @@ class ProjectFacts:
     planned_tasks: int
     spent_usd: Decimal
     reserved_usd: Decimal
-    left_usd: float
+    left: Remaining
     active_since: datetime | None
     run_usd: Decimal
+    run_lumpiness: float | None
     recent: tuple[tuple[datetime, Decimal], ...]
     receipts: int
     gates: int

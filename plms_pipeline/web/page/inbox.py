@@ -141,7 +141,7 @@ def _approval(one: Waiting, facts: Mapping[str, Any]) -> Told:
         Action("reject", "Send back", f"{at}/approvals", "approvals.write",
                {"gate": "budget_approval", "status": "rejected"}, tone="danger", binds=True, by_another=True),
     )  # fmt: skip
-    return Told("Approve a project and its budget", lines, at, actions)
+    return Told(f"Approve {one.project_name} and its budget", lines, at, actions)
 
 
 def _override(one: Waiting, facts: Mapping[str, Any]) -> Told:
@@ -182,7 +182,7 @@ def _paused(one: Waiting, facts: Mapping[str, Any]) -> Told:
         Action("cancel", "Cancel the project", f"{at}/cancel", "projects.start", tone="danger"),
     )
     lines = (("Paused because", facts["reason"], None),)
-    return Told("A paused project waits to be resumed", lines, at, actions)
+    return Told(f"{one.project_name} is paused", lines, at, actions)
 
 
 def _letter(one: Waiting, facts: Mapping[str, Any]) -> Told:

@@ -6,17 +6,21 @@ same snapshot serves everybody. What is not known is null.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 from typing import Any, Final
 
+from plms_pipeline.budget.runway import BURN_WINDOW, Activity, Spell, runway
 from plms_pipeline.portfolio.actions.status import QueuedTask
 from plms_pipeline.runs import views
+from plms_pipeline.runs.actions.runway import ProjectRunway
 from plms_pipeline.web.page.facts import AT_WORK, LaneFacts, ProjectFacts, RunFacts, RunHead, Snapshot
 
-_STATUSES: Final = ("critical", "warning", "ok")
+# So many tasks of each lane are listed as waiting.
+MOST_OF_A_LANE: Final = 8
 
 
 def projects(snapshot: Snapshot, now: datetime, only: Collection[int] | None = None) -> dict[str, Any]:
@@ -32,29 +36,32 @@ def projects(snapshot: Snapshot, now: datetime, only: Collection[int] | None = N
 
 
 def project(facts: ProjectFacts, now: datetime) -> dict[str, Any]:
-    """One project with its runway; the arithmetic is that of `/api/projects/{id}/budget-runway`."""
-    window = sum((usd for ended_at, usd in facts.recent if ended_at > now - views.BURN_WINDOW), Decimal(0))
-    burn = views.burn(
-        spent=float(facts.spent_usd), budget=_usd(facts.budget_usd), left_usd=facts.left_usd,
-        active_since=facts.active_since, window_usd=float(window), run_usd=float(facts.run_usd), now=now,
+    """One project with its runway; the arithmetic and the fields are those of `/api/projects/{project_id}/budget-runway`."""
+    spent = [float(usd) for ended_at, usd in facts.recent if ended_at > now - BURN_WINDOW]
+    found = runway(
+        spent=float(facts.spent_usd), reserved=float(facts.reserved_usd), budget=_usd(facts.budget_usd),
+        left=facts.left.total,
+        activity=Activity(
+            facts.active_since, Spell(math.fsum(spent), lumpiness(spent)),
+            Spell(float(facts.run_usd), facts.run_lumpiness or 1.0),
+        ),
+        now=now,
     )  # fmt: skip
-    is_spent_on = facts.status in AT_WORK
+    told = ProjectRunway(facts.project_id, facts.status, facts.breach_policy, found, facts.left).as_json()
     return {
         "project_id": facts.project_id, "name": facts.name, "status": facts.status, "owner": facts.owner,
         "is_paused": facts.held_because is not None, "pause_reason": facts.held_because,
         "breach_policy": facts.breach_policy, "run": _head(facts.run), "planned_tasks": facts.planned_tasks,
-        "budget": {
-            "usd_max": _usd(facts.budget_usd), "usd_spent": float(facts.spent_usd),
-            "usd_reserved": float(facts.reserved_usd), "burn_per_min": burn.usd_per_min,
-        },
-        "runway": {
-            "minutes_to_depletion": burn.minutes_left, "minutes_ci_90": None,
-            "projected_final_usd": burn.final_usd, "projected_final_ci_90": None,
-            "projected_overrun_usd": burn.overrun_usd,
-        },
+        "budget": told["budget"], "runway": told["runway"], "left": told["left"],
         # A plan whose estimate is above its budget is for the approver to judge, and no alarm.
-        "runway_status": burn.status if is_spent_on else None,
+        "runway_status": told["status"] if facts.status in AT_WORK else None,
     }  # fmt: skip
+
+
+def lumpiness(amounts: Sequence[float]) -> float:
+    """Σx² / (Σx)² of some receipts; 1 for one of them, and where nothing is known."""
+    total = math.fsum(amounts)
+    return math.fsum(amount * amount for amount in amounts) / (total * total) if total > 0 else 1.0
 
 
 def _head(run: RunHead | None) -> dict[str, Any] | None:
@@ -71,14 +78,18 @@ def _head(run: RunHead | None) -> dict[str, Any] | None:
 def portfolio(snapshot: Snapshot, queue: Sequence[QueuedTask], now: datetime) -> dict[str, Any]:
     """Lanes with what runs and waits in them, and the tasks that wait, each with the first obstacle in its way."""
     reasons: dict[int, Counter[str]] = {}
+    listed = []
     for one in queue:
-        reasons.setdefault(one.task.lane_id, Counter())[one.reason.code] += 1
+        counted = reasons.setdefault(one.task.lane_id, Counter())
+        counted[one.reason.code] += 1
+        if counted.total() <= MOST_OF_A_LANE:
+            listed.append(one)
     return {
         "as_of": now.isoformat(),
         "running": sum(lane.running for lane in snapshot.lanes),
         "waiting": sum(lane.waiting for lane in snapshot.lanes),
         "lanes": [_lane(lane, reasons.get(lane.lane_id, Counter()), now) for lane in snapshot.lanes],
-        "queue": [one.shown for one in queue],
+        "queue": [one.shown for one in listed],
     }
 
 

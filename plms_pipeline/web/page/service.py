@@ -249,6 +249,9 @@ class Watch:
         if self._loop is not loop:
             self._loop, self._lock, self._wake, self._looking = loop, asyncio.Lock(), asyncio.Event(), None
             self._version = None
+            if self._held is not None:
+                # Another connection counts from another number.
+                self._held.key = None
 
 
 def watch_of(state: AppState) -> Watch:

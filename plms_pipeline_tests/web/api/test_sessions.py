@@ -14,7 +14,7 @@ from plms_pipeline.settings import Settings
 from plms_pipeline_tests.api_world import World, ask, world
 
 pytestmark = pytest.mark.one_database
-OURS = {"Origin": "http://plms"}
+OURS = {"Origin": "http://plms", "X-PLMS-Page": "1"}
 START: dict[str, Any] = {"json": {"name": "p", "tasks": []}}
 
 

@@ -13,7 +13,7 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import insert, text, update
+from sqlalchemy import func, insert, select, text, update
 from sqlalchemy.orm import Session
 
 from plms_pipeline.budget import store as ledger
@@ -25,6 +25,7 @@ from plms_pipeline.registry.tables import (
     Hold,
     JobCard,
     KpiReceipt,
+    Lane,
     LaneReview,
     Project,
     ProjectPolicy,
@@ -58,7 +59,7 @@ class Made:
 
 
 def run_name(number: int) -> str:
-    return str(UUID(int=number * 7919 + (0xA << 124), version=4))
+    return str(UUID(int=random.Random(number).getrandbits(128), version=4))
 
 
 def _forecast(mean: float) -> dict[str, Any]:
@@ -88,7 +89,7 @@ def _project(
         session.execute(
             insert(TaskEstimate).values(
                 id=estimate, project_id=number, task_name=f"Task {place}", order_index=place,
-                tmd_lane=LANES[(number + place) % len(LANES)], task_kind="feature", complexity="simple",
+                tmd_lane=LANES[(number + place // 4) % len(LANES)], task_kind="feature", complexity="simple",
                 estimated_tokens=int(20_000 * cost), estimated_cost_usd=Decimal(str(cost)),
             )
         )  # fmt: skip
@@ -116,7 +117,7 @@ def _task(session: Session, made: Made, key: str, status: str, validation: str, 
     place = made.tasks.index(key)
     session.execute(
         insert(RunTask).values(
-            run_id=made.run_id, task_id=key, lane_id=LANES[(made.project_id + place) % len(LANES)], provider=PROVIDER,
+            run_id=made.run_id, task_id=key, lane_id=LANES[(made.project_id + place // 4) % len(LANES)], provider=PROVIDER,
             status=status, validation=validation, queued_at=at, started_at=None if status == "QUEUED" else at,
             completed_at=at + timedelta(minutes=3) if status in ("SUCCESS", "FAIL") else None,
         )
@@ -132,7 +133,7 @@ def receipt(
     session.execute(
         insert(TaskReceipt).values(
             run_id=made.run_id, task_id=key, attempt=attempt, project_id=made.project_id,
-            lane_id=LANES[(made.project_id + place) % len(LANES)], provider=PROVIDER, tokens=tokens, duration_ms=180_000,
+            lane_id=LANES[(made.project_id + place // 4) % len(LANES)], provider=PROVIDER, tokens=tokens, duration_ms=180_000,
             cost_usd=Decimal(str(round(usd, 6))), status=status, started_at=at - timedelta(minutes=3), completed_at=at,
             completed_on=at.date(), natural_key=f"{made.run_id}/{key}/{attempt}", source="plms", row_sha256="0" * 64,
             recorded_at=at,
@@ -147,7 +148,7 @@ def _gate(
     session.execute(
         insert(KpiReceipt).values(
             evaluation_id=f"e-{made.run_id}-{key}", task_id=key, run_id=made.run_id,
-            lane_id=LANES[(made.project_id + place) % len(LANES)], kpi_name=kpi, kpi_value=value, kpi_threshold=asked,
+            lane_id=LANES[(made.project_id + place // 4) % len(LANES)], kpi_name=kpi, kpi_value=value, kpi_threshold=asked,
             pass_=passed, blocks=kpi != "echo_cos", reason=None if passed else "two tests of forty failed", measured_at=at,
         )
     )  # fmt: skip
@@ -155,7 +156,7 @@ def _gate(
 
 def _card(session: Session, made: Made, key: str, state: str, at: datetime, *, is_ready: bool = False) -> None:
     place = made.tasks.index(key)
-    lane, card = LANES[(made.project_id + place) % len(LANES)], card_key(made.run_id, key, 1)
+    lane, card = LANES[(made.project_id + place // 4) % len(LANES)], card_key(made.run_id, key, 1)
     session.execute(
         insert(JobCard).values(
             card_key=card, run_id=made.run_id, task_id=key, attempt=1, lane_id=lane, provider=PROVIDER, state=state,
@@ -194,7 +195,12 @@ def at_work(
         session, number, name=name, status="executing", budget=budget, at=began, cost=max(0.05, spent / max(1, done))
     )
     _run(session, made, status="RUNNING" if is_burning else "QUEUED", validation="pending", began=began, ended=None)
+    ledger.charge(
+        session, entry_key=f"charge:{made.run_id}", purses=[Purse(project_account(number), Decimal(1_000_000))],
+        amount=Decimal(str(spent)), subject=made.run_id, actor="test", now=began, project_id=number, run_id=made.run_id,
+    )  # fmt: skip
     running = made.tasks[done : done + 2] if is_burning else ()
+    running = tuple(key for key in running if _has_room(session, made, key))
     for place, key in enumerate(made.tasks):
         if key in running:
             _task(session, made, key, "RUNNING", "pending", began)
@@ -211,6 +217,12 @@ def at_work(
             _task(session, made, key, "QUEUED", "pending", began)
             _card(session, made, key, "WAITING", now - timedelta(minutes=9, seconds=number), is_ready=place % 3 != 2)
     return made
+
+
+def _has_room(session: Session, made: Made, key: str) -> bool:
+    lane = LANES[(made.project_id + made.tasks.index(key) // 4) % len(LANES)]
+    cap = session.scalar(select(Lane.cap).where(Lane.lane_id == lane)) or 0
+    return (session.scalar(select(func.count()).where(Slot.resource == f"lane:{lane}")) or 0) < cap
 
 
 def finished(session: Session, number: int, now: datetime, error: float) -> None:

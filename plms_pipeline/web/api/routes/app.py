@@ -84,7 +84,7 @@ def create_app(state: AppState, extra_routers: tuple[APIRouter, ...] = ()) -> Fa
 
     def judge(scope: Scope) -> Refusal | None:
         refusal = browser_refusal(scope) if state.door.is_open else session_refusal(state.door, scope)
-        return refusal or page_refusal(scope, is_open=state.door.is_open)
+        return refusal or page_refusal(scope, is_ambient=state.door.is_ambient(scope))
 
     async def refused(scope: Scope, refusal: Refusal) -> None:
         await errors.audited_path(scope, refusal, book)

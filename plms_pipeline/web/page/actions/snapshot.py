@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Final
 
+from plms_pipeline.budget.runway import BURN_WINDOW
 from plms_pipeline.registry.engine import Registry
-from plms_pipeline.runs.views import BURN_WINDOW
 from plms_pipeline.web.page.facts import Snapshot
 from plms_pipeline.web.page.store import alerts, inbox, lanes, projects
 

@@ -15,9 +15,11 @@ from plms_pipeline.portfolio.files import flag_reason
 from plms_pipeline.registry.engine import Registry
 from plms_pipeline.web.page import contracts, inbox, sections
 from plms_pipeline.web.page.actions import details
-from plms_pipeline.web.page.facts import MOST_PROJECTS, MOST_WAITING, Snapshot
+from plms_pipeline.web.page.facts import MOST_PROJECTS, Snapshot
 from plms_pipeline.web.page.service import BEAT_EVERY_S, watch_of
 
+# How many tasks that wait are asked why.
+MOST_LOOKED_AT = 400
 router = APIRouter(tags=["page"])
 Viewer = Annotated[Principal, requires("projects.view")]
 Watcher = Annotated[Principal, requires("portfolio.view")]
@@ -104,7 +106,7 @@ async def waiting(state: State, principal: Viewer) -> JSONResponse:
 
 
 def _queue(registry: Registry, state: AppState) -> list[QueuedTask]:
-    return queue_of(registry, clock=state.clock, flag=flag_reason(state.settings.data_dir), limit=MOST_WAITING)
+    return queue_of(registry, clock=state.clock, flag=flag_reason(state.settings.data_dir), limit=MOST_LOOKED_AT)
 
 
 def _taught(snapshot: Snapshot) -> object:

@@ -8,7 +8,7 @@ function put(element, props) {
   for (const [name, value] of Object.entries(props || {})) {
     if (value === null || value === undefined || value === false) continue;
     if (name.startsWith("on")) throw new Error("listeners are set where the page begins");
-    if (FLAGS.has(name)) element.toggleAttribute(name, true);
+    if (FLAGS.has(name)) element.setAttribute(name, "");
     else element.setAttribute(name, String(value));
   }
 }

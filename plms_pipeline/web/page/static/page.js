@@ -37,7 +37,7 @@ const SECTIONS = {
 };
 for (const [name, section] of Object.entries(SECTIONS)) {
   Object.assign(section, { name, data: null, problem: null, isLoading: false, isWanted: false, askedAt: 0, timer: null });
-  section.view = { all: false, find: "", which: "all", may: (scope) => me.scopes.has(scope), dagster: null, ackScope: "projects.start" };
+  section.view = { all: false, find: "", which: "all", may: (scope) => me.scopes.has(scope), dagster: null };
 }
 
 // Asking
@@ -63,7 +63,7 @@ async function loadProjects() {
 
 async function loadAlerts() {
   const told = await get("/api/alerts");
-  return Array.isArray(told) ? told : told.alerts ?? told.items ?? [];
+  return told.alerts;
 }
 
 async function loadProofs() {
@@ -112,8 +112,9 @@ async function load(section) {
 function draw(section) {
   const panel = byId(section.name);
   const body = panel.querySelector(".body");
-  panel.toggleAttribute("hidden", Boolean(section.isAbsent) || (section.mayBeAbsent && !section.data && !section.problem));
+  panel.hidden = Boolean(section.isAbsent || (section.mayBeAbsent && !section.data && !section.problem));
   document.querySelectorAll(`[data-of="${section.name}"]`).forEach((link) => link.toggleAttribute("hidden", panel.hidden));
+  if (panel.hidden) return become(body, []);
   panel.setAttribute("aria-busy", String(section.isLoading && !section.data));
   section.view.dagster = about.dagster_url;
   let content;
@@ -131,6 +132,7 @@ function draw(section) {
   else content = [skeleton(section.bones ?? 4)];
   become(body, content);
   panel.querySelector(".note").textContent = note;
+  return undefined;
 }
 
 const drawAll = () => Object.values(SECTIONS).forEach((section) => (section.data || section.problem) && draw(section));
@@ -317,7 +319,7 @@ const ACTS = {
     dialog.decide(`Release the kill switch (${scope === "global" ? "everything" : `${scope} ${subject}`})`, { label: "Release", path: "/api/killswitch/off", asks_reason: true, body }, null, soon("killswitch"));
   },
   "let-go": () => dialog.decide("Let go on what the kill switch paused", { label: "Let go on", path: "/api/killswitch/resume", asks_reason: true }, null, soon("killswitch", "portfolio")),
-  ack: ({ rule, subject }) => dialog.decide(`Take over the alert ${rule}`, { label: "I have it", path: "/api/alerts/ack", asks_reason: true, body: { rule, subject } }, null, soon("alerts")),
+  ack: ({ id, rule }) => dialog.decide(`Take over the alert ${rule.replaceAll("_", " ")}`, { label: "I have it", path: `/api/alerts/${encodeURIComponent(id)}/ack`, asks_reason: true }, null, soon("alerts")),
 };
 
 function project(id) {

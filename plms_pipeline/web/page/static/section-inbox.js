@@ -16,7 +16,8 @@ function entry(item, view) {
   const allowed = item.actions.filter((action) => action.may);
   const why = item.actions.length && !allowed.length ? item.actions[0].why_not : null;
   const told = item.lines.filter((line) => line.value !== null && line.value !== "");
-  const where = item.project_id === null ? null : h("span", null, `${item.project_name ?? "project"} #${item.project_id}`);
+  const isNamed = item.project_name && item.title.includes(item.project_name);
+  const where = item.project_id === null ? null : h("span", null, isNamed ? `#${item.project_id}` : `${item.project_name ?? "project"} #${item.project_id}`);
   const job = view.dagster && JOBS[item.kind] ? link(`${view.dagster}/locations/plms_pipeline.definitions/jobs/${JOBS[item.kind]}/playground`, "In Dagster") : null;
   return h(
     "li",

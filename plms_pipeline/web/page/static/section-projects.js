@@ -1,7 +1,7 @@
 // Which projects run out of money, and when?
 
 import { h, hidden, link } from "./dom.js";
-import { minutes, range, usd, words } from "./format.js";
+import { minutes, percent, range, usd, words } from "./format.js";
 import { badge, bar, code, empty, gauge, more, table, tasksOf } from "./parts.js";
 
 const FIRST = 12;
@@ -28,7 +28,7 @@ const TESTS = {
 };
 
 function runway(project) {
-  const { minutes_to_depletion: told, minutes_ci_90: interval } = project.runway;
+  const { minutes_to_depletion: told, minutes_to_depletion_ci_90: interval } = project.runway;
   const kind = level(project);
   const said = told === null ? (project.budget.burn_per_min === null ? "nothing burns" : "unknown") : minutes(told);
   return h(
@@ -119,13 +119,16 @@ export const facts = (project) => [
   ["Paused because", project.pause_reason],
   ["When over budget", words(project.breach_policy)],
   ["Budget lasts", minutes(left(project))],
-  ["90 % interval", range(project.runway.minutes_ci_90, minutes)],
+  ["90 % interval", range(project.runway.minutes_to_depletion_ci_90, minutes)],
   ["Spent", usd(project.budget.usd_spent)],
   ["Held for tasks", usd(project.budget.usd_reserved)],
   ["Budget", usd(project.budget.usd_max)],
   ["Burns per minute", project.budget.burn_per_min === null ? "nothing" : usd(project.budget.burn_per_min)],
   ["Expected in the end", usd(project.runway.projected_final_usd)],
+  ["90 % interval of that", range(project.runway.projected_final_ci_90, usd)],
   ["Expected above budget", usd(project.runway.projected_overrun_usd)],
+  ["Chance that the budget does not suffice", percent(project.runway.overrun_probability)],
+  ["Tasks left", `${project.left.tasks}${project.left.tasks_without_forecast ? `, ${project.left.tasks_without_forecast} of them without forecast` : ""}`],
 ];
 
 export { link };

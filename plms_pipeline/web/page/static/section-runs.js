@@ -2,7 +2,9 @@
 
 import { h } from "./dom.js";
 import { age, figure, short, threshold, words } from "./format.js";
-import { badge, empty, table, tasksOf } from "./parts.js";
+import { badge, empty, more, table, tasksOf } from "./parts.js";
+
+const FIRST = 10;
 
 const LEVELS = { SUCCESS: "ok", FAIL: "critical", RUNNING: "busy", QUEUED: "unknown", SKIPPED: "unknown" };
 const VERDICTS = { passed: "ok", failed: "critical", pending: "unknown", ungated: "unknown" };
@@ -21,13 +23,13 @@ function verdict(run) {
   return badge(VERDICTS[run.validation] ?? "unknown", run.validation);
 }
 
-export function render(data) {
+export function render(data, view) {
   if (!data.runs.length) return [empty("No run was started yet.", "An approved project is started with ", h("code", null, "plms run start ID"), ".")];
   return [
     table(
       "The newest runs",
       [["Run"], ["Status"], ["Tasks"], ["Verdict and gates"], ["Started", { class: "number" }]],
-      data.runs.map((run) => ({
+      (view.all ? data.runs : data.runs.slice(0, FIRST)).map((run) => ({
         key: `run-${run.run_id}`,
         cells: [
           h("div", { class: "named" }, h("button", { type: "button", class: "as-link mono", "data-act": "run", "data-id": run.run_id }, short(run.run_id)), h("span", { class: "muted" }, `${run.project_name} #${run.project_id} · ${run.run_kind}${run.write_sandbox ? " in the sandbox" : ""}`)),
@@ -39,7 +41,8 @@ export function render(data) {
       })),
       { class: "runs" },
     ),
-  ];
+    more("runs", FIRST, data.runs.length, view.all && data.runs.length > FIRST),
+  ].filter(Boolean);
 }
 
 export function note(data) {

@@ -67,7 +67,7 @@ export const noteProofs = (data) => (data.history.length > 1 ? `${data.history.l
 // Alerts
 
 const SEVERITY = { P0: "critical", P1: "critical", P2: "warning", P3: "unknown" };
-export const isOpen = (alert) => ["firing", "acked", "acknowledged"].includes(alert.state);
+export const isOpen = (alert) => ["firing", "acked"].includes(alert.state);
 
 export function renderAlerts(data, view) {
   const open = data.filter(isOpen).sort((a, b) => a.severity.localeCompare(b.severity) || String(a.fired_at).localeCompare(String(b.fired_at)));
@@ -86,8 +86,8 @@ export function renderAlerts(data, view) {
           h(
             "p",
             { class: "buttons" },
-            !alert.acked_by && view.may(view.ackScope) ? h("button", { type: "button", "data-act": "ack", "data-rule": alert.rule, "data-subject": alert.subject }, "I have it …") : null,
-            alert.runbook ? link(alert.runbook, "What to do") : null,
+            !alert.acked_by && alert.alert_id && view.may("projects.start") ? h("button", { type: "button", "data-act": "ack", "data-id": alert.alert_id, "data-rule": alert.rule }, "I have it …") : null,
+            alert.runbook ? h("span", { class: "muted" }, "What to do: ", code(alert.runbook)) : null,
           ),
         ),
       ),

@@ -1,36 +1,38 @@
 """How do all projects that are not over stand?
 
-Seven statements, however many projects there are. Every function takes an open session and only reads.
+Ten statements, however many projects there are; each asks for all of them what `runs.store.runway_rows` asks for one. Every
+function takes an open session and only reads.
 """
 
 from __future__ import annotations
 
-import json
-import math
 from collections import defaultdict
-from collections.abc import Mapping
 from datetime import datetime
 from decimal import Decimal
-from functools import lru_cache
 from typing import Any, Final
 
-from sqlalchemy import String, Text, and_, bindparam, cast, func, literal, or_, select, type_coerce
-from sqlalchemy.orm import Session
+from sqlalchemy import Float, String, Text, and_, bindparam, cast, func, literal, or_, select, type_coerce
+from sqlalchemy.orm import Session, aliased
 
 from plms_pipeline.budget.ledger import PROJECT
 from plms_pipeline.registry.prepared import Prepared, Rows, asking_in, one_of
 from plms_pipeline.registry.tables import (
+    EstimateVersion,
     Hold,
+    IntervalCorrection,
+    JobCard,
     KpiReceipt,
     LedgerAccount,
     Project,
     ProjectPolicy,
     ProjectRun,
     RunTask,
+    TaskEstimate,
     TaskPlan,
     TaskReceipt,
 )
 from plms_pipeline.registry.types import UtcDateTime
+from plms_pipeline.runs.remaining import Remaining, remaining
 from plms_pipeline.runs.store.views import IS_WORK
 from plms_pipeline.web.page.facts import MOST_PROJECTS, OPEN_STATES, ProjectFacts, RunHead
 from plms_pipeline.web.page.store.lanes import WORDS
@@ -57,7 +59,7 @@ _PROJECTS: Final = Prepared(
     select(
         Project.id, Project.name, Project.status, func.coalesce(ProjectPolicy.owner, Project.created_by),
         Project.breach_policy, _HELD, Project.budget_cost_usd_max, Project.estimated_cost_usd,
-        func.coalesce(LedgerAccount.reserved_usd, _ZERO),
+        func.coalesce(ProjectPolicy.max_attempts, 1), LedgerAccount.settled_usd, LedgerAccount.reserved_usd,
     )
     .outerjoin(ProjectPolicy, ProjectPolicy.project_id == Project.id)
     .outerjoin(LedgerAccount, LedgerAccount.account == literal(PROJECT).concat(cast(Project.id, String)))
@@ -92,12 +94,17 @@ _MEASURED: Final = Prepared(
     .group_by(ProjectRun.project_id)
 )
 _ACTIVE: Final = and_(ProjectRun.project_id.in_(_IDS), ProjectRun.status == "RUNNING")
+# Dollars or micro-dollars: the ratio of sums below is the same in either.
+_X: Final = cast(TaskReceipt.cost_usd, Float)
 _ACTIVITY: Final = Prepared(
-    select(ProjectRun.project_id, func.min(ProjectRun.started_at), func.coalesce(func.sum(TaskReceipt.cost_usd), _ZERO))
+    select(
+        ProjectRun.project_id, func.min(ProjectRun.started_at), func.coalesce(func.sum(TaskReceipt.cost_usd), _ZERO),
+        func.sum(_X * _X) / func.nullif(func.sum(_X) * func.sum(_X), 0.0),
+    )
     .outerjoin(TaskReceipt, TaskReceipt.run_id == ProjectRun.run_id)
     .where(_ACTIVE)
     .group_by(ProjectRun.project_id)
-)
+)  # fmt: skip
 _RECENT: Final = Prepared(
     select(ProjectRun.project_id, TaskReceipt.completed_at, TaskReceipt.cost_usd)
     .join(TaskReceipt, TaskReceipt.run_id == ProjectRun.run_id)
@@ -106,19 +113,71 @@ _RECENT: Final = Prepared(
     )
     .order_by(TaskReceipt.completed_at, TaskReceipt.id)
 )
-# What is left: the open tasks of the newest run, or all planned ones while there is none. Tasks of one kind share a forecast.
+_ATTEMPT: Final = func.coalesce(JobCard.attempt, 1)
 _LEFT: Final = Prepared(
-    select(TaskPlan.project_id, type_coerce(TaskPlan.forecast_json, Text), func.count())
-    .join(ProjectRun, ProjectRun.project_id == TaskPlan.project_id)
-    .join(RunTask, and_(RunTask.run_id == ProjectRun.run_id, RunTask.task_id == TaskPlan.task_key))
-    .where(ProjectRun.id.in_(_NEWEST), or_(RunTask.status == "QUEUED", RunTask.status == "RUNNING"))
-    .group_by(TaskPlan.project_id, type_coerce(TaskPlan.forecast_json, Text))
-)
+    select(ProjectRun.project_id, RunTask.lane_id, RunTask.provider, _ATTEMPT, func.count())
+    .join(ProjectRun, ProjectRun.run_id == RunTask.run_id)
+    .outerjoin(
+        JobCard,
+        and_(
+            JobCard.run_id == RunTask.run_id, JobCard.task_id == RunTask.task_id,
+            or_(JobCard.state == "WAITING", JobCard.state == "SUBMITTED"),
+        ),
+    )
+    .where(
+        ProjectRun.project_id.in_(_IDS), one_of(ProjectRun.status, ("QUEUED", "RUNNING")),
+        one_of(RunTask.status, ("QUEUED", "RUNNING")),
+    )
+    .group_by(ProjectRun.project_id, RunTask.lane_id, RunTask.provider, _ATTEMPT)
+    .order_by(ProjectRun.project_id, RunTask.lane_id, RunTask.provider, _ATTEMPT)
+)  # fmt: skip
+_CHILD: Final = aliased(TaskEstimate)
 _PLANNED: Final = Prepared(
-    select(TaskPlan.project_id, type_coerce(TaskPlan.forecast_json, Text), func.count())
-    .where(TaskPlan.project_id.in_(_IDS))
-    .group_by(TaskPlan.project_id, type_coerce(TaskPlan.forecast_json, Text))
+    select(
+        TaskPlan.project_id, TaskEstimate.tmd_lane, TaskPlan.provider, func.count(),
+        func.min(type_coerce(TaskPlan.forecast_json, Text)),
+    )
+    .join(TaskEstimate, TaskEstimate.id == TaskPlan.task_estimate_id)
+    .where(
+        TaskPlan.project_id.in_(_IDS), TaskEstimate.tmd_lane.is_not(None),
+        TaskEstimate.id.not_in(
+            select(_CHILD.parent_task_id).where(_CHILD.project_id.in_(_IDS), _CHILD.parent_task_id.is_not(None))
+        ),
+    )
+    .group_by(TaskPlan.project_id, TaskEstimate.tmd_lane, TaskPlan.provider)
+    .order_by(TaskPlan.project_id, TaskEstimate.tmd_lane, TaskPlan.provider)
+)  # fmt: skip
+_CELL: Final = (
+    select(TaskEstimate.tmd_lane.label("lane"), TaskPlan.provider.label("provider"))
+    .join(TaskEstimate, TaskEstimate.id == TaskPlan.task_estimate_id)
+    .where(TaskPlan.project_id.in_(_IDS), TaskEstimate.tmd_lane.is_not(None))
+    .distinct()
+    .subquery()
 )
+_EARLIER: Final = aliased(EstimateVersion)
+_PRIORS: Final = Prepared(
+    select(
+        EstimateVersion.lane_id, EstimateVersion.provider_name, EstimateVersion.priors_json,
+        func.coalesce(
+            select(IntervalCorrection.value)
+            .where(
+                IntervalCorrection.lane_id == _CELL.c.lane, IntervalCorrection.measure == "cost_usd",
+                IntervalCorrection.basis == "spend",
+            )
+            .order_by(IntervalCorrection.day.desc()).limit(1).scalar_subquery(),
+            1.0,
+        ),
+    )
+    .select_from(_CELL)
+    .join(
+        EstimateVersion,
+        EstimateVersion.id == select(func.max(_EARLIER.id)).where(
+            _EARLIER.project_id.is_(None), _EARLIER.lane_id == _CELL.c.lane, _EARLIER.provider_name == _CELL.c.provider,
+            _EARLIER.basis == "spend",
+        ).scalar_subquery(),
+    )
+    .order_by(EstimateVersion.lane_id, EstimateVersion.provider_name)
+)  # fmt: skip
 
 
 def projects(session: Session, *, recent_since: datetime) -> tuple[ProjectFacts, ...]:
@@ -133,28 +192,28 @@ def projects(session: Session, *, recent_since: datetime) -> tuple[ProjectFacts,
         return prepared.typed(ask.rows(prepared, **values), ask.dialect)
 
     runs = _heads(rows(_RUNS), rows(_TASKS))
-    spent = {number: (count, usd) for number, count, usd in rows(_SPENT)}
+    receipts = {number: (count, usd) for number, count, usd in rows(_SPENT)}
     measured = dict(rows(_MEASURED))
-    activity = {number: (since, usd) for number, since, usd in rows(_ACTIVITY)}
+    activity = {number: (since, usd, lumps) for number, since, usd, lumps in rows(_ACTIVITY)}
     recent: dict[int, list[tuple[datetime, Decimal]]] = defaultdict(list)
     for number, ended_at, usd in rows(_RECENT, since=recent_since):
         recent[number].append((ended_at, usd))
-    planned = rows(_PLANNED)
-    sizes: dict[int, int] = defaultdict(int)
-    for number, _, count in planned:
-        sizes[number] += count
-    left = _left([row for row in planned if row[0] not in runs]) | _left(rows(_LEFT))
+    left, planned = _by_project(rows(_LEFT)), _by_project(rows(_PLANNED))
+    priors = {(row[0], row[1]): row for row in rows(_PRIORS)}
     found = []
-    for number, name, status, owner, policy, held, budget, estimated, reserved in rows(_PROJECTS):
-        receipts, spent_usd = spent.get(number, (0, _ZERO))
-        since, run_usd = activity.get(number, (None, _ZERO))
+    for number, name, status, owner, policy, held, budget, estimated, attempts, settled, reserved in rows(_PROJECTS):
+        count, received = receipts.get(number, (0, _ZERO))
+        since, run_usd, lumps = activity.get(number, (None, _ZERO, None))
+        cells = planned.get(number, ())
         found.append(
             ProjectFacts(
                 project_id=number, name=name, status=status, owner=owner, breach_policy=policy, held_because=held,
-                budget_usd=budget, estimated_usd=estimated, planned_tasks=sizes.get(number, 0),
-                spent_usd=spent_usd or _ZERO, reserved_usd=reserved or _ZERO, left_usd=left.get(number, 0.0),
-                active_since=since, run_usd=run_usd or _ZERO, recent=tuple(recent.get(number, ())), receipts=receipts,
-                gates=measured.get(number, 0), run=runs.get(number),
+                budget_usd=budget, estimated_usd=estimated, planned_tasks=sum(cell[2] for cell in cells),
+                # A project that spent before it had an account is told by its receipts; the account is opened with them.
+                spent_usd=(received if settled is None else settled) or _ZERO, reserved_usd=reserved or _ZERO,
+                left=_left(left.get(number, ()), priors, cells, attempts=attempts, was_started=number in runs),
+                active_since=since, run_usd=run_usd or _ZERO, run_lumpiness=lumps, recent=tuple(recent.get(number, ())),
+                receipts=count, gates=measured.get(number, 0), run=runs.get(number),
             )
         )  # fmt: skip
     return tuple(found)
@@ -176,17 +235,17 @@ def _heads(runs: list[Any], tasks: list[Any]) -> dict[int, RunHead]:
     }
 
 
-def _left(rows: list[Any] | Rows) -> dict[int, float]:
-    """Project → what its tasks are expected to take, USD."""
-    parts: dict[int, list[float]] = defaultdict(list)
-    for number, text, tasks in rows:
-        parts[number].append(tasks * _expected_usd(text))
-    return {number: math.fsum(found) for number, found in parts.items()}
+def _by_project(rows: list[Any]) -> dict[int, Rows]:
+    """Rows without their first column, by it."""
+    found: dict[int, list[Any]] = defaultdict(list)
+    for number, *rest in rows:
+        found[number].append(tuple(rest))
+    return {number: tuple(those) for number, those in found.items()}
 
 
-@lru_cache(maxsize=4096)
-def _expected_usd(text: str | None) -> float:
-    """What one task is expected to take on the spend basis; 0 while nothing was forecast."""
-    forecast: Mapping[str, Any] = json.loads(text or "null") or {}
-    cost = (forecast.get("spend") or {}).get("cost_usd") or {}
-    return float(cost.get("mean") or cost.get("median") or 0.0)
+def _left(left: Rows, priors: dict[Any, Any], planned: Rows, *, attempts: int, was_started: bool) -> Remaining:
+    """What a project's open tasks will take, as its own endpoint says it."""
+    wanted = {row[:2] for row in (planned if not was_started else left)}
+    known = tuple(priors[cell] for cell in sorted(wanted & priors.keys())) if wanted else ()
+    asks_plan = not was_started or any(row[:2] not in priors for row in left)
+    return remaining(left, known, planned if asks_plan else (), max_attempts=attempts, was_started=was_started)
