@@ -349,9 +349,6 @@ class Settings(BaseModel):
         variable="ENV_NAME",
         pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,31}$",
     )
-    budget_check_s: float = _field(
-        60.0, "s", "How often the budgets of projects at work are compared with their thresholds.", ge=1, le=3600
-    )
     budget_idle_check_s: float = _field(
         600.0, "s", "How often the budgets of projects without a run under way are.", ge=1, le=86_400
     )

@@ -11,7 +11,7 @@ from plms_pipeline.registry.migrations.attic import Attic, append_only
 from plms_pipeline.registry.types import Json, UtcDateTime
 
 revision = "0010"
-down_revision = "0008"
+down_revision = "0009"
 branch_labels = None
 depends_on = None
 
