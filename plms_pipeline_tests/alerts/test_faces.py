@@ -10,7 +10,7 @@ import dagster as dg
 import pytest
 
 from plms_pipeline.alerts.defs.assets import alert_checks
-from plms_pipeline.alerts.defs.sensors import alert_rules_crossed, budget_threshold_crossed
+from plms_pipeline.alerts.defs.sensors import budget_threshold_crossed, rules_sensor
 from plms_pipeline.cli import main
 from plms_pipeline.clock import SystemClock
 from plms_pipeline.registry.engine import Registry
@@ -96,9 +96,9 @@ def test_over_http_each_needs_its_scope(fired: Bench, sqlite_registry: Registry,
 def test_the_sensors_look_send_and_launch_nothing(fired: Bench) -> None:
     """Without `plms serve` nobody else would tell."""
     with dg.DagsterInstance.ephemeral() as instance:
-        for sensor in (budget_threshold_crossed, alert_rules_crossed):
-            context = dg.build_sensor_context(instance=instance, resources={"plms": Plms()})
-            told = sensor(context)
+        for sensor in (budget_threshold_crossed, rules_sensor(["budget_threshold_crossed"])):
+            with dg.build_sensor_context(instance=instance, resources={"plms": Plms()}) as context:
+                told = sensor(context)
             assert not getattr(told, "run_requests", None)
             assert "looked at" in str(told.skip_reason)
     (event,) = told.asset_events
