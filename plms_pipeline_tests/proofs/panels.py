@@ -39,6 +39,7 @@ from plms_pipeline_tests.proofs.api import environment, plms, server
 from plms_pipeline_tests.proofs.completions import postgresql
 from plms_pipeline_tests.redis_servers import redis_server
 from plms_pipeline_tests.vectors.live import ROOT, Live, issued, new_key, say
+from plms_pipeline_tests.vectors.plans import calculator
 
 SPEED = 60.0
 SCRAPE_S = 2
@@ -160,16 +161,26 @@ class Work(threading.Thread):
         self._kinds = sorted((ROOT / "data/samples/projects").glob("*.yaml"))
         self.is_over = threading.Event()
         self.runs = 0
+        self.failed: Exception | None = None
 
     def run(self) -> None:
         """Until told otherwise."""
-        while not self.is_over.is_set():
-            self._project(self._kinds[self.runs % len(self._kinds)])
-            self.is_over.wait(4)
+        try:
+            while not self.is_over.is_set():
+                self._project(self._created())
+                self.is_over.wait(4)
+        except Exception as error:  # told at the end
+            self.failed = error
 
-    def _project(self, kind: Path) -> None:
+    def _created(self) -> int:
+        """A project of each shipped kind, so that every lane has work, then calculators."""
+        if self.runs < len(self._kinds):
+            kind = self._kinds[self.runs]
+            return int(self._live.command("project", "create", "--from", str(kind))["project_id"])
+        return self._live.created(calculator())
+
+    def _project(self, project: int) -> None:
         live = self._live
-        project = int(live.command("project", "create", "--from", str(kind))["project_id"])
         live.approved(project, budget_usd=40)
         key, body = new_key(), {"run_kind": "baseline"}
         for _ in range(2):
@@ -249,12 +260,13 @@ def prove(folder: Path, wait_s: float) -> int:
         say(f"firing meanwhile: {', '.join(sources.firing())}")
         work.is_over.set()
         work.join(60)
+        sick += [f"the work ended: {work.failed}"] if work.failed else []
     for question in left:
         say(f"NOTHING: {question.board} / {question.panel}: {question.query.text}")
     for told in sick:
         say(f"SICK: {told}")
     say("every panel shows data" if not left else f"{len(left)} questions were never answered")
-    say("every rule was evaluated" if not sick else f"{len(sick)} rules could not be evaluated")
+    say("every rule was evaluated" if not sick else f"{len(sick)} faults")
     return 1 if left or sick else 0
 
 
