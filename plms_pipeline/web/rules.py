@@ -118,7 +118,10 @@ JOBS: MappingProxyType[str, str] = MappingProxyType(
         # Guards.
         "killswitch": GUARDS,
         "reset_guards": GUARDS,
+        "silence_alert": GUARDS,
+        "test_alert_channels": GUARDS,
         # Work.
+        "acknowledge_alert": WORKS,
         "start_project_run": WORKS,
         "replay_run": WORKS,
         "cancel_run": WORKS,

@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from plms_pipeline.access.actors import local_actor
 from plms_pipeline.web.guard import FrontDoor
 from plms_pipeline.web.metrics import MEDIA_TYPE, UiMetrics
 from plms_pipeline.web.origins import parse_allowed
 from plms_pipeline.web.ui_metrics import CLASSES, CODES, KINDS, UNKNOWN, CountedDoor, class_of
 from plms_pipeline_tests.web.asgi import Answer, ask
+from plms_pipeline_tests.web.doors import ADA, CLOCK, keeper
 
 ALLOWED = parse_allowed(["localhost"])
 HOST = ("host", "localhost:3000")
@@ -170,7 +170,7 @@ def test_sockets_are_counted_while_they_are_open() -> None:
 
 def test_the_real_door_s_refusals_are_told_by_their_own_code() -> None:
     """Otherwise the codes of the door and those that are counted drift apart, and everything is `other`."""
-    world = World(FrontDoor(refusing, ALLOWED, local_actor().name))
+    world = World(FrontDoor(refusing, ALLOWED, keeper(ADA), CLOCK))
     ask(world.door, "GET", "/", (("host", "evil.example"),))
     world.ask("POST", "/graphql", ("content-type", "text/plain"), body=b"{}")
     world.ask("PUT", "/x")

@@ -83,6 +83,7 @@ class PageLeft(_Contract):
 
     tasks: int
     tasks_without_forecast: int
+    repriced: list[dict[str, Any]] = Field(description="Changes of prices that concern it, as in the budget's runway.")
 
 
 class PageProject(_Contract):

@@ -25,7 +25,7 @@ PROJECTS: Final[dict[str, Any]] = {
                 "projected_overrun_pct": 16.0, "projected_final_usd": 2.32, "projected_final_ci_90": [2.01, 2.88],
                 "overrun_probability": 0.95,
             },
-            "left": {"tasks": 14, "tasks_without_forecast": 0},
+            "left": {"tasks": 14, "tasks_without_forecast": 0, "repriced": []},
             "runway_status": "warning",
         }
     ],

@@ -289,7 +289,12 @@ def test_without_tokens_programs_and_our_own_pages_notice_nothing(open_client: h
     port = open_client.base_url.port
     assert open_client.post(URL, json={}).status_code == 200
     assert open_client.get("/secret").json() == SECRET
-    own = {"Origin": f"http://localhost:{port}", "Host": f"localhost:{port}", "Sec-Fetch-Site": "same-origin"}
+    own = {
+        "Origin": f"http://localhost:{port}",
+        "Host": f"localhost:{port}",
+        "Sec-Fetch-Site": "same-origin",
+        "X-PLMS-Page": "1",
+    }
     assert open_client.post(URL, json={}, headers=own).status_code == 200
 
 
