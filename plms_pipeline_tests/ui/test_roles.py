@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from playwright.sync_api import expect
 
 from plms_pipeline.registry.engine import Registry
 from plms_pipeline.runs.actions.projects import project
@@ -17,6 +18,7 @@ from plms_pipeline_tests.ui.conftest import LOCATION, Ui
 pytestmark = pytest.mark.ui
 
 ASSET = "kpi_pass_rates"
+WAIT_S = 150
 REFUSED = """job => fetch("/graphql", {method: "POST", headers: {"Content-Type": "application/json"}, body: JSON.stringify({
   query: "mutation($e: ExecutionParams!) { launchRun(executionParams: $e) { __typename } }",
   variables: {e: {runConfigData: "{}", selector: {repositoryLocationName: "LOCATION", repositoryName: "__repository__",
@@ -43,7 +45,7 @@ def launched(page: Any, ui: Ui, job: str, config: dict[str, Any]) -> dict[str, A
     page.get_by_role("button", name="Launch run", exact=False).first.click()
     page.wait_for_url("**/runs/**")
     run_id = page.url.rpartition("/runs/")[2].partition("?")[0]
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + WAIT_S
     while time.monotonic() < deadline:
         found: dict[str, Any] = next(run for run in ui.runs() if run["runId"] == run_id)
         if found["status"] in ("SUCCESS", "FAILURE", "CANCELED"):
@@ -55,6 +57,7 @@ def launched(page: Any, ui: Ui, job: str, config: dict[str, Any]) -> dict[str, A
 def test_who_has_not_signed_in_looks_on_and_signs_in_with_a_token(ui: Ui, page: Any, screenshots: Path) -> None:
     """The pages open for everybody; what changes something is grey, and says where to sign in."""
     button = materialize(page, ui)
+    page.wait_for_timeout(1_000)
     assert button.is_disabled()
     assert page.evaluate(REFUSED, "lane_review")["code"] == "sign_in_needed"
     page.goto(f"{ui.url}/login?next=/assets/{ASSET}")
@@ -72,9 +75,12 @@ def test_who_has_not_signed_in_looks_on_and_signs_in_with_a_token(ui: Ui, page: 
 
     # A viewer sees every page and launches nothing.
     page.get_by_role("button", name="Materialize").first.wait_for()
+    page.wait_for_timeout(1_000)
     assert page.get_by_role("button", name="Materialize").first.is_disabled()
     page.goto(f"{ui.url}/overview")
-    page.get_by_text("nightly", exact=False).first.wait_for()
+    page.get_by_text("Overview").first.wait_for()
+    page.goto(f"{ui.url}/locations/{LOCATION}/jobs")
+    page.get_by_text("approve_project").first.wait_for()
     page.goto(playground(ui, "lane_review"))
     page.wait_for_url(lambda url: "playground" not in url)
     assert page.evaluate(REFUSED, "lane_review")["code"] == "missing_scope"
@@ -91,7 +97,8 @@ def test_an_operator_launches_and_decides_nothing_and_an_approver_decides(
     desk = Desk(Registry.open(f"sqlite:///{prepared / 'registry.db'}"))
     waiting = desk.submitted().id
     ui.sign_in(page, "operator")
-    assert materialize(page, ui).is_enabled()
+    # A button is grey until the page knows what its reader may do.
+    expect(materialize(page, ui)).to_be_enabled(timeout=60_000)
     run = launched(page, ui, "lane_review", {})
     assert (run["status"], run["tags"]["plms/actor"], run["tags"]["plms/actor_role"]) == (
         "SUCCESS",
