@@ -69,7 +69,11 @@ def test_the_endpoint_answers_in_the_sources_words(api: World) -> None:
         headers = api.headers("operator") | {"Idempotency-Key": KEY}
         first = client.post(START, json={"run_kind": "baseline"}, headers=headers)
         again = client.post(START, json={"run_kind": "baseline"}, headers=headers)
+        counted = client.get("/metrics").text
     assert (first.status_code, again.status_code) == (200, 200)
+    # The guide's hit rate: more than half of them given again is somebody's loop.
+    for word in ("true", "false"):
+        assert f'plms_api_idempotent_answers_total{{replay="{word}"}} 1.0' in counted
     assert (first.headers["Idempotent-Replay"], again.headers["Idempotent-Replay"]) == ("false", "true")
     assert first.content == again.content
     answer = first.json()

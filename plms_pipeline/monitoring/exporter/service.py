@@ -32,6 +32,8 @@ from plms_pipeline.registry.engine import Registry, sqlite_file
 from plms_pipeline.settings import Settings
 
 log = logging.getLogger(__name__)
+# A person who asks for one page waits for it.
+ONCE_S: Final = 60.0
 Read = Callable[[], Samples]
 UP: Final[Mapping[Part, str]] = {
     "registry": "plms_registry_up",
@@ -54,11 +56,13 @@ class Source:
         self._read = read
         self._under_way: Future[Samples] | None = None
         self._began = 0.0
+        self._hangs = False
         self.took_s = 0.0
 
     def begin(self) -> None:
         """Start reading, unless the last reading still hangs."""
-        if self._under_way is not None and not self._under_way.done():
+        self._hangs = self._under_way is not None and not self._under_way.done()
+        if self._hangs:
             return
         self._under_way, self._began = Future(), time.monotonic()
         threading.Thread(target=self._fill, args=(self._under_way,), name=f"exporter-{self.part}", daemon=True).start()
@@ -66,6 +70,10 @@ class Source:
     def end(self, deadline: float) -> Samples | None:
         """What was read by the deadline (on the monotonic clock), or None."""
         assert self._under_way is not None  # noqa: S101 - begun before
+        if self._hangs:
+            # What it will say, it saw before this scrape began.
+            self._failed("the reading before this one still hangs")
+            return None
         try:
             found = self._under_way.result(max(0.0, deadline - time.monotonic()))
         except NoAnswer:
@@ -235,8 +243,9 @@ def _redis(url: str) -> Samples:
 
 def page_once(settings: Settings) -> str:
     """One page as text."""
+    patient = settings.model_copy(update={"exporter_timeout_s": max(settings.exporter_timeout_s, ONCE_S)})
     with ExitStack() as stack:
-        return text_of(page(exporter_of(settings, SystemClock(), stack).collect))
+        return text_of(page(exporter_of(patient, SystemClock(), stack).collect))
 
 
 def serve_exporter(settings: Settings, *, host: str, port: int, on_ready: Callable[[int], None]) -> None:
@@ -256,6 +265,8 @@ def serve_exporter(settings: Settings, *, host: str, port: int, on_ready: Callab
 
     with ExitStack() as stack:
         exporter = exporter_of(settings, SystemClock(), stack)
+        # The first reading opens and compiles, which would make a busy machine miss the time limit of the first scrape.
+        exporter.collect()
         bound, close = expose(page(exporter.collect), host, port)
         stack.callback(close)
         for number in (signal.SIGTERM, signal.SIGINT):

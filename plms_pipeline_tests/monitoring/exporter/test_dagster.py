@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -10,7 +11,14 @@ from typing import Any
 
 import dagster as dg
 import pytest
-from dagster._core.remote_origin import InProcessCodeLocationOrigin, RemoteInstigatorOrigin, RemoteRepositoryOrigin
+from dagster._core.code_pointer import ModuleCodePointer
+from dagster._core.origin import JobPythonOrigin, RepositoryPythonOrigin
+from dagster._core.remote_origin import (
+    InProcessCodeLocationOrigin,
+    RemoteInstigatorOrigin,
+    RemoteJobOrigin,
+    RemoteRepositoryOrigin,
+)
 from dagster._core.scheduler.instigation import (
     InstigatorState,
     InstigatorStatus,
@@ -23,6 +31,7 @@ from dagster._core.scheduler.instigation import (
 from dagster._core.test_utils import instance_for_test
 from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
 from dagster._daemon.types import DaemonHeartbeat
+from dagster._utils.error import SerializableErrorInfo
 
 from plms_pipeline.monitoring.exporter.defs import GONE_AFTER_S, read
 from plms_pipeline_tests.monitoring.exporter.worlds import nonzero, value
@@ -52,6 +61,7 @@ def ticking(
             TickData(
                 instigator_origin_id=state.instigator_origin_id, instigator_name=name, instigator_type=kind, status=each,
                 timestamp=at + place, selector_id=state.selector_id, run_ids=[],
+                error=SerializableErrorInfo("x", [], "X") if each is TickStatus.FAILURE else None,
             )
         )  # fmt: skip
 
@@ -87,7 +97,11 @@ def test_daemons_sensors_schedules_runs_and_pools_are_told(instance: dg.DagsterI
     @dg.job
     def empty() -> None: ...
 
-    instance.create_run_for_job(empty, status=dg.DagsterRunStatus.QUEUED)
+    job = RemoteJobOrigin(origin("any").repository_origin, "empty")
+    code = JobPythonOrigin("empty", RepositoryPythonOrigin(sys.executable, ModuleCodePointer("nowhere", "empty")))
+    instance.create_run_for_job(
+        empty, status=dg.DagsterRunStatus.QUEUED, remote_job_origin=job, job_code_origin=code
+    )  # fmt: skip
     instance.create_run_for_job(empty, status=dg.DagsterRunStatus.FAILURE)
     samples = read(instance, datetime.fromtimestamp(now + 5, UTC))
     assert value(samples, "plms_dagster_daemon_heartbeat_age_seconds", "SENSOR") == pytest.approx(12, abs=1)

@@ -12,7 +12,7 @@ import pytest
 
 from plms_pipeline.monitoring.process import this_holder
 from plms_pipeline.web.api.service.own_folder import OWNER, sweep
-from plms_pipeline.web.api.service.shared_metrics import FOLDER_VARIABLE, PREFIX, shared_metrics
+from plms_pipeline.web.api.service.shared_metrics import FOLDER_VARIABLE, PREFIX, forget_dead_workers, shared_metrics
 
 _KILLED = """
 import os, signal
@@ -63,3 +63,47 @@ def test_only_what_is_known_to_be_dead_is_removed(tmp_path: Path) -> None:
     assert sweep(tmp_path, PREFIX) == [reused]
     assert not reused.exists()
     assert all(folder.exists() for folder in (living, elsewhere, nameless, garbled, target / OWNER))
+
+
+# A worker has three obligations in flight and dies; another has two, forgets the dead one, and tells what is.
+_WORKERS = """
+import os, sys
+from plms_pipeline.evidence.metrics import ObserverMetrics
+from plms_pipeline.web.api.metrics import ApiMetrics
+from plms_pipeline.web.api.service.shared_metrics import forget_dead_workers
+api = ApiMetrics([])
+observer = ObserverMetrics(api.registry)
+child = os.fork()
+if child == 0:
+    observer.inflight.set(3)
+    observer.accepted("after_completion")
+    os._exit(0)
+os.waitpid(child, 0)
+observer.inflight.set(2)
+observer.accepted("after_completion")
+sys.stdout.write(api.exposition().decode())
+assert forget_dead_workers() == [child]
+sys.stdout.write("--\\n" + api.exposition().decode())
+"""
+
+
+def test_a_gauge_is_the_sum_of_the_workers_that_live(tmp_path: Path) -> None:
+    """Otherwise each worker is a series of its own for ever, and one that died holds its obligations until the next start."""
+    environ = {**os.environ, FOLDER_VARIABLE: str(tmp_path)}
+    done = subprocess.run([sys.executable, "-c", _WORKERS], env=environ, capture_output=True, text=True, check=True)
+    before, _, after = done.stdout.partition("--\n")
+    assert "p28_late_obs_inflight 5.0" in before
+    assert "p28_late_obs_inflight 2.0" in after
+    assert 'p28_late_obs_accepted_total{obs_point="after_completion"} 2.0' in after
+    assert "pid=" not in after
+
+
+def test_workers_that_live_and_files_of_others_are_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Otherwise a worker that begins takes away what its neighbours count."""
+    monkeypatch.delenv(FOLDER_VARIABLE, raising=False)
+    assert forget_dead_workers() == []
+    monkeypatch.setenv(FOLDER_VARIABLE, str(tmp_path))
+    for name in (f"gauge_livesum_{os.getpid()}.db", "counter_999999999.db", "gauge_livesum_x.db"):
+        (tmp_path / name).write_bytes(b"x")
+    assert forget_dead_workers() == []
+    assert len(list(tmp_path.iterdir())) == 3

@@ -1,12 +1,12 @@
 """What does the registry say now? One snapshot, some forty statements that read sets, whatever the number of projects.
 
-What only grows is counted behind a mark that this reader remembers (`tally.py`), and so is what changes rarely and is dear: the
-plans of projects, and how far estimates were off.
+What only grows is counted behind a mark that this reader remembers (`tally.py`), and so is what is dear and changes
+slowly: how far estimates were off.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final
@@ -19,11 +19,11 @@ from plms_pipeline.clock import Clock
 from plms_pipeline.decisions.rules import REQUEST
 from plms_pipeline.monitoring.exporter import runways
 from plms_pipeline.monitoring.exporter.actions import grown
-from plms_pipeline.monitoring.exporter.actions.money import Money
+from plms_pipeline.monitoring.exporter.actions.money import stand
 from plms_pipeline.monitoring.exporter.catalogue import CATALOGUE
 from plms_pipeline.monitoring.exporter.catalogue.work import DECISIONS, HOLDS
 from plms_pipeline.monitoring.exporter.series import Samples
-from plms_pipeline.monitoring.exporter.store import alerting, lanes, learning, standing
+from plms_pipeline.monitoring.exporter.store import alerting, lanes, learning, money, standing
 from plms_pipeline.portfolio.actions.switches import Flag
 from plms_pipeline.portfolio.buckets import Level, Rate, refilled
 from plms_pipeline.portfolio.policies import LAUNCHER_BUCKET, PAS_BUCKET, launcher_policy, pas_rate
@@ -35,6 +35,10 @@ from plms_pipeline.settings import Settings
 
 ERRORS_EVERY: Final = timedelta(minutes=5)
 ERRORS_OF: Final = timedelta(days=7)
+# (number, name, cap)
+Lane = tuple[str, str, int]
+# kind of subject → (pauses, since when the first)
+Held = Mapping[str, tuple[int, datetime]]
 
 
 @dataclass(slots=True)
@@ -49,9 +53,9 @@ class BooksReader:
     clock: Clock
     flag: Flag
     grown: grown.Grown = field(default_factory=grown.Grown)
-    money: Money = field(default_factory=Money)
     errors: tuple[datetime, dict[str, float]] | None = None
     has_alerts: bool = False
+    has_forecasts: bool = False
 
     def read(self, registry: Registry) -> Samples:
         """Everything that the registry knows.
@@ -64,12 +68,14 @@ class BooksReader:
         with registry.reading() as session:
             known = lanes.lanes(session)
             _lanes(session, samples, known, now)
-            self._guards(session, samples, now)
-            _standing(session, samples, now)
+            self._guards(session, samples, known, now)
+            held = standing.holds(session)
+            _standing(session, samples, held, now)
             _boxes(session, samples, now)
-            _decisions(session, samples, now)
+            self.has_forecasts = self.has_forecasts or money.are_forecast(session)
+            _decisions(session, samples, held, now, has_breaches=self.has_forecasts)
             self._spent(session, samples, now)
-            runways.tell(samples, self.money.read(session, now))
+            runways.tell(samples, stand(session, now, has_forecasts=self.has_forecasts))
             self._errors(session, samples, now)
             self._alerts(session, samples, now)
             samples.put("plms_registry_size_bytes", learning.size_bytes(session))
@@ -77,13 +83,13 @@ class BooksReader:
         samples.fill("registry", words)
         return samples
 
-    def _guards(self, session: Session, samples: Samples, now: datetime) -> None:
+    def _guards(self, session: Session, samples: Samples, known: Sequence[Lane], now: datetime) -> None:
         settings = self.settings
         policy = launcher_policy(settings)
         launcher, in_use, suspect = lanes.slots(session)
         samples.put_by("plms_concurrency_in_use", {"launcher": launcher, "executor": active_runs(session)})
         samples.put_by("plms_concurrency_limit", {"launcher": policy.places, "executor": settings.pas_max_runs})
-        for lane, name, cap in lanes.lanes(session):
+        for lane, name, cap in known:
             taken = in_use.get(lane, 0)
             samples.put("plms_lane_info", 1, lane, name)
             samples.put("plms_lane_cap", cap, lane)
@@ -148,9 +154,10 @@ class BooksReader:
             samples.put("plms_alert_checks_oldest_age_seconds", _age(checked_at, now))
 
 
-def _lanes(session: Session, samples: Samples, known: list[tuple[str, str, int]], now: datetime) -> None:
+def _lanes(session: Session, samples: Samples, known: Sequence[Lane], now: datetime) -> None:
+    numbers = {lane for lane, _, _ in known}
     for lane, is_aside, count, since in lanes.queues(session):
-        if lane not in {name for name, _, _ in known}:
+        if lane not in numbers:
             continue
         samples.put("plms_queue_put_aside" if is_aside else "plms_queue_depth", count, lane)
         if not is_aside:
@@ -158,10 +165,10 @@ def _lanes(session: Session, samples: Samples, known: list[tuple[str, str, int]]
     samples.put_by("plms_job_cards_open", lanes.open_cards(session))
 
 
-def _standing(session: Session, samples: Samples, now: datetime) -> None:
+def _standing(session: Session, samples: Samples, held: Held, now: datetime) -> None:
     samples.put_by("plms_projects", standing.projects(session))
     samples.put_by("plms_runs", standing.runs(session))
-    for kind, (count, _) in standing.holds(session).items():
+    for kind, (count, _) in held.items():
         _add(samples, "plms_holds", count, kind if kind in HOLDS else "other")
     for kind, error_class, state, count in standing.letters(session):
         samples.put("plms_dead_letters", count, kind, error_class, state)
@@ -185,13 +192,15 @@ def _boxes(session: Session, samples: Samples, now: datetime) -> None:
     })  # fmt: skip
 
 
-def _decisions(session: Session, samples: Samples, now: datetime) -> None:
+def _decisions(session: Session, samples: Samples, held: Held, now: datetime, *, has_breaches: bool) -> None:
     words = {"pending_approval": "project_approval", "needs_review": "project_review"}
     waiting = [(words[state], count, since) for state, count, since in standing.waiting_projects(session)]
     waiting += [standing.waiting_reviews(session), standing.waiting_letters(session)]
     waiting.append(standing.waiting_overrides(session, OVERRIDE, REQUEST))
-    held = standing.holds(session).values()
-    waiting.append(("hold", sum(count for count, _ in held), min((since for _, since in held), default=None)))
+    if has_breaches:
+        waiting.append(("budget_breach", *money.open_breaches(session)))
+    pauses = held.values()
+    waiting.append(("hold", sum(count for count, _ in pauses), min((since for _, since in pauses), default=None)))
     for kind, count, since in waiting:
         assert kind in DECISIONS  # noqa: S101 - said by `put` too
         samples.put("plms_pending_decisions", count, kind)

@@ -28,15 +28,22 @@ MONEY: Final = (
         _RANK, absent=_FEWER,
     ),
     Series(
-        "plms_budget_status", "gauge", "registry", "Active projects by how their budget stands; unknown: they have none.",
+        "plms_budget_status", "gauge", "registry", "Active projects by their budget; unknown: they have none, or no forecast.",
         _RUNWAY, (Label("status", STATUSES),),
     ),
     Series("plms_budget_projects", "gauge", "registry", "Active projects that have a budget.", _RUNWAY),
+    Series(
+        "plms_budget_unforecast_projects", "gauge", "registry",
+        "Those of them of which nobody knows what they will have cost: no forecast, or none of the last 15 minutes.", _RUNWAY,
+    ),
     Series("plms_budget_usd", "gauge", "registry", "Sum of their budgets.", _RUNWAY),
     Series("plms_budget_spent_usd", "gauge", "registry", "What active projects have spent.", _RUNWAY),
     Series("plms_budget_reserved_usd", "gauge", "registry", "What is reserved for their work that goes on.", _RUNWAY),
     Series("plms_budget_burn_usd_per_minute", "gauge", "registry", "What active projects burn.", _RUNWAY),
-    Series("plms_budget_projected_final_usd", "gauge", "registry", "What active projects will have cost.", _RUNWAY),
+    Series(
+        "plms_budget_projected_final_usd", "gauge", "registry", "What active projects will have cost, where that was forecast.",
+        _RUNWAY,
+    ),
     Series(
         "plms_budget_projected_overrun_usd", "gauge", "registry", "By how much those that exceed their budget will do so.",
         _RUNWAY,

@@ -24,7 +24,15 @@ TASK_EDGES_S: Final = (1.0, 5.0, 15.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1200.0, 
 RUN_EDGES_S: Final = (60.0, 300.0, 900.0, 1800.0, 3600.0, 7200.0, 14_400.0, 43_200.0, 86_400.0)
 AGES: Final = ("1m", "5m", "1h", "older")
 HOLDS: Final = ("run", "project", "lane", "other")
-DECISIONS: Final = ("project_approval", "project_review", "verdict_override", "lane_review", "dead_letter", "hold")
+DECISIONS: Final = (
+    "project_approval",
+    "project_review",
+    "verdict_override",
+    "lane_review",
+    "dead_letter",
+    "budget_breach",
+    "hold",
+)
 OUTCOMES: Final = ("done", "permanent", "open")
 # Codes of the API's door; whatever else was refused is `other`.
 REFUSALS: Final = (

@@ -1,45 +1,44 @@
-"""What have active projects spent, what do they burn, and what is left to do?
+"""What have active projects spent, what do they burn, and what will they have cost?
 
 Active is a project whose work goes on, or that has a run under way. Everything is asked for all of them at once.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Float, String, Text, cast, func, literal, or_, select, type_coerce
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy import ColumnElement, String, cast, column, func, inspect, literal, or_, select, table
 from sqlalchemy.orm import Session
 
 from plms_pipeline.budget.ledger import PROJECT
-from plms_pipeline.registry.tables import (
-    LedgerAccount,
-    Project,
-    ProjectForecast,
-    ProjectRun,
-    RunTask,
-    TaskPlan,
-    TaskReceipt,
-)
+from plms_pipeline.registry.tables import LedgerAccount, Project, ProjectRun, TaskReceipt
+from plms_pipeline.registry.types import UtcDateTime
 
 OURS: Final = "plms"
 # SQLite's oldest builds take 999 parameters in a statement.
 _KEYS: Final = 900
+_SNAPSHOTS: Final = table(
+    "runway_snapshots", column("project_id"), column("at", UtcDateTime()), column("final_usd"), column("status")
+)  # fmt: skip
+_NEWEST: Final = _SNAPSHOTS.alias("newest")
+_CHECKS: Final = table("budget_checks", column("project_id"), column("checked_at", UtcDateTime()))
+_BREACHES: Final = table(
+    "breach_episodes", column("state"), column("answer"), column("opened_at", UtcDateTime())
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
 class Purse:
-    """An active project: budget, what it has spent (None: it has no account yet) and reserved, when its plan was estimated."""
+    """An active project: budget, what it has spent (None: it has no account yet) and reserved."""
 
     project_id: int
     budget: float | None
     settled: float | None
     reserved: float
-    estimated_at: datetime | None
 
 
 def active(session: Session) -> list[Purse]:
@@ -48,10 +47,8 @@ def active(session: Session) -> list[Purse]:
     rows = session.execute(
         select(
             Project.id, Project.budget_cost_usd_max, LedgerAccount.settled_usd, LedgerAccount.reserved_usd,
-            ProjectForecast.estimated_at,
         )
         .outerjoin(LedgerAccount, LedgerAccount.account == literal(PROJECT) + cast(Project.id, String))
-        .outerjoin(ProjectForecast, ProjectForecast.project_id == Project.id)
         .where(
             Project.source == OURS,
             or_(Project.status.in_(("executing", "validating")), Project.id.in_(running)),
@@ -59,8 +56,7 @@ def active(session: Session) -> list[Purse]:
         .order_by(Project.id)
     )  # fmt: skip
     return [
-        Purse(number, _usd(budget), _usd(settled), float(reserved or 0), estimated_at)
-        for number, budget, settled, reserved, estimated_at in rows
+        Purse(number, _usd(budget), _usd(settled), float(reserved or 0)) for number, budget, settled, reserved in rows
     ]
 
 
@@ -98,48 +94,38 @@ def spent_by_running(session: Session, project_ids: Collection[int]) -> dict[int
     return _by_project(session, project_ids, func.sum(TaskReceipt.cost_usd), ProjectRun.status == "RUNNING")
 
 
-def plans(session: Session, project_ids: Collection[int]) -> dict[int, dict[str, float]]:
-    """Project → task → what the task is expected to cost (0 where nobody knows)."""
-    text = TaskPlan.forecast_json
-    wanted = [_number(session, text, name) for name in ("mean", "median")]
-    found: dict[int, dict[str, float]] = {number: {} for number in project_ids}
-    for some in _parts(project_ids):
-        rows = session.execute(
-            select(TaskPlan.project_id, TaskPlan.task_key, *wanted).where(TaskPlan.project_id.in_(some))
-        )
-        for number, task, mean, median in rows:
-            found[number][task] = float(mean or median or 0.0)
-    return found
-
-
-def open_tasks(session: Session, project_ids: Sequence[int]) -> tuple[set[int], list[tuple[int, str]]]:
-    """Projects that have a run of their own work, and (project, task) of what has not ended in the newest of them."""
-    newest: dict[str, int] = {}
-    for some in _parts(project_ids):
-        last = (
-            select(func.max(ProjectRun.id))
-            .where(ProjectRun.project_id.in_(some), *_is_work())
-            .group_by(ProjectRun.project_id)
-        )
-        rows = session.execute(select(ProjectRun.run_id, ProjectRun.project_id).where(ProjectRun.id.in_(last)))
-        newest |= dict(rows.all())
-    found: list[tuple[int, str]] = []
-    for runs in _parts(newest):
-        tasks = session.execute(
-            select(RunTask.run_id, RunTask.task_id).where(
-                RunTask.run_id.in_(runs), RunTask.status.in_(("QUEUED", "RUNNING"))
-            )
-        )
-        found += [(newest[run], task) for run, task in tasks]
-    return set(newest.values()), found
-
-
-def _is_work() -> tuple[ColumnElement[bool], ...]:
-    return (
-        ProjectRun.source == OURS,
-        ProjectRun.run_kind.in_(("baseline", "hotfix")),
-        ProjectRun.write_sandbox.is_(False),
+def forecasts(session: Session, since: datetime) -> dict[int, tuple[float | None, str]]:
+    """Project → (what it will have cost, how its budget stands), of projects that were looked at since."""
+    newest = (
+        select(func.max(_NEWEST.c.at))
+        .where(_NEWEST.c.project_id == _CHECKS.c.project_id)
+        .correlate(_CHECKS)
+        .scalar_subquery()
     )
+    rows = session.execute(
+        select(_SNAPSHOTS.c.project_id, _SNAPSHOTS.c.final_usd, _SNAPSHOTS.c.status).where(
+            _CHECKS.c.checked_at >= since,
+            _SNAPSHOTS.c.project_id == _CHECKS.c.project_id,
+            _SNAPSHOTS.c.at == newest,
+        )
+    )
+    return {number: (_usd(final), status) for number, final, status in rows}
+
+
+def open_breaches(session: Session) -> tuple[int, datetime | None]:
+    """Breaches of budgets that nobody has answered, and since when the first waits."""
+    row = session.execute(
+        select(func.count(), func.min(_BREACHES.c.opened_at)).where(
+            _BREACHES.c.state == "open", _BREACHES.c.answer.is_(None)
+        )
+    ).one()
+    return row[0], row[1]
+
+
+def are_forecast(session: Session) -> bool:
+    """Whether this registry has the tables of runways; one that was not upgraded yet has none."""
+    found = inspect(session.connection())
+    return all(found.has_table(each.name) for each in (_SNAPSHOTS, _CHECKS, _BREACHES))
 
 
 def _by_project(
@@ -155,14 +141,6 @@ def _by_project(
         )
         found |= {number: float(usd) for number, usd in rows if usd is not None}
     return found
-
-
-def _number(session: Session, text: Any, name: str) -> ColumnElement[Any]:
-    """What a forecast says about the money of an attempt, read where it lies: a thousand projects have megabytes of them."""
-    plain = type_coerce(text, Text)
-    if session.get_bind().dialect.name == "postgresql":
-        return cast(func.jsonb_extract_path_text(cast(plain, JSONB), "spend", "cost_usd", name), Float)
-    return cast(func.json_extract(plain, f"$.spend.cost_usd.{name}"), Float)
 
 
 def _parts(keys: Iterable[Any]) -> Iterator[list[Any]]:
