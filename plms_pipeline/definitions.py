@@ -20,6 +20,16 @@ from plms_pipeline.runs import defs as runs
 
 _JOBS = [*monitoring.JOBS, *growth.JOBS, *backup.JOBS, *evidence.JOBS, *runs.JOBS, *portfolio.JOBS, *alerts.JOBS]
 
+_SCHEDULES = [*monitoring.SCHEDULES, *growth.SCHEDULES, *backup.SCHEDULES, *runs.SCHEDULES, *portfolio.SCHEDULES]
+_SENSORS = [
+    *runs.SENSORS,
+    *evidence.SENSORS,
+    *portfolio.SENSORS,
+    *alerts.SENSORS,
+    *letters.SENSORS,
+    letters.retry_sensor(_JOBS),
+]
+
 defs = dg.Definitions(
     assets=[
         *intake.ASSETS,
@@ -35,15 +45,8 @@ defs = dg.Definitions(
     ],
     asset_checks=[*invariants.CHECKS, *runs.CHECKS, *portfolio.CHECKS, *alerts.CHECKS],
     jobs=_JOBS,
-    schedules=[*monitoring.SCHEDULES, *growth.SCHEDULES, *backup.SCHEDULES, *runs.SCHEDULES, *portfolio.SCHEDULES],
-    sensors=[
-        *runs.SENSORS,
-        *evidence.SENSORS,
-        *portfolio.SENSORS,
-        *alerts.SENSORS,
-        *letters.SENSORS,
-        letters.retry_sensor(_JOBS),
-    ],  # fmt: skip
+    schedules=_SCHEDULES,
+    sensors=[*_SENSORS, alerts.rules_sensor([one.name for one in (*_SENSORS, *_SCHEDULES)])],
     resources={
         "plms": Plms(),
         DOCUMENTS: Documents(),

@@ -21,11 +21,11 @@ import uvicorn
 
 from plms_pipeline.access.answers import AnswerCache, NoCache
 from plms_pipeline.access.bearer import Doorkeeper
+from plms_pipeline.access.deadline.client import trusted
 from plms_pipeline.access.principals import Principal
 from plms_pipeline.access.routes import AppState
 from plms_pipeline.access.tokens import Key, issue
 from plms_pipeline.clock import Clock
-from plms_pipeline.access.deadline.client import trusted
 from plms_pipeline.registry.engine import Registry
 from plms_pipeline.settings import Settings
 from plms_pipeline.web.api.routes.app import create_app

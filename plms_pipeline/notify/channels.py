@@ -57,7 +57,9 @@ class Channel:
             password = urlsplit(self.url).password
             return (self.url, *((password, unquote(password)) if password else ()))
         # A service may repeat a piece of the path that is the secret, as well as all of it.
-        pieces = [self.url, urlsplit(self.url).path, *urlsplit(self.url).path.split("/")] if self.kind == "slack" else []
+        pieces = (
+            [self.url, urlsplit(self.url).path, *urlsplit(self.url).path.split("/")] if self.kind == "slack" else []
+        )
         return tuple(text for text in (*pieces, self.secret) if len(text) >= 8)
 
 

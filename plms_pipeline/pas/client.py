@@ -20,10 +20,11 @@ from urllib.parse import quote
 import httpx
 from pydantic import BaseModel, ValidationError
 
+from plms_pipeline.access.deadline.client import Deadlines
+from plms_pipeline.access.retry_after import retry_after_s
 from plms_pipeline.errors import PlmsError, Unavailable
 from plms_pipeline.pas import breaker as breakers
 from plms_pipeline.pas.breaker import Breaker, BreakerPolicy
-from plms_pipeline.access.deadline.client import Deadlines
 from plms_pipeline.pas.protocol import (
     ARCHITECT_PATH,
     BASE_PATH,
@@ -40,7 +41,6 @@ from plms_pipeline.pas.protocol import (
     StartRun,
     problem_of,
 )
-from plms_pipeline.access.retry_after import retry_after_s
 
 Dialect = Literal["pas", "architect"]
 M = TypeVar("M", bound=BaseModel)

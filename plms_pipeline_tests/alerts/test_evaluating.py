@@ -57,7 +57,7 @@ def test_subjects_found_together_are_one_message_and_an_event_each(registry: Reg
     table.values[DISK] = {"disk:a": 0.5, "disk:b": 0.1, "disk:c": 9.0}
     assert len(table.evaluate().fired) == 2
     table.deliver()
-    assert table.told() == [("chat", "fired", "disk:a,disk:b"), ("page", "fired", "disk:a,disk:b")]
+    assert table.told() == [("page", "fired", "disk:a,disk:b"), ("chat", "fired", "disk:a,disk:b")]
     table.sent.clear()
     table.clock.go(60)
     table.values[DISK]["disk:a"] = 5.0
@@ -70,7 +70,7 @@ def test_subjects_found_together_are_one_message_and_an_event_each(registry: Reg
     del table.values[DISK]["disk:b"]
     table.evaluate()
     table.deliver()
-    assert table.told()[1:] == [("chat", "resolved", "disk:b"), ("page", "resolved", "disk:b")]
+    assert table.told()[1:] == [("page", "resolved", "disk:b"), ("chat", "resolved", "disk:b")]
     threads = {message.thread for channel, message, _ in table.sent}
     assert len(threads) == 1
     assert events(registry) == ["fired", "fired", "resolved", "resolved"]
@@ -88,6 +88,7 @@ def test_two_replicas_and_a_restart_add_nothing(registry: Registry, tmp_path: Pa
     assert len(first.sent) + len(second.sent) == 2
 
 
+@pytest.mark.one_database
 def test_patient_severities_wait_for_the_morning_and_what_is_over_by_then_is_never_told(
     registry: Registry, tmp_path: Path
 ) -> None:
@@ -140,6 +141,7 @@ def test_what_nobody_acknowledges_goes_to_the_next_and_an_acknowledgement_ends_t
     assert events(registry) == ["fired", "escalated", "escalated", "acked"]
 
 
+@pytest.mark.one_database
 def test_acknowledged_in_time_nobody_further_is_told(registry: Registry, tmp_path: Path) -> None:
     """Who has it in hand does not want to wake a second one."""
     table = made(registry, tmp_path)
@@ -171,7 +173,7 @@ def test_what_is_silenced_is_told_when_the_silence_ends_if_it_still_fires(regist
     # Nothing is due to be looked at: time alone makes it be told.
     assert evaluate(replace(table.engine, sources=())).owed == 2
     table.deliver()
-    assert table.told() == [("chat", "fired", "disk:a"), ("page", "fired", "disk:a")]
+    assert table.told() == [("page", "fired", "disk:a"), ("chat", "fired", "disk:a")]
     for bad in ({"rule": "*", "subject": "*"}, {"lasts": timedelta(days=31)}):
         with pytest.raises(BadInput):
             deciding.silence(
@@ -184,6 +186,7 @@ def test_what_is_silenced_is_told_when_the_silence_ends_if_it_still_fires(regist
         )
 
 
+@pytest.mark.one_database
 def test_mail_to_owners_tells_each_of_his_own_projects(registry: Registry, tmp_path: Path) -> None:
     """Somebody else's budget is nobody's mail."""
     from plms_pipeline.alerts.machine import Reading
@@ -199,6 +202,7 @@ def test_mail_to_owners_tells_each_of_his_own_projects(registry: Registry, tmp_p
     ]  # fmt: skip
 
 
+@pytest.mark.one_database
 def test_a_source_that_fails_moves_nothing_and_is_seen(registry: Registry, tmp_path: Path) -> None:
     """An outage of what is looked at is neither an alert nor its end."""
     table = made(registry, tmp_path)
@@ -218,6 +222,7 @@ def test_a_source_that_fails_moves_nothing_and_is_seen(registry: Registry, tmp_p
     assert [line.partition(":")[0] for line in showing.unread(found) if "nobody answers" in line] == ["disk", "lanes"]
 
 
+@pytest.mark.one_database
 def test_a_rule_that_was_taken_out_ends_what_it_had_opened(registry: Registry, tmp_path: Path) -> None:
     """Otherwise the incident stays open for ever, and nobody can close it."""
     table = made(registry, tmp_path)
@@ -227,7 +232,7 @@ def test_a_rule_that_was_taken_out_ends_what_it_had_opened(registry: Registry, t
     rules = {name: rule for name, rule in table.engine.rules.items() if name != "disk_1gb"}
     assert evaluate(replace(table.engine, rules=rules), is_forced=True).resolved == (("disk_1gb", "disk:a"),)
     table.deliver()
-    assert [(channel, kind) for channel, kind, _ in table.told()][2:] == [("chat", "resolved"), ("page", "resolved")]
+    assert [(channel, kind) for channel, kind, _ in table.told()][2:] == [("page", "resolved"), ("chat", "resolved")]
 
 
 def failing(table: Bench, error: NotSent) -> Bench:
@@ -264,6 +269,7 @@ def test_what_is_not_taken_waits_longer_each_time_and_ends_as_a_dead_letter_that
         assert session.scalar(select(DeadLetter.state)) == "done"
 
 
+@pytest.mark.one_database
 def test_what_is_refused_for_good_is_not_tried_again(registry: Registry, tmp_path: Path) -> None:
     """A webhook that was revoked does not come back."""
     table = made(registry, tmp_path)
@@ -309,6 +315,7 @@ def test_a_sender_that_died_is_followed_by_another_with_the_same_key(registry: R
         assert session.scalar(select(func.count()).where(Delivery.channel == "chat")) == 1
 
 
+@pytest.mark.one_database
 def test_an_hour_on_the_threshold_is_two_messages_at_most(registry: Registry, tmp_path: Path) -> None:
     """No storm, whoever evaluates."""
     table = made(registry, tmp_path)

@@ -169,6 +169,14 @@ class _Smtp(socketserver.StreamRequestHandler):
         return "".join(lines)
 
 
+class _Web(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        if not isinstance(sys.exc_info()[1], OSError):
+            super().handle_error(request, client_address)
+
+
 class _Tcp(socketserver.ThreadingTCPServer):
     allow_reuse_address = True
     daemon_threads = True
@@ -178,8 +186,7 @@ class _Tcp(socketserver.ThreadingTCPServer):
 def receiving(log: Path | None = None) -> Iterator[Receivers]:
     """Servers on free ports while the block runs."""
     receivers = Receivers(log=log)
-    http = ThreadingHTTPServer(("127.0.0.1", 0), type("Http", (_Http,), {"receivers": receivers}))
-    http.daemon_threads = True
+    http = _Web(("127.0.0.1", 0), type("Http", (_Http,), {"receivers": receivers}))
     smtp = _Tcp(("127.0.0.1", 0), type("Smtp", (_Smtp,), {"receivers": receivers}))
     receivers.http_port, receivers.smtp_port = http.server_address[1], smtp.server_address[1]
     # The default poll of half a second is what closing would wait for.

@@ -7,6 +7,9 @@ import importlib
 import pkgutil
 from typing import Any
 
+from plms_pipeline.alerts.defs.sensors import rules_sensor
+
+__all__ = ["ASSETS", "CHECKS", "JOBS", "SENSORS", "rules_sensor"]
 _PARTS = [
     importlib.import_module(f"{__name__}.{part}")
     for part in sorted(info.name for info in pkgutil.iter_modules(__path__))

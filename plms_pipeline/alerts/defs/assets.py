@@ -18,8 +18,8 @@ alerts = dg.AssetSpec(
     kinds={"sqlalchemy"},
     code_version="1",
     description="What fires, who was told, and who has it in hand. Evaluated by `plms serve` and by the sensors "
-    "budget_threshold_crossed and alert_rules_crossed; the registry's alert_states, alert_events and deliveries are the record, "
-    "`plms alerts` decides.",
+    "budget_threshold_crossed and alert_rules_crossed; the registry's alert_states, alert_events and deliveries are the "
+    "record, `plms alerts` decides.",
 )
 
 
@@ -37,7 +37,7 @@ def materialization(found: Any) -> dg.AssetMaterialization:
         ALERTS,
         metadata={
             "open": len(open_ones),
-            **{f"open_{severity.lower()}": sum(one.severity == severity for one in open_ones) for severity in ("P0", "P1", "P2", "P3")},
+            **{f"open_p{n}": sum(one.severity == f"P{n}" for one in open_ones) for n in range(4)},
             "acknowledged": sum(one.state == "acked" for one in open_ones),
             "silences": len(found.silences),
             **{f"deliveries_{state}": n for state, n in found.deliveries.items()},

@@ -4,6 +4,7 @@ A tick evaluates, sends what is owed for a while, and launches nothing. Which of
 matter: each source says how often it wants to be looked at, and the registry when it was.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import dagster as dg
@@ -17,27 +18,43 @@ EVERY_S = 30
     name="budget_threshold_crossed",
     minimum_interval_seconds=EVERY_S,
     default_status=dg.DefaultSensorStatus.RUNNING,
-    description="Compares the budgets of projects at work with their thresholds every PLMS_BUDGET_CHECK_S seconds (60), those of "
-    "idle projects every ten minutes, and tells who must know. Launches nothing.",
+    description="Compares the budgets of projects at work with their thresholds every PLMS_BUDGET_CHECK_S seconds (60), those "
+    "of idle projects every ten minutes, and tells who must know. Launches nothing.",
 )
 def budget_threshold_crossed(context: dg.SensorEvaluationContext, plms: Plms) -> Any:
     """One bounded look at money."""
     return _tick(context, plms, only=("budget", "spending"))
 
 
-@dg.sensor(
-    name="alert_rules_crossed",
-    minimum_interval_seconds=EVERY_S,
-    default_status=dg.DefaultSensorStatus.RUNNING,
-    description="Compares everything else that rules look at with its thresholds (`plms alerts list --rules`), sends what is "
-    "owed, and tells the asset alerts when something has changed. Launches nothing.",
-)
-def alert_rules_crossed(context: dg.SensorEvaluationContext, plms: Plms) -> Any:
-    """One bounded look at everything."""
-    return _tick(context, plms, only=None)
+def rules_sensor(names: Sequence[str]) -> dg.SensorDefinition:
+    """The sensor that looks at everything.
+
+    Args:
+        names: our sensors and schedules, whose ticks are looked at; Dagster also remembers those that are gone.
+    """
+    known = frozenset((*names, "alert_rules_crossed"))
+
+    @dg.sensor(
+        name="alert_rules_crossed",
+        minimum_interval_seconds=EVERY_S,
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        description="Compares everything else that rules look at with its thresholds (`plms alerts list --rules`), sends what "
+        "is owed, and tells the asset alerts when something has changed. Launches nothing.",
+    )
+    def alert_rules_crossed(context: dg.SensorEvaluationContext, plms: Plms) -> Any:
+        """One bounded look at everything."""
+        return _tick(context, plms, only=None, known=known)
+
+    return alert_rules_crossed
 
 
-def _tick(context: dg.SensorEvaluationContext, plms: Plms, *, only: tuple[str, ...] | None) -> Any:
+def _tick(
+    context: dg.SensorEvaluationContext,
+    plms: Plms,
+    *,
+    only: tuple[str, ...] | None,
+    known: frozenset[str] = frozenset(),
+) -> Any:
     from plms_pipeline.alerts.actions.showing import overview
     from plms_pipeline.alerts.defs.assets import materialization
     from plms_pipeline.alerts.looking import Source
@@ -46,7 +63,7 @@ def _tick(context: dg.SensorEvaluationContext, plms: Plms, *, only: tuple[str, .
     from plms_pipeline.errors import PlmsError
 
     instance = context.instance
-    own = Source("dagster", dagster.looking(lambda: ticking(instance)), 60.0)
+    own = Source("dagster", dagster.looking(lambda: ticking(instance, known)), 60.0)
     try:
         with Alerts(plms.settings(), plms.registry(), plms.clock(), also=() if only else (own,)) as alerts:
             done = alerts.evaluate(only)
@@ -64,12 +81,10 @@ def _tick(context: dg.SensorEvaluationContext, plms: Plms, *, only: tuple[str, .
     return dg.SensorResult(skip_reason=dg.SkipReason(why), asset_events=events, cursor=None if only else states)
 
 
-def ticking(instance: dg.DagsterInstance) -> list[Any]:
+def ticking(instance: dg.DagsterInstance, known: frozenset[str]) -> list[Any]:
     """How each of our running sensors and schedules has ticked lately."""
     from plms_pipeline.alerts.sources.dagster import Ticking
-    from plms_pipeline.definitions import defs
 
-    known = {sensor.name for sensor in defs.sensors or ()} | {schedule.name for schedule in defs.schedules or ()}
     found = []
     for state in instance.all_instigator_state():
         if state.name not in known or not state.is_running:
@@ -79,10 +94,12 @@ def ticking(instance: dg.DagsterInstance) -> list[Any]:
         found.append(
             Ticking(
                 state.name, getattr(data, "min_interval", None),
-                tuple((tick.timestamp, tick.status.value, str(tick.error.message)[:200] if tick.error else "") for tick in ticks),
+                tuple(
+                    (tick.timestamp, tick.status.value, str(tick.error.message)[:200] if tick.error else "") for tick in ticks
+                ),
             )
         )  # fmt: skip
     return found
 
 
-SENSORS = [budget_threshold_crossed, alert_rules_crossed]
+SENSORS = [budget_threshold_crossed]

@@ -10,9 +10,9 @@ import re
 
 import httpx
 
+from plms_pipeline.access.deadline.client import trusted
 from plms_pipeline.access.webhooks import EVENT_ID_HEADER, SIGNATURE_HEADER, TIMESTAMP_HEADER, sign
 from plms_pipeline.clock import Clock
-from plms_pipeline.access.deadline.client import trusted
 from plms_pipeline.pas.reference.actions.telling import Delivery
 from plms_pipeline.pas.reference.store import Event
 

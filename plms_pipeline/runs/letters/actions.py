@@ -145,11 +145,16 @@ def runs_of(registry: Registry, letter: Letter) -> list[tuple[str, str]]:
 
 
 def require_here(letter: Letter) -> None:
-    """Refuse to retry here what only Dagster can.
+    """Refuse to retry here what only Dagster or the alert engine can.
 
     Raises:
-        Conflict: it is a Dagster job (`retried_by_dagster`).
+        Conflict: it is a Dagster job (`retried_by_dagster`) or a message (`retried_by_alerts`).
     """
+    if letter.kind == "delivery":
+        raise Conflict(
+            f"Letter {letter.letter_id} is a message that nobody took: once it is reset, whoever evaluates alerts sends it "
+            "again (`plms serve`, the sensor alert_rules_crossed).", code="retried_by_alerts",
+        )  # fmt: skip
     if letter.kind == "job":
         raise Conflict(
             f"Letter {letter.letter_id} is a Dagster job: the daemon launches it again when it is due, and anybody in the "
