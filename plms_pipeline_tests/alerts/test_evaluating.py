@@ -88,6 +88,7 @@ def test_two_replicas_and_a_restart_add_nothing(registry: Registry, tmp_path: Pa
     assert len(first.sent) + len(second.sent) == 2
 
 
+@pytest.mark.one_database
 def test_patient_severities_wait_for_the_morning_and_what_is_over_by_then_is_never_told(
     registry: Registry, tmp_path: Path
 ) -> None:
@@ -140,6 +141,7 @@ def test_what_nobody_acknowledges_goes_to_the_next_and_an_acknowledgement_ends_t
     assert events(registry) == ["fired", "escalated", "escalated", "acked"]
 
 
+@pytest.mark.one_database
 def test_acknowledged_in_time_nobody_further_is_told(registry: Registry, tmp_path: Path) -> None:
     """Who has it in hand does not want to wake a second one."""
     table = made(registry, tmp_path)
@@ -184,6 +186,7 @@ def test_what_is_silenced_is_told_when_the_silence_ends_if_it_still_fires(regist
         )
 
 
+@pytest.mark.one_database
 def test_mail_to_owners_tells_each_of_his_own_projects(registry: Registry, tmp_path: Path) -> None:
     """Somebody else's budget is nobody's mail."""
     from plms_pipeline.alerts.machine import Reading
@@ -199,6 +202,7 @@ def test_mail_to_owners_tells_each_of_his_own_projects(registry: Registry, tmp_p
     ]  # fmt: skip
 
 
+@pytest.mark.one_database
 def test_a_source_that_fails_moves_nothing_and_is_seen(registry: Registry, tmp_path: Path) -> None:
     """An outage of what is looked at is neither an alert nor its end."""
     table = made(registry, tmp_path)
@@ -218,6 +222,7 @@ def test_a_source_that_fails_moves_nothing_and_is_seen(registry: Registry, tmp_p
     assert [line.partition(":")[0] for line in showing.unread(found) if "nobody answers" in line] == ["disk", "lanes"]
 
 
+@pytest.mark.one_database
 def test_a_rule_that_was_taken_out_ends_what_it_had_opened(registry: Registry, tmp_path: Path) -> None:
     """Otherwise the incident stays open for ever, and nobody can close it."""
     table = made(registry, tmp_path)
@@ -264,6 +269,7 @@ def test_what_is_not_taken_waits_longer_each_time_and_ends_as_a_dead_letter_that
         assert session.scalar(select(DeadLetter.state)) == "done"
 
 
+@pytest.mark.one_database
 def test_what_is_refused_for_good_is_not_tried_again(registry: Registry, tmp_path: Path) -> None:
     """A webhook that was revoked does not come back."""
     table = made(registry, tmp_path)
@@ -309,6 +315,7 @@ def test_a_sender_that_died_is_followed_by_another_with_the_same_key(registry: R
         assert session.scalar(select(func.count()).where(Delivery.channel == "chat")) == 1
 
 
+@pytest.mark.one_database
 def test_an_hour_on_the_threshold_is_two_messages_at_most(registry: Registry, tmp_path: Path) -> None:
     """No storm, whoever evaluates."""
     table = made(registry, tmp_path)

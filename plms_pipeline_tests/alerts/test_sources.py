@@ -131,6 +131,7 @@ def test_what_work_leaves_behind_is_read_as_it_stands(registry: Registry, asked:
     assert [(reading.subject, reading.since) for reading in one] == [("killswitch:lane 4200", AT)]
 
 
+@pytest.mark.one_database
 def test_failures_are_a_share_only_of_enough(registry: Registry, asked: Callable[..., Asked]) -> None:
     """One failed task of one is no 100 %."""
     assert work.failures(asked()).readings == ()
@@ -237,6 +238,7 @@ def test_a_night_is_absent_when_its_report_is(asked: Callable[..., Asked], tmp_p
     assert nights.due_night(AT)[0] == date(2026, 3, 2)
 
 
+@pytest.mark.one_database
 def test_a_secret_that_was_kept_is_found_until_it_is_gone(
     registry: Registry, asked: Callable[..., Asked], tmp_path: Path
 ) -> None:
@@ -259,6 +261,7 @@ def test_a_secret_that_was_kept_is_found_until_it_is_gone(
     assert set(values(machine.secrets(asked(second.memo)), "secrets_found")) == {f"passport:{run}"}
 
 
+@pytest.mark.one_database
 def test_the_daemon_is_missed_only_where_one_was(registry: Registry, asked: Callable[..., Asked]) -> None:
     """Who never ran Dagster is not told that it is dead."""
     assert daemon.look(asked()).readings == ()

@@ -13,7 +13,16 @@ from plms_pipeline.errors import BadInput, PlmsError, Unavailable
 from plms_pipeline.registry import migrate
 from plms_pipeline.registry.engine import Registry
 from plms_pipeline.registry.migrations import views
-from plms_pipeline.registry.tables import ActionLog, AuditEntry, Lane, Project, ProjectForecast, ProjectRun, Rehearsal
+from plms_pipeline.registry.tables import (
+    ActionLog,
+    AuditEntry,
+    DeadLetter,
+    Lane,
+    Project,
+    ProjectForecast,
+    ProjectRun,
+    Rehearsal,
+)
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 
@@ -173,3 +182,30 @@ def test_expression_indexes_that_cannot_be_compared_are_there(registry: Registry
     )
     with registry.reading() as session:
         assert "ux_estimate_versions_key" in set(session.scalars(text(catalogue)))
+
+
+def test_letters_about_messages_survive_a_version_that_knew_none(empty_url: str) -> None:
+    """A downgrade that refuses, or loses what nobody was told, is no way back."""
+    migrate.upgrade(empty_url)
+    letter = {
+        "letter_id": "1", "kind": "delivery", "subject_id": "delivery:x", "error_class": "TRANSIENT", "reason": "r",
+        "fingerprint": "f", "max_attempts": 3, "first_failed_at": NOW, "last_failed_at": NOW, "last_actor": "alerts",
+    }  # fmt: skip
+
+    def kinds() -> tuple[list[str], set[str | None]]:
+        registry = Registry.open(empty_url)
+        with registry.engine.connect() as connection:
+            found = [row[0] for row in connection.execute(text("SELECT kind FROM dead_letters"))]
+            indexes = {index["name"] for index in inspect(connection).get_indexes("dead_letters")}
+        registry.close()
+        return found, indexes
+
+    registry = Registry.open(empty_url)
+    with registry.writing() as session:
+        session.add(DeadLetter(**letter))
+    registry.close()
+    known, indexes = kinds()
+    migrate.downgrade(empty_url, "0008")
+    assert kinds() == (["effect"], indexes)
+    migrate.upgrade(empty_url)
+    assert kinds() == (known, indexes)
