@@ -12,7 +12,7 @@ from plms_pipeline.runs.store import views
 
 
 def errors_by_lane(session: Session, *, most: int) -> list[tuple[int, str, list[dict[str, Any]]]]:
-    """(lane, name, the mean absolute errors of its newest projects as fractions, oldest first); lanes without any are left out."""
+    """(lane, name, mean absolute errors of its newest projects as fractions, oldest first); lanes without are left out."""
     found = []
     for lane, name in session.execute(select(Lane.lane_id, Lane.name).order_by(Lane.lane_id)).all():
         ids = views.newest_projects(session, lane, limit=most)

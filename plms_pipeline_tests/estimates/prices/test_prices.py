@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import date, timedelta
 from decimal import Decimal
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from sqlalchemy import select
@@ -44,13 +45,12 @@ def test_a_factor_fades_as_receipts_come_at_the_new_price() -> None:
     assert Repriced(**given, factor=None, since=0).price == 1.0
 
 
-def decide(registry: Registry, **changes: Any) -> Any:
+def decide(registry: Registry, provider: str = "m", **changes: Any) -> Any:
     given: dict[str, Any] = {
-        "provider": "m", "input_usd": Decimal(10), "output_usd": Decimal(80), "from_on": TOMORROW, "reason": "new list",
-        "actor": ANN, "clock": Watch(AT), "ids": iter(f"id-{n}" for n in range(99)).__next__,
+        "input_usd": Decimal(10), "output_usd": Decimal(80), "from_on": TOMORROW, "reason": "new list", "actor": ANN,
+        "clock": Watch(AT), "ids": lambda: str(uuid4()),
     }  # fmt: skip
-    return set_price(registry, given.pop("provider") if "provider" not in changes else changes.pop("provider"),
-                     **{name: value for name, value in {**given, **changes}.items() if name != "provider"})  # fmt: skip
+    return set_price(registry, provider, **{**given, **changes})
 
 
 def test_a_runway_is_repriced_from_the_day_on_and_says_so(registry: Registry) -> None:
