@@ -9,7 +9,7 @@ import dagster as dg
 
 from plms_pipeline.resources import DOCUMENTS, Plms, no_retry_for_permanent_errors
 
-_FRESH = dg.FreshnessPolicy.time_window(fail_window=timedelta(hours=30), warn_window=timedelta(hours=26))
+_FRESH = dg.FreshnessPolicy.time_window(fail_window=timedelta(hours=4), warn_window=timedelta(hours=2))
 _COMMON: dict[str, Any] = {
     "io_manager_key": DOCUMENTS, "group_name": "budget", "owners": ["team:plms"], "freshness_policy": _FRESH,
     "kinds": {"sqlalchemy"}, "code_version": "1",
@@ -102,3 +102,27 @@ def estimation_drift(context: dg.AssetExecutionContext, plms: Plms) -> dg.Materi
 
 
 ASSETS = [budget_runway, risk_heatmap, estimation_drift]
+
+tell_money_and_risk = dg.define_asset_job(
+    name="tell_money_and_risk",
+    selection=dg.AssetSelection.assets("budget_runway", "risk_heatmap", "estimation_drift"),
+    description="Shows runways, risks and drift as they are now; changes nothing.",
+    tags={"dagster/max_runtime": "300", "plms/exclusive": "money_and_risk"},
+)
+
+
+@dg.schedule(
+    name="hourly_money_and_risk",
+    job=tell_money_and_risk,
+    cron_schedule="17 * * * *",
+    execution_timezone="UTC",
+    default_status=dg.DefaultScheduleStatus.RUNNING,
+    description="Once an hour; between two of them the page, the terminal and the history tell what changed.",
+)
+def hourly_money_and_risk(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
+    """One run an hour."""
+    return dg.RunRequest(run_key=None, tags={"plms/at": context.scheduled_execution_time.isoformat()})
+
+
+JOBS = [tell_money_and_risk]
+SCHEDULES = [hourly_money_and_risk]
