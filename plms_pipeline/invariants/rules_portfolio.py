@@ -20,6 +20,16 @@ PORTFOLIO_RULES: Final = (
         _SETTLE,
     ),
     RunRule(
+        "every_project_has_settled_its_receipts",
+        "an account of a project whose settled sum is not that of its receipts: its runway and every admission are wrong",
+        "Run `plms run settle`; if it stays, compare ledger_entries of the account with task_receipts.",
+    ),
+    RunRule(
+        "every_look_at_a_budget_is_consistent",
+        "a remembered runway whose status, overrun or intervals contradict its own numbers: somebody was told something untrue",
+        "The history decides nothing: find out who wrote the row, and delete it if it was not this program.",
+    ),
+    RunRule(
         "no_slot_outlives_its_work",
         "a place in a lane that is held for a card that has ended, was called off or is not there, or for a run that has "
         "ended: the lane is narrower than its cap",

@@ -13,11 +13,19 @@ SPOILED_PORTFOLIO: tuple[tuple[str, str, str, bool], ...] = (
     ),
     (
         "UPDATE ledger_accounts SET reserved_usd = reserved_usd + 1",
-        "every_account_is_the_sum_of_its_entries", "its entries say 0 and 0.36", False,
+        "every_account_is_the_sum_of_its_entries", "its entries say 0 and 0.54", False,
     ),
     (
         "DELETE FROM ledger_entries WHERE kind = 'settle' AND run_id = 'own-hotfix'",
         "every_account_is_the_sum_of_its_entries", "account=project:", True,
+    ),
+    (
+        "UPDATE ledger_accounts SET settled_usd = settled_usd + 2",
+        "every_project_has_settled_its_receipts", "USD settled, its receipts say", False,
+    ),
+    (
+        "UPDATE runway_snapshots SET minutes_low = 1, minutes_left = 5",
+        "every_look_at_a_budget_is_consistent", "status ok, its numbers say critical", False,
     ),
     (
         f"DELETE FROM ledger_entries WHERE kind = 'release' AND subject = '{CARD}'",

@@ -12,15 +12,32 @@ from plms_pipeline.budget.ledger import Purse, project_account
 from plms_pipeline.letters import store as letters
 from plms_pipeline.letters.rules import Failure
 from plms_pipeline.portfolio.store import slots
-from plms_pipeline.registry.tables import Obligation, Observation
+from plms_pipeline.registry.tables import Obligation, Observation, RunwaySnapshot
 from plms_pipeline.runs.ids import card_key
 
 
 def beside(session: Session, project_id: int, run_id: str, kind: str, at: datetime) -> None:
     """As a scheduler, a settlement, a retrier and an observer would have left it."""
     key, ended = card_key(run_id, "t1", 1), at + timedelta(minutes=5)
+    account = project_account(project_id)
+    ledger.charge(
+        session, entry_key="opening", purses=[Purse(account, Decimal(2))], amount=Decimal(0), subject="opening",
+        actor="test", now=at, project_id=project_id,
+    )  # fmt: skip
     if kind == "rehearsal":
+        # What nobody reserved is money all the same.
+        ledger.settle(
+            session, entry_key=f"settle:{key}", subject=key, amount=Decimal("0.18"), actor="test", now=ended,
+            accounts=[account], project_id=project_id, run_id=run_id,
+        )  # fmt: skip
         return
+    session.add(
+        RunwaySnapshot(
+            project_id=project_id, at=at, spent_usd=Decimal("0.18"), reserved_usd=Decimal(0), budget_usd=Decimal(2),
+            minutes_left=50.0, minutes_low=20.0, minutes_high=90.0, final_usd=0.36, final_low=0.2, final_high=0.6,
+            overrun_usd=0.0, tasks_left=1, status="ok",
+        )
+    )  # fmt: skip
     slots.take(
         session, slot_id=f"slot-{run_id}", resource="lane:4200", subject=key, cap=4, holder="h", project_id=project_id,
         run_id=run_id, now=at, expires_at=ended,

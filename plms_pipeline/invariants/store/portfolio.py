@@ -8,9 +8,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final
 
-from sqlalchemy import and_, exists, func, or_, select
-from sqlalchemy.orm import Session
+from sqlalchemy import String, and_, cast, exists, func, or_, select
+from sqlalchemy.orm import Session, aliased
 
+from plms_pipeline.budget.ledger import PROJECT
 from plms_pipeline.invariants.report import CAP
 from plms_pipeline.invariants.store.runs import Offenders
 from plms_pipeline.registry.tables import (
@@ -22,7 +23,9 @@ from plms_pipeline.registry.tables import (
     Observation,
     ProjectRun,
     Slot,
+    TaskReceipt,
 )
+from plms_pipeline.registry.tables import RunwaySnapshot as Look
 
 _LANES: Final = "lane:"
 _ENDED: Final = ("SUCCESS", "FAIL", "SKIPPED")
@@ -65,6 +68,37 @@ def reservations(session: Session, *, above: int) -> Sequence[Any]:
         .order_by(LedgerEntry.subject)
     )
     return session.execute(query).all()
+
+
+def settled(session: Session, *, above: int) -> Sequence[Any]:
+    """(account, settled, sum of the receipts' costs) of projects whose account moved since.
+
+    An account is opened with what receipts had cost before it; one that was not has nothing to be compared with.
+    """
+    opened = aliased(LedgerEntry)
+    moved = select(LedgerEntry.account).where(LedgerEntry.id > above).distinct()
+    costs = (
+        select(func.sum(TaskReceipt.cost_usd))
+        .join(ProjectRun, ProjectRun.run_id == TaskReceipt.run_id)
+        .where(cast(ProjectRun.project_id, String) == func.substr(LedgerAccount.account, len(PROJECT) + 1))
+        .scalar_subquery()
+    )
+    query: Any = (
+        select(LedgerAccount.account, LedgerAccount.settled_usd, costs)
+        .join(opened, opened.entry_key == "opening@" + LedgerAccount.account)
+        .where(LedgerAccount.account.in_(moved), LedgerAccount.account.startswith(PROJECT))
+        .order_by(LedgerAccount.account)
+    )
+    return session.execute(query).all()
+
+
+def looks(session: Session, *, above: int) -> Sequence[Any]:
+    """(project, moment, spent, budget, minutes, low, high, final, low, high, overrun, status) of looks at budgets since."""
+    query: Any = select(
+        Look.project_id, Look.at, Look.spent_usd, Look.budget_usd, Look.minutes_left, Look.minutes_low, Look.minutes_high,
+        Look.final_usd, Look.final_low, Look.final_high, Look.overrun_usd, Look.status,
+    ).where(Look.id > above)  # fmt: skip
+    return session.execute(query.order_by(Look.id)).all()
 
 
 def stale_slots(session: Session) -> Offenders:

@@ -19,7 +19,7 @@ from plms_pipeline.registry.violations import VIOLATIONS
 
 _APPEND_ONLY: Final = (
     "task_receipts", "decisions", "audit_log", "state_transitions", "estimate_versions", "kpi_receipts",
-    "ledger_entries", "observations",
+    "ledger_entries", "observations", "price_changes", "price_factors",
 )  # fmt: skip
 TRIGGERS: Final = {
     **{f"trg_{table}_no_{event}": table for table in _APPEND_ONLY for event in ("update", "delete")},
