@@ -129,7 +129,7 @@ async def look(stage: Stage, me: Reader, projects: list[int]) -> None:
         body = (await reader.read()).partition(b"\r\n\r\n")[2]
         for one in json.loads(body)["projects"]:
             number = one["project_id"]
-            if one["budget"]["usd_max"] + 1e-9 < must.get(number, 0.0):
+            if (one["budget"]["usd_max"] or 0.0) + 1e-9 < must.get(number, 0.0):
                 me.behind.append(f"project {number}: {one['budget']['usd_max']} after {must[number]} was committed")
     finally:
         writer.close()
@@ -242,7 +242,7 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="plms-prove-page-") as name:
         folder = Path(name)
-        environ = environment(folder, PLMS_AUTH="disabled", PLMS_LATE_OBS_ENABLED="0")
+        environ = environment(folder, PLMS_AUTH="disabled", P28_LATE_OBS_ENABLED="0")
         settings = load_settings({key: value for key, value in environ.items() if key.startswith("PLMS_")})
         settings.data_dir.mkdir(parents=True)
         migrate.upgrade(settings.database_url)

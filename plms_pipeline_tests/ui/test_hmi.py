@@ -56,7 +56,7 @@ class Room:
             token = self.made.token(role, subject)
             context.add_cookies([{"name": "plms_session", "value": token, "url": self.url}])
         page = context.new_page()
-        page.set_default_timeout(20_000)
+        page.set_default_timeout(60_000)
         crashes: list[str] = []
         page.on("pageerror", lambda error: crashes.append(str(error)))
         page.on("dialog", lambda dialog: crashes.append(f"a script of somebody else's ran: {dialog.message}"))
@@ -178,6 +178,7 @@ def test_a_refusal_says_why_and_keeps_what_was_written(room: Room) -> None:
             status=409, content_type="application/problem+json",
             body=json.dumps({"detail": "The lane changed since; look at it again.", "code": "lane_changed", "status": 409}),
         ))  # fmt: skip
+        page.locator("#inbox [data-act=more]").click()
         page.get_by_role("button", name="Apply …").click()
         page.locator("#reason").fill("busy all week")
         page.get_by_role("button", name="Apply", exact=True).click()
