@@ -11,7 +11,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Final, TypeVar, cast
 
 from plms_pipeline.access.routes import AppState
@@ -29,6 +31,8 @@ T = TypeVar("T")
 LOOK_EVERY_S: Final = 0.25
 # A snapshot may take this share of the time at most: under a storm of commits the page is told less often, never nothing.
 MOST_OF_THE_TIME: Final = 0.2
+# But however long one took (on a machine that gave it no time, minutes), the next look is not put off for longer than this.
+LONGEST_PAUSE_S: Final = 1.0
 BEAT_EVERY_S: Final = 5.0
 # While somebody looks four times a second anyway, an answer may be as old as that.
 FRESH_S: Final = LOOK_EVERY_S
@@ -65,6 +69,7 @@ class Watch:
     log: Log = field(init=False)
     streams: int = field(default=0, init=False)
     reads: int = field(default=0, init=False)
+    _thread: ThreadPoolExecutor = field(init=False)
     _held: _Held | None = field(default=None, init=False)
     _derived: dict[str, _Derived] = field(default_factory=dict, init=False)
     _blind: PlmsError | None = field(default=None, init=False)
@@ -76,6 +81,7 @@ class Watch:
     _read_s: float = field(default=0.0, init=False)
 
     def __post_init__(self) -> None:
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="plms-page")
         self.log = Log(self.state.ids().replace("-", "")[:12])
 
     async def snapshot(self) -> Snapshot:
@@ -104,7 +110,7 @@ class Watch:
         async with lock:
             known = self._derived.get(name)
             if known is None or known.key != key:
-                known = _Derived(key, await asyncio.to_thread(read, self.state.registry, snapshot))
+                known = _Derived(key, await self._aside(read, self.state.registry, snapshot))
                 self._derived[name] = known
         return cast("T", known.value)
 
@@ -177,7 +183,8 @@ class Watch:
 
     async def _keep(self) -> None:
         while self.streams:
-            await asyncio.sleep(max(LOOK_EVERY_S, self._read_s * (1 / MOST_OF_THE_TIME - 1)))
+            pause_s = self._read_s * (1 / MOST_OF_THE_TIME - 1)
+            await asyncio.sleep(min(max(LOOK_EVERY_S, pause_s), max(LOOK_EVERY_S, LONGEST_PAUSE_S)))
             if self._is_ending():
                 self._tell()
                 return
@@ -203,8 +210,8 @@ class Watch:
                 held.at_s = self._now()
                 return held.snapshot
             began = self._now()
-            outside = key[1] if key is not None else await asyncio.to_thread(self._outside)
-            new = await asyncio.to_thread(
+            outside = key[1] if key is not None else await self._aside(self._outside)
+            new = await self._aside(
                 self.read, self.state.registry, now=self.state.clock.now(), outside=outside
             )  # fmt: skip
             self.reads += 1
@@ -223,12 +230,16 @@ class Watch:
         if self.state.registry.dialect == "sqlite":
             version = self._version()
         else:
-            version = await asyncio.to_thread(self._version)
+            version = await self._aside(self._version)
         return None if version is None else (version, self._outside())
 
     def _outside(self) -> tuple[object, ...]:
         settings = self.state.settings
         return (flag_reason(settings.data_dir), newest_proof_mark(settings.reports_dir))
+
+    async def _aside(self, read: Callable[..., T], *given: Any, **named: Any) -> T:
+        """Read on the one thread that is kept for it: as many connections and caches as threads would be taken otherwise."""
+        return await asyncio.get_running_loop().run_in_executor(self._thread, partial(read, *given, **named))
 
     def _tell(self) -> None:
         """Wake everybody who listens."""

@@ -101,6 +101,21 @@ def test_whoever_comes_back_is_told_what_he_missed(watch: Watch) -> None:
 
 
 @pytest.mark.one_database
+def test_one_slow_look_does_not_put_off_the_next_one(watch: Watch, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine that gave it no time for a minute was not looked at for four more: `make prove-page` found pages that old."""
+    monkeypatch.setattr(service, "MOST_OF_THE_TIME", 1e-9)
+    monkeypatch.setattr(service, "LONGEST_PAUSE_S", 0.02)
+
+    async def scene() -> None:
+        stream = watch.events(None, anybody)
+        await next_of(stream, "hello")
+        rename(watch.state.registry, 42, "seen all the same")
+        assert (await next_of(stream, "change"))[0]["projects"] == [42]
+
+    run(scene)
+
+
+@pytest.mark.one_database
 def test_the_flag_file_is_seen_without_any_commit(watch: Watch) -> None:
     """It is what people put up when the registry is away."""
 
