@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import expect
 
 from plms_pipeline.registry.engine import Registry
 from plms_pipeline.runs.actions.projects import project
@@ -94,6 +93,8 @@ def test_an_operator_launches_and_decides_nothing_and_an_approver_decides(
     ui: Ui, prepared: Path, page: Any, screenshots: Path
 ) -> None:
     """The Launchpad of a job is there for who may launch it; a second person's approval counts because they signed in."""
+    from playwright.sync_api import expect
+
     desk = Desk(Registry.open(f"sqlite:///{prepared / 'registry.db'}"))
     waiting = desk.submitted().id
     ui.sign_in(page, "operator")
