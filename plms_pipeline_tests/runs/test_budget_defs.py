@@ -52,7 +52,7 @@ def test_the_terminal_tells_runway_history_and_breaches(
         assert main(["budget", *command]) == 0
         assert main(["budget", *command, "--json"]) == 0
         json.loads(capsys.readouterr().out.splitlines()[-1])
-    assert main(["budget", "answer", "42", "go_on", "--reason", "x"]) == 2
+    assert main(["budget", "answer", "42", "go_on", "--reason", "x"]) == 1
     assert "no breach" in capsys.readouterr().err
     assert main(["budget", "runway", "7"]) != 0
     prices = ["prices", "set", "m", "--input", "1", "--output", "2", "--from", "2026-03-01", "--reason", "x"]

@@ -2,6 +2,7 @@
 
 # No `from __future__ import annotations`: Dagster compares the annotation of `context` itself, not its text.
 
+from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
@@ -10,11 +11,14 @@ import dagster as dg
 from plms_pipeline.resources import DOCUMENTS, Plms, no_retry_for_permanent_errors
 
 _FRESH = dg.FreshnessPolicy.time_window(fail_window=timedelta(hours=4), warn_window=timedelta(hours=2))
+_COMMON: dict[str, Any] = {
+    "io_manager_key": DOCUMENTS, "group_name": "runs", "owners": ["team:plms"], "freshness_policy": _FRESH,
+    "kinds": {"sqlalchemy"}, "code_version": "1",
+}  # fmt: skip
 
 
 @dg.asset(
-    io_manager_key=DOCUMENTS, group_name="budget", owners=["team:plms"], freshness_policy=_FRESH, kinds={"sqlalchemy"},
-    code_version="1",
+    **_COMMON,
     description="How long the budget of every project under way lasts and what it will have cost, with 90 % intervals: the "
     "shortest first. Spent and reserved are the ledger's.",
     check_specs=[
@@ -24,7 +28,7 @@ _FRESH = dg.FreshnessPolicy.time_window(fail_window=timedelta(hours=4), warn_win
         )
     ],
 )  # fmt: skip
-def budget_runway(context: dg.AssetExecutionContext, plms: Plms) -> dg.MaterializeResult[Any]:
+def budget_runway(context: dg.AssetExecutionContext, plms: Plms) -> Iterator[dg.Output[Any] | dg.AssetCheckResult]:
     """Tell every runway."""
     from plms_pipeline.runs.actions.portfolio_views import contradictions, runways
     from plms_pipeline.runs.render.money import runway_markdown, runway_plot
@@ -33,8 +37,8 @@ def budget_runway(context: dg.AssetExecutionContext, plms: Plms) -> dg.Materiali
         found = runways(plms.registry(), clock=plms.clock())
     wrong = contradictions(found)
     context.log.info("projects=%d critical=%d", len(found), sum(one["status"] == "critical" for one in found))
-    return dg.MaterializeResult(
-        value=found,
+    yield dg.Output(
+        found,
         metadata={
             "dagster/row_count": len(found),
             **{status: sum(one["status"] == status for one in found) for status in ("ok", "warning", "critical")},
@@ -42,22 +46,15 @@ def budget_runway(context: dg.AssetExecutionContext, plms: Plms) -> dg.Materiali
             "runways": dg.MetadataValue.md(runway_markdown(found)),
             **({"plot": dg.MetadataValue.md(runway_plot(found))} if found else {}),
         },
-        check_results=[
-            dg.AssetCheckResult(
-                check_name="every_status_follows_from_its_numbers", passed=not wrong,
-                metadata={"offenders": dg.MetadataValue.json(wrong)},
-            )
-        ],
+    )
+    yield dg.AssetCheckResult(
+        check_name="every_status_follows_from_its_numbers", passed=not wrong,
+        metadata={"offenders": dg.MetadataValue.json(wrong)},
     )  # fmt: skip
 
 
 @dg.asset(
-    io_manager_key=DOCUMENTS,
-    group_name="budget",
-    owners=["team:plms"],
-    freshness_policy=_FRESH,
-    kinds={"sqlalchemy"},
-    code_version="1",
+    **_COMMON,
     description="Estimation, execution and validation risk of each lane of every project under way; unknown below three "
     "observations.",
 )
@@ -81,12 +78,7 @@ def risk_heatmap(context: dg.AssetExecutionContext, plms: Plms) -> dg.Materializ
 
 
 @dg.asset(
-    io_manager_key=DOCUMENTS,
-    group_name="budget",
-    owners=["team:plms"],
-    freshness_policy=_FRESH,
-    kinds={"sqlalchemy"},
-    code_version="1",
+    **_COMMON,
     description="How far the tokens of each lane lay from their estimates in the last ten projects, and where that goes "
     "(least squares; below three projects: stable).",
 )
