@@ -290,7 +290,9 @@ def test_without_tokens_programs_and_our_own_pages_notice_nothing(open_client: h
     assert open_client.post(URL, json={}).status_code == 200
     assert open_client.get("/secret").json() == SECRET
     own = {"Origin": f"http://localhost:{port}", "Host": f"localhost:{port}", "Sec-Fetch-Site": "same-origin"}
-    assert open_client.post(URL, json={}, headers=own).status_code == 200
+    assert open_client.post(URL, json={}, headers={**own, "X-PLMS-Page": "1"}).status_code == 200
+    # What a form of ours could send is not what our page sends.
+    assert open_client.post(URL, json={}, headers=own).json()["code"] == "not_from_the_page"
 
 
 def test_with_tokens_any_name_may_be_used(client: httpx.Client) -> None:
