@@ -151,7 +151,8 @@ def _rule(name: str, form: _Form) -> Rule:
 
 def first_problem(error: ValidationError, where: str, lines: Lines, place: tuple[str | int, ...]) -> BadInput:
     """The first of what pydantic found, in the words of a person who has the file open."""
-    first = error.errors()[0]
+    # A name that is misspelt is also one that is missing: what stands there is told first.
+    first = min(error.errors(), key=lambda one: one["type"] != "extra_forbidden")
     inner = tuple(part for part in first["loc"] if isinstance(part, str | int))
     said = first["msg"].removeprefix("Value error, ")
     if first["type"] == "extra_forbidden":

@@ -89,7 +89,7 @@ async def listen(stage: Stage, me: Reader, chance: random.Random) -> None:
         head = f"Last-Event-ID: {me.last_id}\r\n" if me.last_id else ""
         reader, writer = await ask(stage, "/api/events", head)
         leaves_at = time.monotonic() + (chance.uniform(2, 9) if me.breaks_off else 1e9)
-        name = ""
+        name, event_id = "", me.last_id
         try:
             while not stage.over.is_set() and time.monotonic() < leaves_at:
                 try:
@@ -99,10 +99,12 @@ async def listen(stage: Stage, me: Reader, chance: random.Random) -> None:
                 if not line and reader.at_eof():
                     break
                 if line.startswith("id: "):
-                    me.last_id = line[4:]
+                    event_id = line[4:]
                 elif line.startswith("event: "):
                     name = line[7:]
                 elif line.startswith("data: ") and name in ("hello", "change"):
+                    # Only now has it been seen: who breaks off before comes back with the id before.
+                    me.last_id = event_id
                     await hear(stage, me, name, json.loads(line[6:]))
         finally:
             writer.close()

@@ -57,7 +57,7 @@ def readings(project_id: int, name: str, told: dict[str, Any], now: datetime, *,
     ratio = None if overrun is None else overrun / limit if limit else 10.0 if overrun else 0.0
     found = [
         Reading(
-            "overrun_ratio", subject, ratio, now, f"{name[:80]}: {final:.2f} USD projected of {limit:.2f}",
+            "overrun_ratio", subject, ratio, now, f"{name[:80]}: {_usd(final)} projected of {_usd(limit)}",
             project_id=project_id,
         )
     ]  # fmt: skip
@@ -65,6 +65,10 @@ def readings(project_id: int, name: str, told: dict[str, Any], now: datetime, *,
         minutes = runway["minutes_to_depletion"]
         found.append(Reading("minutes_to_depletion", subject, minutes, now, detail, project_id=project_id))
     return found
+
+
+def _usd(amount: float | None) -> str:
+    return "an unknown sum" if amount is None else f"{amount:.2f} USD"
 
 
 def _moment(text: str | None) -> datetime | None:

@@ -66,7 +66,7 @@ def test_an_empty_registry_says_zero_to_everything_that_can_be_zero(registry: Re
 def test_what_nobody_can_know_has_no_series(registry: Registry, settings: Settings) -> None:
     """Otherwise a project that burns nothing has a runway of zero minutes, and somebody is woken."""
     samples = reader(settings).read(registry)
-    for name in ("plms_budget_runway_minutes", "plms_calibration_mae_ratio", "plms_alerts", "plms_alert_checks_failed"):
+    for name in ("plms_budget_runway_minutes", "plms_calibration_mae_ratio"):
         assert name not in samples.cells
     assert ("portfolio",) not in samples.cells["plms_daily_budget_limit_usd"]
 
