@@ -22,7 +22,16 @@ ADMIN_ONLY = {
 }  # fmt: skip
 DECIDED_BY = {
     "approver": {"approve_project", "override_lane", "decide_kpi_override"},
-    "admin": {"accept_ungated_lane", "killswitch", "reset_guards", "purge", "back_up", "silence_alert", "test_alert_channels", "job_without_a_rule"},
+    "admin": {
+        "accept_ungated_lane",
+        "killswitch",
+        "reset_guards",
+        "purge",
+        "back_up",
+        "silence_alert",
+        "test_alert_channels",
+        "job_without_a_rule",
+    },
 }
 
 

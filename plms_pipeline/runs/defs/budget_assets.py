@@ -51,7 +51,11 @@ def budget_runway(context: dg.AssetExecutionContext, plms: Plms) -> Iterator[dg.
 
 
 @dg.asset(
-    io_manager_key=DOCUMENTS, group_name="runs", owners=["team:plms"], freshness_policy=_FRESH, kinds={"sqlalchemy"},
+    io_manager_key=DOCUMENTS,
+    group_name="runs",
+    owners=["team:plms"],
+    freshness_policy=_FRESH,
+    kinds={"sqlalchemy"},
     code_version="1",
     description="Estimation, execution and validation risk of each lane of every project under way; unknown below three "
     "observations.",
@@ -76,7 +80,11 @@ def risk_heatmap(context: dg.AssetExecutionContext, plms: Plms) -> dg.Materializ
 
 
 @dg.asset(
-    io_manager_key=DOCUMENTS, group_name="runs", owners=["team:plms"], freshness_policy=_FRESH, kinds={"sqlalchemy"},
+    io_manager_key=DOCUMENTS,
+    group_name="runs",
+    owners=["team:plms"],
+    freshness_policy=_FRESH,
+    kinds={"sqlalchemy"},
     code_version="1",
     description="How far the tokens of each lane lay from their estimates in the last ten projects, and where that goes "
     "(least squares; below three projects: stable).",
