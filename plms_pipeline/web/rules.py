@@ -133,6 +133,7 @@ JOBS: MappingProxyType[str, str] = MappingProxyType(
         "sweep_run_folders": WORKS,
         "nightly": WORKS,
         "lane_review": WORKS,
+        "tell_money_and_risk": WORKS,
         "measure_lanes": WORKS,
         "review_evidence": WORKS,
         "verify_golden": WORKS,
