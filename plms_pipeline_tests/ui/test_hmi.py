@@ -243,7 +243,7 @@ def test_loading_failing_and_empty_sections_say_so(room: Room, screenshots: Path
                "status": 503, "request_id": "0b7c9a54-9a3f"}  # fmt: skip
     with room.page(is_open=False) as page:
         held: list[Any] = []
-        page.route("**/api/page/portfolio", held.append)
+        page.route("**/api/page/portfolio", lambda route: held.append(route))  # noqa: PLW0108 - it takes no built-in
         page.route("**/api/page/risk", lambda route: route.fulfill(
             status=503, content_type="application/problem+json", body=json.dumps(problem)))  # fmt: skip
         page.route("**/api/page/projects*", lambda route: route.fulfill(
