@@ -33,10 +33,14 @@ def last_checks(session: Session) -> dict[int, datetime]:
 def take(session: Session, project_id: int, *, now: datetime, before: datetime) -> str | None:
     """Claim the look at a project, and the digest of what was seen last; None when somebody looked since `before`."""
     dialect = postgresql if session.get_bind().dialect.name == "postgresql" else sqlite
-    fresh: Any = session.execute(
-        dialect.insert(BudgetCheck).values(project_id=project_id, checked_at=now).on_conflict_do_nothing()
+    # Not by the number of rows: what a driver says of an INSERT that did nothing differs between the databases.
+    fresh = session.scalar(
+        dialect.insert(BudgetCheck)
+        .values(project_id=project_id, checked_at=now)
+        .on_conflict_do_nothing()
+        .returning(BudgetCheck.project_id)
     )
-    if fresh.rowcount:
+    if fresh is not None:
         return ""
     row = session.execute(
         select(BudgetCheck.checked_at, BudgetCheck.seen_sha256)
