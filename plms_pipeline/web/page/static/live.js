@@ -79,7 +79,9 @@ export class Live {
       }
       why = await this.read(answer.body.getReader(), aborter);
     } catch (error) {
-      why = aborter.signal.aborted ? "Nothing was heard for too long." : error.message;
+      // What a browser says of a connection that broke is different in each and helps nobody.
+      const said = error instanceof TypeError ? "The server does not answer." : error.message;
+      why = aborter.signal.aborted ? "Nothing was heard for too long." : said;
     } finally {
       clearTimeout(this.watchdog);
       if (this.aborter === aborter) this.aborter = null;
