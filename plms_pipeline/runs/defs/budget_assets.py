@@ -11,14 +11,15 @@ import dagster as dg
 from plms_pipeline.resources import DOCUMENTS, Plms, no_retry_for_permanent_errors
 
 _FRESH = dg.FreshnessPolicy.time_window(fail_window=timedelta(hours=4), warn_window=timedelta(hours=2))
-_COMMON: dict[str, Any] = {
-    "io_manager_key": DOCUMENTS, "group_name": "runs", "owners": ["team:plms"], "freshness_policy": _FRESH,
-    "kinds": {"sqlalchemy"}, "code_version": "1",
-}  # fmt: skip
 
 
 @dg.asset(
-    **_COMMON,
+    io_manager_key=DOCUMENTS,
+    group_name="runs",
+    owners=["team:plms"],
+    freshness_policy=_FRESH,
+    kinds={"sqlalchemy"},
+    code_version="1",
     description="How long the budget of every project under way lasts and what it will have cost, with 90 % intervals: the "
     "shortest first. Spent and reserved are the ledger's.",
     check_specs=[
@@ -54,7 +55,12 @@ def budget_runway(context: dg.AssetExecutionContext, plms: Plms) -> Iterator[dg.
 
 
 @dg.asset(
-    **_COMMON,
+    io_manager_key=DOCUMENTS,
+    group_name="runs",
+    owners=["team:plms"],
+    freshness_policy=_FRESH,
+    kinds={"sqlalchemy"},
+    code_version="1",
     description="Estimation, execution and validation risk of each lane of every project under way; unknown below three "
     "observations.",
 )
@@ -78,7 +84,12 @@ def risk_heatmap(context: dg.AssetExecutionContext, plms: Plms) -> dg.Materializ
 
 
 @dg.asset(
-    **_COMMON,
+    io_manager_key=DOCUMENTS,
+    group_name="runs",
+    owners=["team:plms"],
+    freshness_policy=_FRESH,
+    kinds={"sqlalchemy"},
+    code_version="1",
     description="How far the tokens of each lane lay from their estimates in the last ten projects, and where that goes "
     "(least squares; below three projects: stable).",
 )
