@@ -14,7 +14,11 @@ _FRESH = dg.FreshnessPolicy.time_window(fail_window=timedelta(hours=4), warn_win
 
 
 @dg.asset(
-    io_manager_key=DOCUMENTS, group_name="runs", owners=["team:plms"], freshness_policy=_FRESH, kinds={"sqlalchemy"},
+    io_manager_key=DOCUMENTS,
+    group_name="runs",
+    owners=["team:plms"],
+    freshness_policy=_FRESH,
+    kinds={"sqlalchemy"},
     code_version="1",
     description="How long the budget of every project under way lasts and what it will have cost, with 90 % intervals: the "
     "shortest first. Spent and reserved are the ledger's.",
