@@ -294,6 +294,7 @@ def test_a_closed_pipe_is_quiet_and_no_yes(environment: dict[str, str], plms: Ru
     assert (done.returncode, done.stdout, done.stderr) == (141, "[", "")
 
 
+@pytest.mark.live
 @pytest.mark.usefixtures("probing")
 def test_a_pipe_that_breaks_inside_a_command_is_quiet_too(environment: dict[str, str]) -> None:
     """Typer answers it with exit 1 by itself."""

@@ -49,6 +49,7 @@ def test_a_night_in_dagster_learns_proves_and_shows_it(sqlite_book: Book, settin
     assert set(document["calibration"]["cost_usd"]) == {"overall", "lanes", "cells"}
 
 
+@pytest.mark.live
 def test_the_same_night_again_writes_the_same_bytes(sqlite_book: Book, settings: Settings) -> None:
     """A repeated date must be a repetition."""
     sqlite_book.add("m", "1.5", at=NOON)
@@ -59,6 +60,7 @@ def test_the_same_night_again_writes_the_same_bytes(sqlite_book: Book, settings:
     assert {name: (folder / name).read_bytes() for name in before} == before
 
 
+@pytest.mark.live
 def test_a_night_repeated_for_a_past_date_does_not_become_last_night(sqlite_book: Book, settings: Settings) -> None:
     """`plms nightly --date` for an old report made every forecast quote the coverage of that old night."""
     for days in range(6):

@@ -11,6 +11,7 @@ from plms_pipeline.estimates.scores import covered, crps_of_quantiles, pit_histo
 numbers = st.floats(-1e3, 1e3)
 
 
+@pytest.mark.live
 @given(numbers, st.floats(0, 1e3), numbers)
 def test_the_winkler_score_is_the_published_interval_score(low: float, width: float, actual: float) -> None:
     """An own variant of the score would make the promised ratio mean something else."""
@@ -20,6 +21,7 @@ def test_the_winkler_score_is_the_published_interval_score(low: float, width: fl
     assert ours == pytest.approx(float(scoringrules.interval_score(actual, low, low + width, 0.1)), rel=1e-9, abs=1e-9)
 
 
+@pytest.mark.live
 @given(st.floats(-3, 3))
 def test_the_quantile_crps_tends_to_the_crps_of_the_distribution(actual: float) -> None:
     """CRPS from 999 quantiles of a normal against the closed form."""

@@ -31,6 +31,7 @@ def world(sqlite_registry: Registry, settings: Settings, clock: object) -> World
     return make_world(sqlite_registry, load_settings(given), clock)  # type: ignore[arg-type]
 
 
+@pytest.mark.live
 def test_one_sample_per_gated_lane_two_of_them_failing_for_a_real_reason(world: World) -> None:
     """What `make run` shows a stranger must be measured, and must show both colours."""
     for folder in FOLDERS:

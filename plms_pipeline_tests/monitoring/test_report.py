@@ -159,6 +159,7 @@ def test_a_night_without_data_says_how_to_get_some() -> None:
     assert "are broken" not in html
 
 
+@pytest.mark.live
 def test_broken_invariants_come_first_and_what_is_not_drawn_is_said() -> None:
     """A red row among fifty green ones, and a model that is missing in the chart, were both left for the reader to find."""
     made = summary(broken=1)
@@ -172,6 +173,7 @@ def test_broken_invariants_come_first_and_what_is_not_drawn_is_said() -> None:
     assert "</code> holds 3 more" in page(made, NAMES)
 
 
+@pytest.mark.live
 def test_a_night_that_ran_later_says_what_is_of_now(registry: Registry, settings: Settings) -> None:
     """`--date` of last year showed today's artifacts and proofs as if they were of that night."""
     late = write_report(registry, settings, as_of=AS_OF, documents=documents(), ran_at=AS_OF + timedelta(days=30))
@@ -220,6 +222,7 @@ def test_the_terminal_shows_priors_calibration_kpis_and_invariants() -> None:
     assert ("✗", "every_run_has_a_passport", "9/10", "run <b>r1</b>") in told["Invariants"]
 
 
+@pytest.mark.live
 def test_a_report_is_written_and_replaced(registry: Registry, settings: Settings) -> None:
     """A repeated date replaces its report: same books, same bytes."""
     Book(registry).add(at=AS_OF - timedelta(days=1))

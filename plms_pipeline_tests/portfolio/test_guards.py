@@ -74,6 +74,7 @@ def test_fifty_who_ask_at_once_get_three_places(registry: Registry) -> None:
     assert len(status(registry).slots) == 3
 
 
+@pytest.mark.live
 def test_two_hundred_charges_at_once_sum_exactly(registry: Registry) -> None:
     """Otherwise parallel starts lose each other's charges."""
     policy = LauncherPolicy(1000, POLICY.rate, Decimal(50), "UTC", POLICY.lease)

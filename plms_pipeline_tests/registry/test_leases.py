@@ -156,6 +156,7 @@ for round in range(20):
 """
 
 
+@pytest.mark.live
 @pytest.mark.timeout(120)
 def test_of_two_processes_that_ask_at_once_exactly_one_gets_it(registry_url: str) -> None:
     """On the very first night the row does not exist: on PostgreSQL both used to insert it and one died with a traceback."""

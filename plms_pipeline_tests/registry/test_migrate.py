@@ -87,6 +87,7 @@ def test_upgrading_twice_changes_nothing(empty_url: str) -> None:
     assert rows(empty_url) == before
 
 
+@pytest.mark.live
 @pytest.mark.parametrize("target", ["-1", "0005", "0001", "base"])
 def test_down_and_up_keeps_every_row(empty_url: str, target: str) -> None:
     """A rollback that drops a table destroys what was learnt since the upgrade."""
@@ -100,6 +101,7 @@ def test_down_and_up_keeps_every_row(empty_url: str, target: str) -> None:
     assert state.is_at_head, state.differences
 
 
+@pytest.mark.live
 def test_the_database_still_refuses_after_down_and_up(empty_url: str) -> None:
     """Triggers and unique indexes must come back with their tables, or the books stop being append-only in silence."""
     migrate.upgrade(empty_url)

@@ -152,6 +152,7 @@ def night() -> dict[str, Any]:
     return {name: value.value for name, value in found.metadata.items()}
 
 
+@pytest.mark.live
 def test_corrections_teach_the_next_project(desk: Desk, settings: Settings) -> None:
     """Correct two dozen tasks, let a night pass, and the next one of that kind finds its lane by itself."""
     assert night()["state"] == "too_little"

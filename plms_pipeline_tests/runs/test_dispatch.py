@@ -534,6 +534,7 @@ class DyingPas:
         return dying
 
 
+@pytest.mark.live
 def test_a_crash_between_any_two_steps_is_repaired_by_later_ticks(bench: Bench) -> None:
     """kill -9 of any process at any moment: no run is lost, no card goes out twice, nothing waits for ever."""
     tasks = {"a": (), "b": ("a",)}

@@ -189,6 +189,7 @@ class Steps(RuleBasedStateMachine):
             assert self.walker.life(subject) == life
 
 
+@pytest.mark.live
 def test_any_order_of_steps_does_what_the_model_says(sqlite_registry: Registry) -> None:
     """Two processes that both believe to know the state must not both be right."""
     machine = type("StepsHere", (Steps,), {"registry": sqlite_registry})
@@ -429,6 +430,7 @@ def executor(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ReferencePas]
         yield pas
 
 
+@pytest.mark.live
 def test_a_project_lives_through_the_real_actions_as_the_model_says(
     executor: ReferencePas, migrated_sqlite: Path, tmp_path: Path
 ) -> None:

@@ -336,6 +336,7 @@ def test_nobody_is_interrupted_for_who_cannot_pay(registry: Registry, executor: 
         assert portfolio.value(func.count(Preemption.card_key)) == 0
 
 
+@pytest.mark.live
 def test_it_never_thrashes(lane: Lane) -> None:
     """Each pause costs the executor something: once per task, one at a time, never more than the lane has slots."""
     third = lane.portfolio.start(planned_project(lane.registry, project_id=3, tasks=LONG, forecast=SPEND))

@@ -60,6 +60,7 @@ def test_every_sample_can_be_estimated_submitted_and_approved(sqlite_registry: R
         assert desk.approve(project_id).view.status == "approved"
 
 
+@pytest.mark.live
 def test_what_the_commands_of_project_1_make_passes_its_gates(
     sqlite_registry: Registry, settings: Settings, tmp_path: Path
 ) -> None:

@@ -201,6 +201,7 @@ def test_several_projects_share_a_lane_from_the_first_round(portfolio: Portfolio
     assert held == {1: 1, 2: 1, 3: 1, 4: 1}
 
 
+@pytest.mark.live
 def test_many_dispatchers_and_ends_never_pass_a_cap(portfolio: Portfolio, executor: ReferencePas) -> None:
     """Four processes dispatch while a fifth settles: at no moment of the log are more slots held than the cap."""
     portfolio.cap(4200, 3)

@@ -24,6 +24,7 @@ def template() -> Iterator[Path]:
         yield found
 
 
+@pytest.mark.live
 def test_days_with_faults_deaths_and_jumping_clocks_break_no_rule(template: Path) -> None:
     """A cap would be passed, money counted twice or work lost in some order of events that nobody thought of."""
     outcome = simulate(template, SEED, 6)
@@ -32,6 +33,7 @@ def test_days_with_faults_deaths_and_jumping_clocks_break_no_rule(template: Path
     assert outcome.happened["task_receipts", ">SUCCESS"] > 0
 
 
+@pytest.mark.live
 def test_the_same_seed_is_the_same_world(template: Path) -> None:
     """A failing seed that does not fail again helps nobody."""
     first, second = (simulate(template, SEED + 1, 2) for _ in range(2))

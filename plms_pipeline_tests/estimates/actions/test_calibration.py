@@ -52,6 +52,7 @@ def test_the_dataset_counts_what_teaches_and_names_the_rule_that_excludes(book: 
     assert found["stale_days"] == ["2026-02-01"]
 
 
+@pytest.mark.live
 def test_priors_are_versions_that_are_written_only_when_their_numbers_differ(book: Book, clock: FrozenClock) -> None:
     """Append-only history is readable only if a quiet night adds nothing to it."""
     fill(book)
@@ -70,6 +71,7 @@ def test_priors_are_versions_that_are_written_only_when_their_numbers_differ(boo
         assert row.provider == row.provider_name
 
 
+@pytest.mark.live
 def test_there_is_a_prior_at_every_level_and_its_json_is_the_distribution(book: Book, clock: FrozenClock) -> None:
     """A new provider or lane is forecast from these; the columns of the sources stand beside them."""
     fill(book)
@@ -86,6 +88,7 @@ def test_there_is_a_prior_at_every_level_and_its_json_is_the_distribution(book: 
     assert row.tokens_mean is None
 
 
+@pytest.mark.live
 def test_a_night_for_the_past_does_not_move_beliefs_backwards(book: Book, clock: FrozenClock) -> None:
     """`plms nightly --date` repeats a report; it must not replace what was learnt since."""
     fill(book)

@@ -225,6 +225,7 @@ def test_the_digest_is_of_values_and_not_of_their_layout(filled: Importer, files
     assert len({rows_sha256(t) for t in (table, changed, swapped, table[:19])}) == 4
 
 
+@pytest.mark.live
 def test_the_samples_rebuild_to_the_same_bytes(sqlite_importer: Importer, samples: Callable[[str], Path]) -> None:
     files = DayFiles(sqlite_importer.settings.data_dir)
     for name in ("metr", "swebench"):

@@ -293,6 +293,7 @@ def test_every_row_of_any_file_is_accounted_for(
     assert len(listed) == result.n_quarantined
 
 
+@pytest.mark.live
 def test_memory_does_not_grow_with_the_file(sqlite_importer: Importer, tmp_path: Path) -> None:
     """A small version of the million-row bound: ten times the rows may not take twice the memory."""
     peaks = []

@@ -326,6 +326,7 @@ def test_a_password_is_no_argument(tmp_path: Path) -> None:
     assert (tmp_path / "password").read_text() == "s3cret@sesame\n"
 
 
+@pytest.mark.live
 def test_a_backup_beside_writers_is_of_one_moment(installation: Installation, clock: FrozenClock) -> None:
     """Two rows of one transaction, of which a backup holds one, are books that nobody can repair."""
     stop = threading.Event()

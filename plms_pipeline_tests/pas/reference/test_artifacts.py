@@ -29,6 +29,7 @@ def kpi_world(sqlite_registry: Registry, settings: Settings, clock: object) -> A
     return make_world(sqlite_registry, load_settings(given), clock)  # type: ignore[arg-type]  # a clock that stands still
 
 
+@pytest.mark.live
 @pytest.mark.parametrize("is_red", [False, True])
 def test_green_passes_and_red_fails_in_every_gated_lane(kpi_world: Any, tmp_path: Path, is_red: bool) -> None:
     """Gates that see the same folder whatever the fault says prove nothing about gates."""

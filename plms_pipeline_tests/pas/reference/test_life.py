@@ -12,6 +12,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -267,6 +268,7 @@ STEPS = st.one_of(
 STORIES = st.lists(STEPS, min_size=25, max_size=50)
 
 
+@pytest.mark.live
 @settings(max_examples=80)
 @given(total=st.sampled_from([1, 3, 3]), cap=st.sampled_from([None, None, 1.25, 2.5]), story=STORIES)
 def test_every_path_keeps_the_promises(

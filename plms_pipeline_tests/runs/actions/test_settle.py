@@ -459,6 +459,7 @@ class Killed(BaseException):
 
 
 # A cursor that a kill leaves behind complains when it is collected; a killed process collects nothing.
+@pytest.mark.live
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_a_kill_between_any_two_statements_leaves_nothing_or_everything(worked: Worked) -> None:
     """Not only before the commit: at each statement that writes, of which every one is somewhere the first that is missing.
