@@ -10,13 +10,14 @@ from typing import Any
 import pytest
 from sqlalchemy import update
 
+from plms_pipeline.access.extras import IS_ENDING
 from plms_pipeline.access.routes import AppState
 from plms_pipeline.errors import Forbidden, NotFound, Unavailable
 from plms_pipeline.registry.engine import Registry
 from plms_pipeline.registry.tables import Project
 from plms_pipeline.runs.actions.runway import budget_runway
 from plms_pipeline.runs.service import runway_stream
-from plms_pipeline.runs.service.runway_stream import BEAT, IS_ENDING, RunwayWatch
+from plms_pipeline.runs.service.runway_stream import BEAT, RunwayWatch
 from plms_pipeline.settings import Settings
 from plms_pipeline_tests.api_world import ask, world
 from plms_pipeline_tests.runs.shelf import Shelf

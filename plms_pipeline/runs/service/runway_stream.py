@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from plms_pipeline.access.extras import IS_ENDING
 from plms_pipeline.access.routes import AppState
 from plms_pipeline.errors import PlmsError, Unavailable
 from plms_pipeline.runs.actions.runway import budget_runway
@@ -22,7 +23,6 @@ BEAT_EVERY_S: Final = 15.0
 MOST_STREAMS: Final = 200
 WATCH: Final = "runway_watch"
 # Set by the server: whether it is asked to end.
-IS_ENDING: Final = "is_ending"
 BEAT: Final = b": still here\n\n"
 
 

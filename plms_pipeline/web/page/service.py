@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final, TypeVar, cast
 
+from plms_pipeline.access.extras import IS_ENDING
 from plms_pipeline.access.routes import AppState
 from plms_pipeline.errors import PlmsError, Unavailable
 from plms_pipeline.portfolio.files import flag_reason
@@ -38,8 +39,6 @@ BEAT_EVERY_S: Final = 5.0
 FRESH_S: Final = LOOK_EVERY_S
 MOST_STREAMS: Final = 1000
 WATCH: Final = "page_watch"
-# Whether the server is asked to end; streams end with it instead of keeping it waiting.
-IS_ENDING: Final = "is_ending"
 
 
 @dataclass(slots=True)

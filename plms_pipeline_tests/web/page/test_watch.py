@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from sqlalchemy import insert, update
 
+from plms_pipeline.access.extras import IS_ENDING
 from plms_pipeline.clock import FrozenClock
 from plms_pipeline.errors import Forbidden, Unavailable
 from plms_pipeline.portfolio.files import raise_flag
@@ -18,7 +19,7 @@ from plms_pipeline.registry.engine import Registry
 from plms_pipeline.registry.tables import Project
 from plms_pipeline.settings import Settings
 from plms_pipeline.web.page import service
-from plms_pipeline.web.page.service import IS_ENDING, Watch
+from plms_pipeline.web.page.service import Watch
 from plms_pipeline_tests.api_world import world
 from plms_pipeline_tests.runs.worlds import AT, planned_project
 

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import uvicorn
 
+from plms_pipeline.access.extras import IS_ENDING
 from plms_pipeline.clock import SystemClock
 from plms_pipeline.errors import BadInput
 from plms_pipeline.registry.engine import Registry
@@ -30,7 +31,6 @@ from plms_pipeline.web.api.service.door import doorkeeper
 from plms_pipeline.web.api.service.own_folder import told
 from plms_pipeline.web.api.service.shared_metrics import forget_dead_workers, shared_metrics
 from plms_pipeline.web.api.service.worker import worker_beside
-from plms_pipeline.web.page.service import IS_ENDING
 from plms_pipeline.web.process import outlived_parent
 from plms_pipeline.web.service import bound_socket, interruptible
 
