@@ -125,7 +125,7 @@ tell_money_and_risk = dg.define_asset_job(
     name="hourly_money_and_risk",
     job=tell_money_and_risk,
     cron_schedule="17 * * * *",
-    execution_timezone="UTC",
+    execution_timezone="America/New_York",
     default_status=dg.DefaultScheduleStatus.RUNNING,
     description="Once an hour; between two of them the page, the terminal and the history tell what changed.",
 )
