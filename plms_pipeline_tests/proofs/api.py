@@ -142,9 +142,13 @@ CONFIG = """
 [generation]
 allow-x00 = false
 
-# A stream ends with its reader; whoever tries everything would wait for ever (test_watch looks at it).
+# A stream ends with its reader; whoever tries everything would wait for ever (test_watch and test_runway_stream look at them).
 [[operations]]
 include-path = "/api/events"
+enabled = false
+
+[[operations]]
+include-path = "/api/projects/{project_id}/budget-runway/stream"
 enabled = false
 
 [checks.negative_data_rejection]
