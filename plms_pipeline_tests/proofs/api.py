@@ -154,6 +154,19 @@ enabled = false
 [checks.negative_data_rejection]
 expected-statuses = ["400", "401", "403", "404", "405", "406", "409", "413", "415", "422", "428", "429", "503"]
 
+# A silence names a rule or a subject and ends within 30 days, whatever the unit: 400 bad_silence, as documented in the text.
+[[operations]]
+include-path = "/api/alerts/silences"
+
+[operations.checks.positive_data_acceptance]
+expected-statuses = ["2xx", "400", "401", "403", "404", "409", "429"]
+
+[[operations]]
+include-path = "/api/alerts/{alert_id}/silence"
+
+[operations.checks.positive_data_acceptance]
+expected-statuses = ["2xx", "400", "401", "403", "404", "409", "429"]
+
 # The key is needed by one of the two modes only, which OpenAPI cannot say: 400 without it is as documented in the text.
 [[operations]]
 include-path = "/api/projects/{project_id}/simulate"

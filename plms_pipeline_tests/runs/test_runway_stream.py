@@ -123,3 +123,4 @@ def test_stream_and_history_need_the_right_to_read_and_a_project(sqlite_registry
     assert found.json() == {"project_id": 42, "history": []}
     bad = ask(api.app, "GET", "/api/projects/42/budget-runway/history?since=2026-03-01T12:00:00", headers=who)
     assert (bad.status_code, bad.json()["code"]) == (400, "no_zone")
+    assert ask(api.app, "GET", "/api/projects/42/budget-runway/history?since=0.5", headers=who).status_code == 422

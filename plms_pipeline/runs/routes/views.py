@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import JSONResponse, Response, StreamingResponse
+from pydantic import BeforeValidator
 
 from plms_pipeline.access.principals import Principal
 from plms_pipeline.access.routes import (
@@ -63,6 +64,13 @@ def _status_at_once(state: AppState, path: tuple[str, ...], _query: bytes) -> by
 def _runway_at_once(state: AppState, path: tuple[str, ...], _query: bytes) -> bytes | None:
     number = plain_id(path[0])
     return None if number is None else told.budget_runway(state.registry, number, clock=state.clock)
+
+
+def _written_out(value: object) -> object:
+    """A bare number is no moment, although it could be read as seconds since 1970."""
+    if isinstance(value, str) and value.replace(".", "", 1).lstrip("+-").isdigit():
+        raise ValueError("write a moment as 2026-03-01T12:00:00Z")
+    return value
 
 
 @router.get("/api/projects/{project_id}/metrics", response_model=api.Metrics, summary="Estimated against actual")
@@ -137,7 +145,11 @@ def budget_history(
     project_id: ProjectId,
     state: State,
     _principal: Viewer,
-    since: Annotated[datetime | None, Query(description="Only looks after this moment (with its zone).")] = None,
+    since: Annotated[
+        datetime | None,
+        BeforeValidator(_written_out),
+        Query(description="Only looks after this moment (with its zone)."),
+    ] = None,
     limit: Annotated[int, Query(ge=1, le=MOST_HISTORY, description="At most so many, the newest.")] = 500,
 ) -> JSONResponse:
     """The looks at a project's money that differed from the one before, oldest first; thinned as they grow old."""
