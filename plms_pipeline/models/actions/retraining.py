@@ -1,0 +1,165 @@
+"""What lies between a file of prices and a verdict about the model that was trained on them?
+
+The stages of the source's retraining, with their names: `dataset` reads, checks and keeps what is trained on by its content;
+`training` walks forward, so that every prediction is of a time that its model had not seen; `evaluation` turns them into
+figures, limits that were broken, and the verdict of the gates. Nothing here promotes anything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from plms_pipeline.clock import Clock
+from plms_pipeline.models.evaluation import gates
+from plms_pipeline.models.evaluation.files import write_evaluation
+from plms_pipeline.models.evaluation.gates import GateConfig, GateVerdict
+from plms_pipeline.models.evaluation.summary import SummaryInput, evaluated, operations_summary
+from plms_pipeline.models.evaluation.thresholds import OperationsThresholds
+from plms_pipeline.models.market.bars import content_hash, select
+from plms_pipeline.models.market.checks import Examination, examine
+from plms_pipeline.models.market.files.keeping import snapshot, write_rejected
+from plms_pipeline.models.market.files.reading import read_prices
+from plms_pipeline.models.market.findings import Finding, insist
+from plms_pipeline.models.training.experiment import Experiment
+from plms_pipeline.models.training.files import RUNS, RunFolder, environment, write_run
+from plms_pipeline.models.training.fit import train
+from plms_pipeline.models.training.manifest import Lineage, Origin
+from plms_pipeline.models.training.predictions import Predictions
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+SNAPSHOTS: Final = "market_snapshots"
+REJECTED: Final = "rejected_rows.csv"
+# Hears the name of a stage as it begins, and what it works on.
+Told = Callable[[str, str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What is to be trained, on what, by whom.
+
+    `trials`: how many candidates were tried on these data, this one included; the luck of the best of them is taken off.
+    Whoever asks says it: nobody counts them yet.
+    """
+
+    dataset: Path
+    experiment: Experiment
+    strict: bool = False
+    symbol: str | None = None
+    trials: int = 1
+    thresholds: OperationsThresholds = field(default_factory=OperationsThresholds)
+    gates: GateConfig = field(default_factory=GateConfig)
+    requested_by: str | None = None
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Data:
+    """What a file of prices holds: its bars and what speaks against them; `digest` is that of their content."""
+
+    examination: Examination
+    digest: str
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        """What was found, errors and warnings."""
+        return self.examination.findings
+
+    @property
+    def rejected(self) -> int:
+        """How many rows were taken out."""
+        return self.examination.rejected.rows.count
+
+
+@dataclass(frozen=True, slots=True)
+class Retrained:
+    """A training as it came out: its folder, what was measured, and what keeps it from being promoted, if anything."""
+
+    run: RunFolder
+    data: Data
+    metrics: dict[str, Any]
+    summary: dict[str, Any]
+    verdict: GateVerdict
+
+
+def dataset(asked: Request) -> Data:
+    """Read and check the prices of a request; writes nothing.
+
+    Raises:
+        BadInput: the file is none of prices.
+        NoData: no row can be used, or a symbol that was asked for is not there.
+        VerdictNo: the check is strict, and something is wrong (`data_not_valid`).
+    """
+    found = examine(read_prices(asked.dataset, symbol=asked.symbol))
+    if asked.strict or asked.experiment.data.strict_validation:
+        insist(found.findings, str(asked.dataset))
+    if asked.experiment.data.symbols is not None:
+        select(found.bars, asked.experiment.data.symbols)
+    return Data(found, content_hash(found.bars))
+
+
+def retrain(
+    asked: Request, *, root: Path, clock: Clock, run_id: str, code_version: str, told: Told = lambda _stage, _what: None
+) -> Retrained:
+    """Train a candidate and evaluate it.
+
+    Args:
+        root: below it lie snapshots and `automation_runs`.
+        told: hears the name of each stage as it begins, and what it works on.
+
+    Raises:
+        BadInput, NoData, VerdictNo: as `dataset`; there are too few bars, or a feature is unknown. Nothing is left behind.
+    """
+    told("dataset", str(asked.dataset))
+    data = dataset(asked)
+    bars = data.examination.bars
+    snapshot(root / SNAPSHOTS, bars)
+    told("training", f"{len(bars.symbols)} symbols, {bars.timestamp.size} bars")
+    trained = train(bars, asked.experiment)
+    told("evaluation", f"{trained.predictions.count} predictions out of sample")
+    summary, verdict = judged(trained.predictions, asked, run_id=run_id)
+    origin = Origin(
+        run_id, _second(clock.now()), code_version, environment(), Lineage(None, asked.requested_by, asked.reason)
+    )
+    run = write_run(root / RUNS, bars, asked.experiment, trained, origin)
+    write_evaluation(run.path, summary=summary, metrics=trained.metrics, gates=verdict.as_document())
+    if data.rejected:
+        write_rejected(run.path / REJECTED, data.examination.rejected)
+    return Retrained(run, data, dict(trained.metrics), summary, verdict)
+
+
+def judged(rows: Predictions, asked: Request, *, run_id: str) -> tuple[dict[str, Any], GateVerdict]:
+    """The operations summary of predictions out of sample, and the verdict of the gates."""
+    frame = rows.frame()
+    given = SummaryInput(
+        run_id,
+        benchmark_column="benchmark_return",
+        timestamp="window_end",
+        trials=asked.trials,
+        thresholds=asked.thresholds,
+    )
+    found = evaluated(frame, _book(frame), given)
+    evidence = gates.evidence_of(_evidence(frame), trials=asked.trials, config=asked.gates)
+    return operations_summary(found, given), gates.judge(evidence, asked.gates, alerts=found.alerts)
+
+
+def _book(frame: pd.DataFrame) -> pd.DataFrame:
+    """Positions as the guardrails read them: of a capital of one, shared evenly by the symbols of a moment."""
+    symbols = frame.groupby("window_end")["symbol"].transform("size")
+    return frame.assign(
+        timestamp=frame["window_end"], notional=frame["position"] / symbols, pnl=frame["realised_return"] / symbols
+    )[["timestamp", "symbol", "notional", "pnl"]]
+
+
+def _evidence(frame: pd.DataFrame) -> pd.DataFrame:
+    names = {"window_end": gates.TIMESTAMP, "pred_step_1": gates.PREDICTED, "actual_return_step_1": gates.ACTUAL}
+    return frame.rename(columns=names)[[gates.TIMESTAMP, gates.SYMBOL, gates.PREDICTED, gates.ACTUAL, gates.RETURN]]
+
+
+def _second(moment: datetime) -> datetime:
+    return moment.replace(microsecond=0)

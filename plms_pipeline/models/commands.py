@@ -1,0 +1,163 @@
+"""`plms retrain`: from a file of prices to a verdict about the model that was trained on them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from plms_pipeline.settings import load_settings
+
+if TYPE_CHECKING:
+    from plms_pipeline.models.actions.retraining import Data, Request, Retrained
+    from plms_pipeline.models.market.findings import Finding
+
+retrain_app = typer.Typer(no_args_is_help=True)
+
+
+@retrain_app.command(
+    epilog="Example: plms retrain --dataset data/samples/sp500_daily.csv.gz --min-sharpe 1.0 --max-drawdown 0.05"
+)
+def retrain(
+    dataset: Annotated[
+        Path, typer.Option(help="Prices: CSV, CSV.gz, Parquet, or an SQLite file with the table `series`.")
+    ],
+    train_config: Annotated[
+        Path | None, typer.Option(help="An experiment, YAML or JSON; default: ridge, walk-forward.")
+    ] = None,
+    output_dir: Annotated[
+        Path | None, typer.Option(help="Where runs and snapshots are kept; default: the data directory.")
+    ] = None,
+    symbol: Annotated[
+        str | None, typer.Option(help="Of a file without a symbol column; default: from its name.")
+    ] = None,
+    strict_validation: Annotated[
+        bool, typer.Option("--strict-validation", help="Refuse data with any error (exit 1).")
+    ] = False,
+    trials: Annotated[
+        int, typer.Option(min=1, help="How many candidates were tried on these data, this one included.")
+    ] = 1,
+    min_sharpe: Annotated[float | None, typer.Option(help="Alert below this Sharpe ratio (annualised).")] = None,
+    max_drawdown: Annotated[float | None, typer.Option(help="Alert beyond this drawdown, a positive fraction.")] = None,
+    max_gross_exposure: Annotated[float | None, typer.Option(help="Alert beyond this exposure, in capital.")] = None,
+    max_turnover: Annotated[
+        float | None, typer.Option(help="Alert beyond this turnover, in capital per moment.")
+    ] = None,
+    max_symbol_exposure: Annotated[float | None, typer.Option(help="Alert beyond this exposure to a symbol.")] = None,
+    reason: Annotated[str | None, typer.Option(help="Why; kept in the manifest.")] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Read, check and say what would run; write nothing.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Train a candidate, judge it on time it has not seen, and say what keeps it from being promoted.
+
+    Exit 0: it was trained, whatever the gates say of it. 1: the data are not valid. 2: wrong use. 3: no bar can be used.
+    """
+    from plms_pipeline.access.actors import local_actor
+    from plms_pipeline.models.actions.retraining import Request
+    from plms_pipeline.models.evaluation.thresholds import OperationsThresholds
+    from plms_pipeline.models.training.experiment import experiment
+    from plms_pipeline.models.training.files import read_experiment
+
+    limits = OperationsThresholds(
+        min_sharpe=min_sharpe, max_drawdown=max_drawdown, max_gross_exposure=max_gross_exposure, max_turnover=max_turnover,
+        max_symbol_exposure=max_symbol_exposure,
+    )  # fmt: skip
+    asked = Request(
+        dataset, experiment({}) if train_config is None else read_experiment(train_config), strict=strict_validation,
+        symbol=symbol, trials=trials, thresholds=limits, requested_by=local_actor().name, reason=reason,
+    )  # fmt: skip
+    if dry_run:
+        _looked(asked, as_json=as_json)
+        return
+    done = _trained(asked, output_dir or load_settings().data_dir, as_json=as_json)
+    typer.echo(json.dumps(_as_json(done))) if as_json else _show(done)
+
+
+def _looked(asked: Request, *, as_json: bool) -> None:
+    from plms_pipeline.errors import VerdictNo
+    from plms_pipeline.models.actions.retraining import dataset
+    from plms_pipeline.models.market.findings import errors
+
+    data = dataset(asked)
+    if as_json:
+        typer.echo(json.dumps({"dry_run": True, "stages": ["dataset", "training", "evaluation"], **_data_json(data)}))
+    else:
+        _show_data(data)
+        typer.echo("Would run: dataset, training, evaluation. Nothing was written.")
+    wrong = errors(data.findings)
+    if wrong:
+        raise VerdictNo(f"{len(wrong)} checks of the data found errors; correct the data, or train without those rows.")
+
+
+def _trained(asked: Request, root: Path, *, as_json: bool) -> Retrained:
+    from importlib.metadata import version
+    from uuid import uuid4
+
+    from plms_pipeline.clock import SystemClock
+    from plms_pipeline.models.actions.retraining import retrain as train
+
+    commit = load_settings().git_commit
+    return train(
+        asked, root=root, clock=SystemClock(), run_id=str(uuid4()),
+        code_version=version("plms_pipeline") + (f"+{commit}" if commit else ""),
+        told=lambda stage, what: None if as_json else typer.echo(f"{stage}: {what}", err=True),
+    )  # fmt: skip
+
+
+def _as_json(done: Retrained) -> dict[str, Any]:
+    return {
+        "run_id": done.run.manifest["run_id"], "path": str(done.run.path), "model_sha256": done.run.model_sha256,
+        "manifest_sha256": done.run.manifest_sha256, **_data_json(done.data), "metrics": done.metrics,
+        "operations_summary": done.summary, "verdict": done.verdict.as_document(),
+    }  # fmt: skip
+
+
+def _data_json(data: Data) -> dict[str, Any]:
+    bars = data.examination.bars
+    return {
+        "data_sha": data.digest, "symbols": list(bars.symbols), "bars": int(bars.timestamp.size),
+        "rejected_rows": data.rejected,
+        "findings": [_finding_json(one) for one in data.findings],
+    }  # fmt: skip
+
+
+def _finding_json(one: Finding) -> dict[str, Any]:
+    return {
+        "name": one.name, "severity": one.severity, "count": one.count, "offenders": list(one.offenders), "remedy": one.remedy,
+    }  # fmt: skip
+
+
+def _show_data(data: Data) -> None:
+    bars = data.examination.bars
+    typer.echo(
+        f"{bars.timestamp.size} bars of {len(bars.symbols)} symbols, {data.rejected} rows taken out; content "
+        f"{data.digest[:12]}…"
+    )
+    for one in data.findings:
+        typer.echo(f"  {one.severity}: {one.sentence}")
+
+
+def _show(done: Retrained) -> None:
+    _show_data(done.data)
+    risk, skill = done.summary["risk"], done.metrics
+    typer.echo(
+        f"Out of sample: information coefficient {_number(skill['information_coefficient'])}, Sharpe "
+        f"{_number(risk['sharpe'])} a year after costs, total return {_number(risk['total_return'])}, drawdown "
+        f"{_number(risk['max_drawdown'])}"
+    )
+    for gate in done.verdict.gates:
+        typer.echo(f"  {'pass' if gate.passed else 'FAIL'}  {gate.name}" + (f": {gate.reason}" if gate.reason else ""))
+    typer.echo(
+        "Nothing keeps it from being put before a person."
+        if done.verdict.passed
+        else f"It is kept from being promoted by {len(done.verdict.blocking)} gates."
+    )
+    typer.echo(f"Run: {done.run.path}")
+
+
+def _number(value: float | None) -> str:
+    return "unknown" if value is None else f"{value:.4f}"

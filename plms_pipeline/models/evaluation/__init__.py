@@ -1,0 +1,1 @@
+"""How good is a candidate, out of sample and after costs, and may it be promoted?"""

@@ -1,0 +1,1 @@
+"""What do we know of a market, and may it be believed?"""

@@ -1,0 +1,1 @@
+"""How do bars come from files, and how are they kept?"""

@@ -1,0 +1,1 @@
+"""How does a candidate come from bars, without seeing the future?"""

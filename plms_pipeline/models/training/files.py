@@ -1,0 +1,264 @@
+"""How do experiments come in, and how are runs kept?
+
+A run is a folder `automation_runs/<UTC stamp>/` in the layout of the source. It appears whole, by one rename, or not at all: a
+killed training leaves nothing that looks like a candidate. Whatever is read back is compared with the digest that somebody else
+kept before a byte of it is parsed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import io
+import json
+import os
+import platform
+import re
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Final
+from uuid import uuid4
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import yaml
+
+from plms_pipeline.errors import BadInput, Conflict, NotFound
+from plms_pipeline.intake.files.atomic import sync_folder
+from plms_pipeline.models.market.bars import Bars
+from plms_pipeline.models.training.experiment import Experiment, experiment
+from plms_pipeline.models.training.fit import Training
+from plms_pipeline.models.training.manifest import Origin, document_text, files_of, manifest
+from plms_pipeline.models.training.predictions import Predictions
+from plms_pipeline.models.training.stored import Model, model_of, parts
+
+RUNS: Final = "automation_runs"
+MANIFEST: Final = "manifest.json"
+EXPERIMENT: Final = "experiment.json"
+CANDIDATE: Final = "training/checkpoints/candidate.npz"
+METRICS: Final = "training/metrics.json"
+PREDICTIONS: Final = "evaluation/predictions.parquet"
+MAX_EXPERIMENT_BYTES: Final = 1 << 20
+MAX_MODEL_BYTES: Final = 256 << 20
+MAX_MANIFEST_BYTES: Final = 16 << 20
+_PACKAGES: Final = ("numpy", "scipy", "scikit-learn", "pyarrow")
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML without its traps: no aliases, no key twice, and `1e-4` is a number."""
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        if self.check_event(yaml.events.AliasEvent):
+            raise yaml.YAMLError("aliases are not admitted; write the value out")
+        return super().compose_node(parent, index)
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:  # noqa: FBT001 - PyYAML's signature
+        names = [key.value for key, _ in node.value]
+        twice = next((name for name in names if names.count(name) > 1), None)
+        if twice is not None:
+            raise yaml.YAMLError(f"the key {twice!r} stands twice, in line {node.start_mark.line + 1} ff.")
+        return super().construct_mapping(node, deep)
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"^[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+$"), list("-+0123456789")
+)
+
+
+def read_experiment(path: Path) -> Experiment:
+    """The experiment in a YAML or JSON file.
+
+    Raises:
+        BadInput: there is no such file, it is no document, or the document is not valid.
+    """
+    try:
+        if path.stat().st_size > MAX_EXPERIMENT_BYTES:
+            raise BadInput(f"{path} is larger than 1 MiB; an experiment is some lines.", code="bad_experiment")
+        # JSON is read as YAML, of which it is a part.
+        document = yaml.load(path.read_text(encoding="utf-8-sig"), _Loader)  # noqa: S506 - a SafeLoader that admits less
+    except OSError as error:
+        raise BadInput(f"{path} cannot be read ({error.strerror}); check the path.", code="bad_experiment") from None
+    except (yaml.YAMLError, UnicodeDecodeError, ValueError) as error:
+        told = " ".join(str(error).split())[:300]
+        raise BadInput(f"{path} is no YAML or JSON document ({told}).", code="bad_experiment") from None
+    if document is None:
+        document = {}
+    if not isinstance(document, dict):
+        raise BadInput(f"{path} must hold keys and values, for instance `seed: 7`.", code="bad_experiment")
+    return experiment(document, str(path))
+
+
+def model_bytes(model: Model) -> bytes:
+    """The file of a model: an npz of arrays and one JSON document; the same model gives the same bytes."""
+    document, arrays = parts(model)
+    text = json.dumps(document, sort_keys=True, separators=(",", ":"), allow_nan=False).encode("utf-8")
+    stream = io.BytesIO()
+    named: dict[str, Any] = {"document": np.frombuffer(text, dtype=np.uint8), **arrays}
+    np.savez(stream, **named)
+    return stream.getvalue()
+
+
+def load_model(path: Path, sha256: str) -> Model:
+    """A model whose bytes are the expected ones.
+
+    Args:
+        path: the file.
+        sha256: what the registry or a manifest says about it; compared before anything is parsed.
+
+    Raises:
+        NotFound: there is no such file.
+        Conflict: its bytes are others.
+        BadInput: it is too large or no model.
+    """
+    content = _content(path, MAX_MODEL_BYTES)
+    found = hashlib.sha256(content).hexdigest()
+    if not hmac.compare_digest(found, sha256.lower()):
+        raise Conflict(
+            f"{path} is not the model that was decided about: its SHA-256 is {found[:12]}…, expected {sha256[:12]}…; "
+            "restore the file, or decide about a new candidate.",
+            code="model_altered",
+        )
+    try:
+        with np.load(io.BytesIO(content), allow_pickle=False) as archive:
+            arrays = {name: archive[name] for name in archive.files}
+        document = json.loads(arrays.pop("document").tobytes())
+    except (ValueError, KeyError, OSError, EOFError) as error:
+        raise BadInput(
+            f"{path} is no stored model ({type(error).__name__}); train it again.", code="bad_model"
+        ) from None
+    return model_of(document, arrays)
+
+
+def _content(path: Path, limit: int) -> bytes:
+    try:
+        with path.open("rb") as handle:
+            content = handle.read(limit + 1)
+    except FileNotFoundError:
+        raise NotFound(f"There is no file {path}; was the run folder moved or cleaned?", code="file_missing") from None
+    except OSError as error:
+        raise BadInput(f"{path} cannot be read ({error.strerror}).", code="file_unreadable") from None
+    if len(content) > limit:
+        raise BadInput(f"{path} is larger than {limit >> 20} MiB.", code="too_large")
+    return content
+
+
+def predictions_bytes(rows: Predictions) -> bytes:
+    """The Parquet file of out-of-sample predictions; the same rows give the same bytes."""
+    table = pa.Table.from_pandas(rows.frame(), preserve_index=False)
+    stream = io.BytesIO()
+    pq.write_table(table.replace_schema_metadata({b"schema_version": b"1"}), stream, compression="zstd")
+    return stream.getvalue()
+
+
+def environment() -> dict[str, str]:
+    """Python, platform and the libraries on which the numbers depend."""
+    return {"python": platform.python_version(), "platform": platform.machine()} | {
+        name: version(name) for name in _PACKAGES
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class RunFolder:
+    """A kept run: where it lies, its manifest, and the SHA-256 of manifest and model."""
+
+    path: Path
+    manifest: Mapping[str, Any]
+    manifest_sha256: str
+    model_sha256: str
+
+
+def write_run(root: Path, bars: Bars, asked: Experiment, trained: Training, origin: Origin) -> RunFolder:
+    """Keep a training as `root/<UTC stamp>`, or with `-2`, `-3` … behind it when that second is taken.
+
+    The later stages add their files to `evaluation/`; what the manifest vouches for is never written again.
+    """
+    content = {
+        EXPERIMENT: (asked.canonical() + "\n").encode("utf-8"),
+        CANDIDATE: model_bytes(trained.candidate),
+        METRICS: document_text(trained.metrics).encode("utf-8"),
+        PREDICTIONS: predictions_bytes(trained.predictions),
+    }
+    digests = {name: hashlib.sha256(data).hexdigest() for name, data in content.items()}
+    document = manifest(bars, asked, trained, origin, digests)
+    text = document_text(document).encode("utf-8")
+    root.mkdir(parents=True, exist_ok=True)
+    _sweep(root)
+    temporary = root / f".{os.getpid()}.{uuid4().hex[:8]}.tmp"
+    try:
+        for name, data in {**content, MANIFEST: text}.items():
+            _write(temporary / name, data)
+        for folder in {(temporary / name).parent for name in content} | {temporary / "training", temporary}:
+            sync_folder(folder)
+        final = _place(temporary, root, origin.created_at.strftime("%Y%m%d-%H%M%S"))
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return RunFolder(final, json.loads(text), hashlib.sha256(text).hexdigest(), digests[CANDIDATE])
+
+
+def _sweep(root: Path) -> None:
+    """Remove what a killed training left behind; what a living process writes stays."""
+    for stale in root.glob(".*.tmp"):
+        pid = stale.name.split(".")[1]
+        if not pid.isdigit() or _lives(int(pid)):
+            continue
+        shutil.rmtree(stale, ignore_errors=True)
+
+
+def _lives(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _write(path: Path, data: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("xb") as stream:
+        stream.write(data)
+        stream.flush()
+        os.fsync(stream.fileno())
+
+
+def _place(temporary: Path, root: Path, stamp: str) -> Path:
+    for attempt in range(1, 1_000):
+        final = root / (stamp if attempt == 1 else f"{stamp}-{attempt}")
+        try:
+            # A folder that is there and not empty is never replaced by a rename.
+            temporary.rename(final)
+        except OSError:
+            if not final.exists():
+                raise
+            continue
+        sync_folder(root)
+        return final
+    raise Conflict(f"{root} holds a thousand runs of {stamp}; clear it.", code="run_exists")
+
+
+def verify_run(folder: Path, manifest_sha256: str | None = None) -> RunFolder:
+    """Read a run and compare every file with its manifest, and the manifest with what somebody else kept of it.
+
+    Raises:
+        NotFound: the folder, its manifest or a file of it is missing.
+        Conflict: something was changed by as much as a byte.
+        BadInput: the manifest is none of ours.
+    """
+    text = _content(folder / MANIFEST, MAX_MANIFEST_BYTES)
+    found = hashlib.sha256(text).hexdigest()
+    if manifest_sha256 is not None and found != manifest_sha256:
+        raise Conflict(f"{folder / MANIFEST} was changed after the evaluation; train again.", code="run_altered")
+    try:
+        document = json.loads(text)
+    except ValueError:
+        raise BadInput(f"{folder / MANIFEST} is no JSON; train again.", code="bad_manifest") from None
+    files = files_of(document if isinstance(document, dict) else {}, str(folder / MANIFEST))
+    for name, digest in files.items():
+        if hashlib.sha256(_content(folder / name, MAX_MODEL_BYTES)).hexdigest() != digest:
+            raise Conflict(f"{folder / name} was changed after the evaluation; train again.", code="run_altered")
+    return RunFolder(folder, document, found, files.get(CANDIDATE, ""))

@@ -1,0 +1,147 @@
+"""From what was a candidate made, and which files are its?
+
+One JSON document per run folder: the hash of the bars, the experiment with every default, code and environment, folds and
+metrics, the model that it started from, and the SHA-256 of each file beside it. Whoever decides about the candidate decides
+about these bytes; whoever promotes it compares them again.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Final
+
+import numpy as np
+
+from plms_pipeline.errors import BadInput
+from plms_pipeline.models.market.bars import Bars, content_hash
+from plms_pipeline.models.training.experiment import Experiment
+from plms_pipeline.models.training.fit import Fold, Training
+
+SCHEMA_VERSION: Final = 1
+FAMILY: Final = "market"
+
+
+@dataclass(frozen=True, slots=True)
+class Lineage:
+    """Where a candidate comes from: the SHA-256 of the model file that it started from, who asked, and why it was trained."""
+
+    started_from_sha256: str | None = None
+    requested_by: str | None = None
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """What the training could not know by itself: run, moment (UTC), version of the code, environment, lineage."""
+
+    run_id: str
+    created_at: datetime
+    code_version: str
+    environment: Mapping[str, str]
+    lineage: Lineage = field(default_factory=Lineage)
+
+
+def instant(moment: np.datetime64) -> str:
+    """ISO 8601 with Z, to the second."""
+    return f"{np.datetime_as_string(moment.astype('datetime64[s]'))}Z"
+
+
+def plain(value: Any) -> Any:
+    """The value as valid JSON can hold it: NaN and infinities are unknown (None), numpy scalars Python's."""
+    if isinstance(value, Mapping):
+        return {str(name): plain(one) for name, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(one) for one in value]
+    if isinstance(value, np.generic):
+        value = value.item()
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def document_text(document: Mapping[str, Any]) -> str:
+    """Valid JSON for people and programs: indented, sorted, with a newline at the end."""
+    return json.dumps(plain(document), indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def manifest(
+    bars: Bars, asked: Experiment, trained: Training, origin: Origin, files: Mapping[str, str]
+) -> dict[str, Any]:
+    """The document.
+
+    Args:
+        bars: what was trained on.
+        asked: the experiment.
+        trained: what came out.
+        origin: what surrounds the training.
+        files: SHA-256 by path relative to the run folder.
+    """
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "family": FAMILY,
+        "run_id": origin.run_id,
+        "created_at": origin.created_at.isoformat(),
+        "code_version": origin.code_version,
+        "environment": dict(origin.environment),
+        "lineage": {
+            "started_from_sha256": origin.lineage.started_from_sha256,
+            "requested_by": origin.lineage.requested_by,
+            "reason": origin.lineage.reason,
+        },
+        "data": data_facts(bars),
+        "experiment": json.loads(asked.canonical()),
+        "experiment_sha256": asked.digest(),
+        "candidate": {
+            "kind": trained.candidate.kind,
+            "features": list(trained.candidate.features),
+            "trained_from": instant(trained.trained_from),
+            "trained_to": instant(trained.trained_to),
+        },
+        "folds": [fold_facts(one) for one in trained.folds],
+        "metrics": dict(trained.metrics),
+        "symbols_left_out": list(trained.left_out),
+        "files": dict(sorted(files.items())),
+    }
+
+
+def data_facts(bars: Bars) -> dict[str, Any]:
+    """Content hash, symbols, count and span of bars."""
+    return {
+        "content_hash": content_hash(bars),
+        "symbols": list(bars.symbols),
+        "bars": bars.count,
+        "first": instant(bars.timestamp.min()),
+        "last": instant(bars.timestamp.max()),
+        "extras": sorted(bars.extras),
+    }
+
+
+def fold_facts(fold: Fold) -> dict[str, Any]:
+    """One split: spans, rows and information coefficient."""
+    return {
+        "number": fold.split.number,
+        "train_from": instant(fold.train_from),
+        "train_to": instant(fold.train_to),
+        "test_from": instant(fold.test_from),
+        "test_to": instant(fold.test_to),
+        "train_rows": fold.train_rows,
+        "test_rows": fold.test_rows,
+        "information_coefficient": fold.information_coefficient,
+    }
+
+
+def files_of(document: Mapping[str, Any], thing: str) -> dict[str, str]:
+    """The files that a manifest vouches for, with their SHA-256.
+
+    Raises:
+        BadInput: it is no manifest of ours, or names a file outside of its folder.
+    """
+    files = document.get("files")
+    if document.get("schema_version") != SCHEMA_VERSION or not isinstance(files, dict) or not files:
+        raise BadInput(f"{thing} is no manifest of version {SCHEMA_VERSION}; train again.", code="bad_manifest")
+    for path in files:
+        if path.startswith(("/", "\\")) or ".." in path.replace("\\", "/").split("/") or ":" in path:
+            raise BadInput(f"{thing} names {path!r}, which lies outside of its folder.", code="bad_manifest")
+    return {str(path): str(digest) for path, digest in files.items()}

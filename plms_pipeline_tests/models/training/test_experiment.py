@@ -1,0 +1,59 @@
+from __future__ import annotations
+
+import pytest
+
+from plms_pipeline.errors import BadInput
+from plms_pipeline.models.training.costs import Costs
+from plms_pipeline.models.training.experiment import BoostingSection, experiment
+from plms_pipeline.models.training.walkforward import Plan
+
+
+def test_the_empty_document_is_the_default_experiment() -> None:
+    """`plms retrain` without a file trains what the documentation says."""
+    asked = experiment({})
+    assert asked.plan == Plan(1_500, 250, 1, 0, expanding=False)
+    assert asked.costs == Costs(1e-4, 1e-4, 0.0)
+    assert asked.model.kind == "ridge"
+
+
+@pytest.mark.parametrize(
+    ("document", "told"),
+    [
+        ({"modle": {}}, "modle is not a known key"),
+        ({"model": {"kind": "ridge", "alhpa": 1.0}}, "model.alhpa is not a known key"),
+        ({"model": {"kind": "forest"}}, "model"),
+        ({"seed": "7"}, "seed"),
+        ({"seed": -1}, "seed"),
+        ({"model": {"kind": "ridge", "alpha": 0}}, "model.alpha"),
+        ({"target": {"horizon": 1.5}}, "target.horizon"),
+        ({"trading": {"k": float("nan")}}, "trading.k"),
+        ({"walk_forward": {"purge": 2}, "target": {"horizon": 5}}, "reaches that far into the test"),
+        ({"name": "../etc"}, "name"),
+        ({"data": {"symbols": []}}, "data.symbols"),
+        ({"schema_version": 2}, "schema_version"),
+    ],
+)
+def test_what_is_wrong_is_named_and_refused(document: dict[str, object], told: str) -> None:
+    """A mistyped key that trains quietly with the default costs a week of wrong conclusions."""
+    with pytest.raises(BadInput, match=told):
+        experiment(document)
+
+
+def test_all_problems_are_named_at_once() -> None:
+    """Nobody wants to correct a file one error at a time."""
+    with pytest.raises(BadInput, match=r"seed.*target\.horizon"):
+        experiment({"seed": -1, "target": {"horizon": 0}})
+
+
+def test_the_purge_covers_the_horizon_by_itself() -> None:
+    """Whoever lengthens the horizon must not have to remember the purge."""
+    assert experiment({"target": {"horizon": 5}}).plan.purge == 5
+
+
+def test_documents_that_mean_the_same_have_the_same_digest() -> None:
+    """The manifest's digest says whether two candidates were asked for alike."""
+    short = experiment({"model": {"kind": "boosting"}})
+    long = experiment({"seed": 7, "model": {"leaves": 15, "kind": "boosting", "learning_rate": 0.05}})
+    assert isinstance(short.model, BoostingSection)
+    assert short.digest() == long.digest() != experiment({}).digest()
+    assert experiment({"target": {"clip": 6}}).digest() == experiment({}).digest()
