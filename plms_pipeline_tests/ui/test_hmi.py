@@ -243,12 +243,12 @@ def test_it_says_when_it_is_not_live_and_catches_up(room: Room, screenshots: Pat
 def test_loading_failing_and_empty_sections_say_so(room: Room, screenshots: Path) -> None:
     """An empty box may mean that all is well, that nothing has come yet, or that something broke."""
     problem = {"detail": "The registry does not answer; check PLMS_DATABASE_URL.", "code": "registry_unavailable",
-               "status": 503, "request_id": "0b7c9a54-9a3f"}  # fmt: skip
+               "status": 429, "request_id": "0b7c9a54-9a3f"}  # fmt: skip
     with room.page(is_open=False) as page:
         held: list[Any] = []
         page.route("**/api/page/portfolio", lambda route: held.append(route))  # noqa: PLW0108 - it takes no built-in
         page.route("**/api/page/risk", lambda route: route.fulfill(
-            status=503, content_type="application/problem+json", body=json.dumps(problem)))  # fmt: skip
+            status=429, content_type="application/problem+json", body=json.dumps(problem)))  # fmt: skip
         page.route("**/api/page/projects*", lambda route: route.fulfill(
             json={"as_of": "2026-03-01T12:00:00Z", "projects": [], "gone": [], "in_all": 0}))  # fmt: skip
         page.route("**/api/inbox", lambda route: route.fulfill(
@@ -268,6 +268,21 @@ def test_loading_failing_and_empty_sections_say_so(room: Room, screenshots: Path
         for route in held:
             route.abort()
         page.locator("#portfolio .refusal").wait_for()
+
+
+def test_what_failed_once_is_asked_for_again_and_called_calm_by_nobody_meanwhile(room: Room) -> None:
+    """It said "asked again by itself" below a live mark until something was written, and its tile said that nothing waits."""
+    with room.page(is_open=False) as page:
+        # It fails until it was looked at: where it failed just once, a slow machine reads the tile after it was asked for again.
+        page.route("**/api/inbox", lambda route: route.abort())
+        page.goto(room.url)
+        page.locator("#inbox .refusal").wait_for()
+        tile = page.locator("#tiles [data-key=t-inbox]").inner_text()
+        assert "cannot be read now" in tile
+        assert "nothing waits" not in tile
+        page.unroute("**/api/inbox")
+        page.locator("#inbox .entry").first.wait_for()
+        page.locator("#inbox .refusal").wait_for(state="detached")
 
 
 def test_somebody_signs_in_and_out(room: Room, screenshots: Path) -> None:
