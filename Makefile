@@ -65,10 +65,11 @@ test: setup ## the fast tests, on SQLite and PostgreSQL (whole servers: make tes
 	$(IN_MEMORY)$(BIN)/pytest -n 3 --dist loadgroup
 
 test-live: setup ## the tests that start whole servers: API, executor, guarded UI, the guides' vectors and demos
-	$(IN_MEMORY)$(BIN)/pytest -m live -n 3 --dist loadgroup
+	@# Of these files alone: to import all others takes each worker seconds.
+	$(IN_MEMORY)$(BIN)/pytest -m live -n 3 --dist loadgroup $$(grep -rl --include='test_*.py' 'mark\.live' plms_pipeline_tests)
 
 test-ui: setup ## drive the Dagster UI in a real headless browser
-	$(IN_MEMORY)$(BIN)/pytest -m ui plms_pipeline_tests/ui
+	$(IN_MEMORY)$(BIN)/pytest -m ui -n 2 --dist loadgroup plms_pipeline_tests/ui
 
 ui: setup ## the guarded Dagster UI with its daemon on http://127.0.0.1:3000
 	$(BIN)/plms ui
@@ -128,13 +129,13 @@ simulate: setup ## simulated days of the real actions with faults, deaths and ju
 prove-simulation: setup ## N simulated days over seeds from SEED without a violation, and every planted mistake found (N=10000 SEED=1)
 	$(BIN)/python -m plms_pipeline_tests.simulation prove $(if $(N),--days $(N)) $(if $(SEED),--seed $(SEED))
 
-prove-forecast: setup ## N simulated projects of shipped receipts: 90 % intervals of the projected final, lead time of runway_t15 (N=1000 SEED=1)
+prove-forecast: setup ## N simulated projects of shipped receipts: 90 % intervals of the projected final and of the minutes to depletion, lead time of runway_t15 (N=1000 SEED=1)
 	$(BIN)/python -m plms_pipeline_tests.proofs.forecast $(if $(N),--count $(N)) $(if $(SEED),--seed $(SEED))
 
 prove-small: prove-small-runs prove-small-guards ## every proof with a small count, as CI runs them
 
 prove-small-runs:
-	$(IN_MEMORY)$(MAKE) prove-kill N=4
+	$(IN_MEMORY)$(MAKE) prove-kill N=2
 	$(IN_MEMORY)$(MAKE) prove-forecast N=60
 	@# The world whose Redis is killed in its second round begins as the one whose Redis lives.
 	$(IN_MEMORY)$(MAKE) prove-start N=2 WORLDS="sqlite postgresql redis-killed"

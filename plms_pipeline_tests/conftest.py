@@ -30,11 +30,23 @@ hypothesis.settings.load_profile("plms")
 share_compiled_sql()
 
 
+# Fixtures of modules that start a server: their tests stay together, or each worker would start one of its own.
+SERVERS = {"bare", "executor", "live", "served", "ui"}
+
+
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """What is refused before any SQL is refused alike on both databases: tests marked so run on SQLite alone."""
     spare = {item for item in items if item.get_closest_marker("one_database") and "postgresql" in _parameters(item)}
     items[:] = [item for item in items if item not in spare]
     config.hook.pytest_deselected(items=list(spare))
+    for item in items:
+        used = SERVERS & set(getattr(item, "fixturenames", ()))
+        if item.get_closest_marker("ui"):
+            # One UI for most of the browser's tests, whatever their file; the others have houses of their own.
+            item.add_marker(pytest.mark.xdist_group("ui" if used else item.path.stem))
+        elif used:
+            item.add_marker(pytest.mark.xdist_group(item.path.stem))
 
 
 def _parameters(item: pytest.Item) -> list[object]:

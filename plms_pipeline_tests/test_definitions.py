@@ -25,6 +25,7 @@ def specs() -> list[dg.AssetSpec]:
 def test_the_definitions_load() -> None:
     """A code location that does not load is an empty UI and a night that never comes."""
     dg.Definitions.validate_loadable(defs)
+    assert {"kpi_evaluations", "calibration_backtest"} <= {spec.key.to_user_string() for spec in specs()}
 
 
 @pytest.mark.live

@@ -11,11 +11,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from plms_pipeline import settings as module
 from plms_pipeline.errors import BadInput
 from plms_pipeline.monitoring.doctor.settings_page import setting_rows, settings_markdown
 from plms_pipeline.settings import (
     Settings,
+    files,
+    grouped_fields,
     is_secret,
     load_settings,
     masked,
@@ -186,7 +187,7 @@ def test_relative_paths_start_at_the_checkout(
 
 def test_without_a_checkout_places_must_be_given_and_absolute(monkeypatch: pytest.MonkeyPatch) -> None:
     """Installed elsewhere, a default beside site-packages would be lost with the next upgrade."""
-    monkeypatch.setattr(module, "project_root", lambda: None)
+    monkeypatch.setattr(files, "project_root", lambda: None)
     with pytest.raises(BadInput, match="PLMS_DATA_DIR is not set"):
         load_settings({})
     with pytest.raises(BadInput, match="PLMS_DATA_DIR='data' is not valid: must be an absolute path"):
@@ -295,6 +296,21 @@ def test_every_setting_says_unit_source_default_and_meaning() -> None:
     by_name = {row.variable: row for row in rows}
     assert (by_name["PLMS_ALPHA"].value, by_name["PLMS_ALPHA"].source) == ("0.4", "environment (PLMS_ALPHA)")
     assert (by_name["PLMS_ALPHA"].default, by_name["PLMS_MAX_TOKENS"].source) == ("0.3", "default")
+
+
+def test_settings_stand_in_the_order_of_their_groups() -> None:
+    """People look a variable up under its heading; a group that is not among the bases would be validated by nobody."""
+    groups = grouped_fields()
+    assert [field for _, fields in groups for field in fields] == list(Settings.model_fields)
+    assert [heading for heading, _ in groups if f"## {heading}\n" not in settings_markdown()] == []
+    modules = {path.stem for path in (ROOT / "plms_pipeline" / "settings" / "groups").glob("[a-z]*.py")}
+    assert len(groups) == len(modules)
+
+
+def test_the_data_directory_is_complained_about_first() -> None:
+    """Other places are derived from it: a complaint about a derived one sends people to a variable that they never set."""
+    with pytest.raises(BadInput, match=r"^PLMS_DATA_DIR="):
+        load_settings({"PLMS_ALPHA": "0", "PLMS_LOG_LEVEL": "LOUD", "PLMS_DATA_DIR": "~nobody-of-that-name/data"})
 
 
 def test_the_generated_page_is_not_stale() -> None:

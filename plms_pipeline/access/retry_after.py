@@ -24,7 +24,7 @@ def retry_after_s(headers: Mapping[str, str]) -> float | None:
     try:
         until = parsedate_to_datetime(text)
         now = parsedate_to_datetime(headers.get("Date", ""))
-    except ValueError:
+    except (ValueError, OverflowError):  # a year of twenty digits is the latter
         return None
     return max(0.0, (_aware(until) - _aware(now)).total_seconds())
 

@@ -48,6 +48,23 @@ def _opened() -> Iterator[Any]:
         registry.close()
 
 
+@contextmanager
+def _books() -> Iterator[tuple[Any, Any, Any]]:
+    """Settings, registry and clock, for whoever only reads: also while the rules make no sense."""
+    from plms_pipeline.clock import SystemClock
+    from plms_pipeline.registry.engine import Registry
+    from plms_pipeline.registry.migrate import require_head
+    from plms_pipeline.settings import load_settings
+
+    settings = load_settings()
+    registry = Registry.open(settings.database_url)
+    try:
+        require_head(registry)
+        yield settings, registry, SystemClock()
+    finally:
+        registry.close()
+
+
 @app.command(
     name="list",
     epilog="Example: plms alerts list --check. Exit: 0; with --check 1 when something fires; 4 the registry is away.",
@@ -61,14 +78,16 @@ def list_(
 ) -> None:
     """What fires, what is silenced, and whether every source is read."""
     from plms_pipeline.alerts.actions import showing
+    from plms_pipeline.alerts.actions.opening import problem_of
+    from plms_pipeline.alerts.service import FILES
 
     if inputs:
         table = {one.name: {"unit": one.unit, "source": one.source, "meaning": one.meaning} for one in INPUTS.values()}
         lines = [f"{name:26} {one['unit']:8} {one['meaning']}" for name, one in table.items()]
         typer.echo(json.dumps({"inputs": table}) if as_json else "\n".join(lines))
         return
-    with _opened() as world:
-        if rules:
+    if rules:
+        with _opened() as world:
             told = [showing.rule_json(rule, world.engine.routing) for rule in world.engine.rules.values()]
             lines = [
                 f"{one['severity']}  {one['rule']:24} {one['condition']:44} → {', '.join(one['route'])}" for one in told
@@ -77,8 +96,14 @@ def list_(
             typer.echo(json.dumps({"rules": told, "channels": sorted(world.channels)}) if as_json
                        else "\n".join([*lines, f"channels that are configured: {configured}"]))  # fmt: skip
             return
-        found = showing.overview(world.engine.registry, clock=world.engine.clock, also_over=is_all)
-        wrong = showing.unread(found)
+    with _books() as (settings, registry, clock):
+        found = showing.overview(registry, clock=clock, also_over=is_all)
+        refused = problem_of(settings)
+    wrong = [line for line in showing.unread(found) if refused is None or not line.startswith(f"{FILES}: ")]
+    if refused is not None:
+        wrong.append(
+            f"{FILES}: {refused} What was read last goes on to count where it was read; nothing can begin with it."
+        )
     if as_json:
         typer.echo(json.dumps({**found.as_json(), "unread_sources": wrong}))
     else:
@@ -113,8 +138,8 @@ def show(name: Name, as_json: AsJson = False) -> None:
     """One alert: what it did, and what went to whom."""
     from plms_pipeline.alerts.actions.showing import details
 
-    with _opened() as world:
-        told = details(world.engine.registry, name)
+    with _books() as (_, registry, _clock):
+        told = details(registry, name)
     if as_json:
         typer.echo(json.dumps(told))
         return
@@ -137,9 +162,8 @@ def log(
     """What went to whom."""
     from plms_pipeline.alerts.actions import showing
 
-    with _opened() as world:
-        only = frozenset({"dead"}) if is_dead else None
-        told = showing.log(world.engine.registry, limit=limit, only=only)
+    with _books() as (_, registry, _clock):
+        told = showing.log(registry, limit=limit, only=frozenset({"dead"}) if is_dead else None)
     if as_json:
         typer.echo(json.dumps({"deliveries": told}))
         return
@@ -275,10 +299,8 @@ def unsilence(
     from plms_pipeline.access.actors import local_actor
     from plms_pipeline.alerts.actions import deciding
 
-    with _opened() as world:
-        ended = deciding.unsilence(
-            world.engine.registry, name, clock=world.engine.clock, ids=_ids, actor=local_actor(), reason=reason
-        )
+    with _books() as (_, registry, clock):
+        ended = deciding.unsilence(registry, name, clock=clock, ids=_ids, actor=local_actor(), reason=reason)
     typer.echo(json.dumps(ended.as_json()) if as_json else f"{ended.silence_id} has ended.")
 
 

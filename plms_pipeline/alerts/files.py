@@ -24,6 +24,8 @@ SHIPPED: Final = Path(__file__).with_name("rules.yaml")
 MOST_BYTES: Final = 1_000_000
 DEEPEST: Final = 12
 Lines = dict[tuple[str | int, ...], int]
+# Nanoseconds of the last change, bytes, inode.
+Stamp = tuple[int, int, int]
 
 
 def load_rules(settings: Settings) -> dict[str, Rule]:
@@ -32,7 +34,7 @@ def load_rules(settings: Settings) -> dict[str, Rule]:
     Raises:
         BadInput: the file cannot be read, or says what makes no sense; with its line (`bad_rules`).
     """
-    path = settings.alert_rules or SHIPPED
+    path = _rules_file(settings)
     document, lines = read_yaml(path, "PLMS_ALERT_RULES")
     return parse_rules(document, lines, path.name)
 
@@ -43,14 +45,35 @@ def load_oncall(settings: Settings, rules: dict[str, Rule]) -> OnCall:
     Raises:
         BadInput: as `load_rules`.
     """
-    path = settings.oncall_file
-    if path is None:
-        root = project_root()
-        path = None if root is None else root / "deploy" / "oncall.yaml"
-        if path is None or not path.is_file():
-            return OnCall()
+    path = _oncall_file(settings)
+    if path is None or (settings.oncall_file is None and not path.is_file()):
+        return OnCall()
     document, lines = read_yaml(path, "PLMS_ONCALL_FILE")
     return parse_oncall(document, lines, path.name, rules)
+
+
+def stamps(settings: Settings) -> tuple[Stamp | None, Stamp | None]:
+    """What tells another version of the rules, and of the people on call, from this one; None: there is no such file."""
+    return _stamp(_rules_file(settings)), _stamp(_oncall_file(settings))
+
+
+def _stamp(path: Path | None) -> Stamp | None:
+    try:
+        found = None if path is None else path.stat()
+    except OSError:
+        return None
+    return None if found is None else (found.st_mtime_ns, found.st_size, found.st_ino)
+
+
+def _rules_file(settings: Settings) -> Path:
+    return settings.alert_rules or SHIPPED
+
+
+def _oncall_file(settings: Settings) -> Path | None:
+    if settings.oncall_file is not None:
+        return settings.oncall_file
+    root = project_root()
+    return None if root is None else root / "deploy" / "oncall.yaml"
 
 
 def read_yaml(path: Path, variable: str) -> tuple[Any, Lines]:

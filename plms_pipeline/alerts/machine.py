@@ -117,9 +117,10 @@ def moved(state: State, rule: Rule, reading: Reading, now: datetime) -> tuple[St
     if state.is_open:
         return _open_moved(state, rule, reading, is_clear=is_clear)
     if state.state == "pending":
-        if is_clear:
+        if not is_over:
+            # What must hold for a time begins anew: that it was not yet calm in between is not the same.
             return replace(state, state="ok", crossed_at=None, changed_at=reading.at), None
-        return _fired_if_due(state, rule, reading) if is_over else (state, None)
+        return _fired_if_due(state, rule, reading)
     if not is_over:
         return state, None
     crossed_at = min(reading.since or reading.at, reading.at)

@@ -131,7 +131,10 @@ class QuietHours(_Form):
             if not is_quiet:
                 return moment
             day = local.date() + timedelta(days=1) if crosses and at >= self.begin else local.date()
-            moment = datetime.combine(day, self.end, zone).astimezone(UTC)
+            ends = datetime.combine(day, self.end, zone)
+            # In the night in which an hour comes twice the end may come twice too: once quiet, until the one ahead.
+            ahead = ends.astimezone(UTC) > moment
+            moment = (ends if ahead else ends.replace(fold=1)).astimezone(UTC)
         return moment
 
 
@@ -197,7 +200,7 @@ def parse_oncall(document: Any, lines: Lines, where: str, rules: dict[str, Rule]
         found = OnCall.model_validate({} if document is None else document)
     except ValidationError as error:
         raise first_problem(error, where, lines, ()) from None
-    for place, said in _contradictions(found, rules):
+    for place, said in (*_names_taken(found), *_contradictions(found, rules)):
         named = f"{'.'.join(map(str, place))}: {said}"
         line = next((lines[place[:n]] for n in range(len(place), 0, -1) if place[:n] in lines), None)
         raise BadInput(f"{where}{'' if line is None else f', line {line}'}: {named}.", code="bad_rules")
@@ -205,6 +208,22 @@ def parse_oncall(document: Any, lines: Lines, where: str, rules: dict[str, Rule]
 
 
 Place = tuple[str | int, ...]
+
+
+def _names_taken(found: OnCall) -> list[tuple[Place, str]]:
+    """What is called by a word that means something else: nobody would ever be told by it."""
+    meant = {OWNER: found.owners.default, PMO: found.pmo, ON_CALL: found.rotation.order if found.rotation else []}
+    wrong: list[tuple[Place, str]] = [
+        (
+            ("contacts", name),
+            f"{name!r} is a role, which means others; give the contact another name, or the role to it",
+        )
+        for name, others in meant.items()
+        if name in found.contacts and name not in others
+    ]
+    if LOG in found.channels and found.channels[LOG].kind != "log":
+        wrong.append((("channels", LOG), "is the log of whoever sends; give the channel another name"))
+    return wrong
 
 
 def _contradictions(found: OnCall, rules: dict[str, Rule]) -> list[tuple[Place, str]]:
@@ -235,12 +254,9 @@ def _contradictions(found: OnCall, rules: dict[str, Rule]) -> list[tuple[Place, 
     for name, rule_ in rules.items():
         if name in found.routes:
             continue
-        known = (channel for channel in (target.partition(":")[0] for target in rule_.route))
-        missing = [channel for channel in known if channel != LOG and found.channels and channel not in found.channels]
-        if missing:
-            wrong.append(
-                (("channels",), f"rule {name} goes to channel {missing[0]!r}, which is not there; add it, or a route")
-            )
+        said_of = [said for target in rule_.route if found.channels and (said := _target(found, target))]
+        if said_of:
+            wrong.append((("channels",), f"rule {name} goes where nobody is told: {said_of[0]}, or a route"))
     return wrong
 
 

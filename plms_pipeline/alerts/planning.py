@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from plms_pipeline.alerts.inputs import INPUTS
-from plms_pipeline.alerts.machine import Reading, State, Step, id_of, moved
+from plms_pipeline.alerts.machine import JUMP, Reading, State, Step, id_of, moved
 from plms_pipeline.alerts.routing import Recipient, Routing
 from plms_pipeline.alerts.rules import SEVERITIES, Rule, Severity
 from plms_pipeline.notify.message import Kind, Message, lines_of
@@ -199,6 +199,11 @@ def _escalate(made: Plan, present: dict[Key, State], world: World) -> None:
     for key in sorted(present):
         state = present[key]
         if state.state != "firing" or not state.is_told or state.told_at is None or state.group_id is None:
+            continue
+        due_at = world.routing.due_at(state.severity, world.now)
+        if state.told_at > due_at + JUMP:
+            # Told before the clock went back: the time to answer begins anew.
+            present[key] = made.states[key] = replace(state, told_at=due_at)
             continue
         waits = oncall.answer_within(state.severity) * (state.escalations + 1)
         if world.now - state.told_at < waits or _is_silenced(state, world):

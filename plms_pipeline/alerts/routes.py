@@ -11,10 +11,9 @@ from plms_pipeline.access.forms import BecauseIn, Reason, Request
 from plms_pipeline.access.principals import Principal
 from plms_pipeline.access.problems import problems
 from plms_pipeline.access.routes import AppState, State, requires
-from plms_pipeline.alerts import files
 from plms_pipeline.alerts.actions import deciding, showing
 from plms_pipeline.alerts.actions.evaluating import Engine
-from plms_pipeline.alerts.actions.opening import routing_of
+from plms_pipeline.alerts.actions.opening import Rulebook
 from plms_pipeline.alerts.spans import span_of
 from plms_pipeline.errors import BadInput
 
@@ -22,7 +21,7 @@ router = APIRouter(tags=["alerts"])
 Viewer = Annotated[Principal, requires("ops.view")]
 Operator = Annotated[Principal, requires("projects.start")]
 Guardian = Annotated[Principal, requires("guards.write")]
-ENGINE = "alert_engine"
+RULEBOOK = "alert_rulebook"
 _ID = "4f1c0a2e-9a7b-5c3d-8e2f-0a1b2c3d4e5f"
 ALERT: dict[str, Any] = {
     "alert_id": _ID, "rule": "runway_t15", "subject": "project:42", "state": "firing", "severity": "P1", "value": 12.4,
@@ -302,18 +301,17 @@ def silence(alert_id: AlertId, body: SilenceIn, state: State, principal: Guardia
 
 
 def engine_of(state: AppState) -> Engine:
-    """Rules and routes of this process, read once; it has no sources, because it evaluates nothing.
+    """Rules and routes that count now; it has no sources, because it evaluates nothing.
 
     Raises:
-        BadInput: the files make no sense.
+        BadInput: the files make no sense, and never did since this process began.
     """
-    known = state.extras.get(ENGINE)
-    if known is None:
-        found = files.load_rules(state.settings)
-        known = Engine(state.registry, state.settings, state.clock, found, routing_of(state.settings, found), ())
-        state.extras[ENGINE] = known
-    engine: Engine = known
-    return engine
+    book: Rulebook | None = state.extras.get(RULEBOOK)
+    if book is None:
+        book = state.extras[RULEBOOK] = Rulebook(state.settings)
+    else:
+        book.refresh()
+    return Engine(state.registry, state.settings, state.clock, book.rules, book.routing, ())
 
 
 def _span(text: str) -> Any:

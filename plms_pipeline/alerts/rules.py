@@ -9,6 +9,7 @@ ended.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
@@ -37,7 +38,14 @@ def _finite(value: float) -> float:
     return value
 
 
-Number = Annotated[float, Field(strict=False), AfterValidator(_finite)]
+def _no_flag(value: object) -> object:
+    if isinstance(value, bool):
+        # To Python `true` is 1, and a rule about 100 % was not meant.
+        raise ValueError("write a number, not true or false")  # noqa: TRY004 - pydantic tells of a ValueError only
+    return value
+
+
+Number = Annotated[float, Field(strict=False), BeforeValidator(_no_flag), AfterValidator(_finite)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,8 +141,10 @@ def parse_rules(document: Any, lines: Lines, where: str) -> dict[str, Rule]:
     found = {}
     for name, form in document["rules"].items():
         place: tuple[str | int, ...] = ("rules", name)
-        if not isinstance(name, str) or len(name) > 63 or not name.replace("_", "a").isalnum() or name != name.lower():
-            raise problem(where, lines, place, f"{name!r} is no name of a rule; use lower-case letters, digits and _")
+        if not isinstance(name, str) or not re.fullmatch(NAME, name):
+            raise problem(
+                where, lines, place, f"{name!r} is no name of a rule; use 2 to 63 of a-z, 0-9 and _, a letter first"
+            )
         try:
             found[name] = _rule(name, _Form.model_validate(form))
         except ValidationError as error:
@@ -159,7 +169,9 @@ def first_problem(error: ValidationError, where: str, lines: Lines, place: tuple
         said = "there is no such key; remove it or correct its name"
     elif first["type"] == "missing":
         said = "is missing; add it"
-    named = ".".join(map(str, (*place, *inner)))
+    elif first["type"] == "model_type":
+        said = "must be a mapping of names to values; write each as `name: value` below it"
+    named = ".".join(map(str, (*place, *inner))) or "the file"
     return problem(where, lines, (*place, *inner), f"{named}: {said}")
 
 

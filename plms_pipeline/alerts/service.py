@@ -1,7 +1,8 @@
 """What does a process that evaluates and delivers alerts hold in its hands?
 
-Rules, people and channels are read when the process begins, so a mistake is found there. The Dagster sensors and `plms
-serve` use the same parts; which of them evaluates, and how many at once, does not matter.
+Rules, people and channels are read when the process begins, so a mistake is found there, and again before an evaluation when
+a file has changed; one that makes no sense then changes nothing, and is shown as a source that is not read. The Dagster sensors
+and `plms serve` use the same parts; which of them evaluates, and how many at once, does not matter.
 """
 
 from __future__ import annotations
@@ -9,22 +10,25 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 from uuid import uuid4
 
-from plms_pipeline.alerts import files
-from plms_pipeline.alerts.actions.delivering import Desk, Made, deliver, free_from_dead, try_anew
+from plms_pipeline.alerts.actions.delivering import POLICY, Desk, Made, deliver, free_from_dead, try_anew
 from plms_pipeline.alerts.actions.evaluating import Engine, Evaluated, evaluate
-from plms_pipeline.alerts.actions.opening import routing_of
-from plms_pipeline.alerts.looking import Source
+from plms_pipeline.alerts.actions.opening import Rulebook
+from plms_pipeline.alerts.looking import Asked, Seen, Source
 from plms_pipeline.alerts.sources.listed import sources_of_the_books
 from plms_pipeline.clock import Clock
+from plms_pipeline.errors import BadInput
 from plms_pipeline.instance.process import holder_of, is_dead
-from plms_pipeline.letters.rules import Policy
 from plms_pipeline.notify.client import Notifier
 from plms_pipeline.registry.engine import Registry
 from plms_pipeline.settings import Settings
 
 TICK_S = 15.0
+# Under this name it is told whether the files that are there are those that count.
+FILES = "alert_files"
+FILES_EVERY_S = 60.0
 
 
 class Alerts:
@@ -35,19 +39,24 @@ class Alerts:
         registry: open, at head.
         clock: what time it is.
         also: sources that only this process can look at.
+        book: the rules that count in this process; None: those that the files hold.
 
     Raises:
         BadInput: the rules or the file of people on call make no sense.
     """
 
-    def __init__(self, settings: Settings, registry: Registry, clock: Clock, *, also: Sequence[Source] = ()) -> None:
-        rules = files.load_rules(settings)
-        routing = routing_of(settings, rules)
+    def __init__(
+        self, settings: Settings, registry: Registry, clock: Clock, *, also: Sequence[Source] = (),
+        book: Rulebook | None = None,
+    ) -> None:  # fmt: skip
+        self.book = book or Rulebook(settings)
+        rules, routing = self.book.rules, self.book.routing
         self.notifier = Notifier(monotonic_s=time.monotonic)
-        self.engine = Engine(registry, settings, clock, rules, routing, (*sources_of_the_books(settings), *also))
+        sources = (Source(FILES, self._look_at_files, FILES_EVERY_S), *sources_of_the_books(settings), *also)
+        self.engine = Engine(registry, settings, clock, rules, routing, sources)
         self.desk = Desk(
             registry, clock, dict(routing.channels), self.notifier.send, holder_of(os.getpid()) + f":{uuid4().hex[:6]}",
-            _is_gone, Policy(max_attempts=settings.alert_attempts),
+            _is_gone, replace(POLICY, max_attempts=settings.alert_attempts),
         )  # fmt: skip
 
     def __enter__(self) -> Alerts:
@@ -66,7 +75,14 @@ class Alerts:
         return tuple(self.desk.channels)
 
     def evaluate(self, only: Collection[str] | None = None) -> Evaluated:
-        """Look at what is due; take back what dead senders held, and owe again what a person wants tried anew."""
+        """Look at what is due, by the files as they are now; take back what dead senders held, and owe again what a person
+        wants tried anew."""
+        was_refused = self.book.refused
+        if self.book.refresh():
+            self.engine = replace(self.engine, rules=self.book.rules, routing=self.book.routing)
+            self.desk = replace(self.desk, channels=dict(self.book.routing.channels))
+        if self.book.refused != was_refused:
+            evaluate(self.engine, only=(FILES,), is_forced=True)
         done = evaluate(self.engine, only=only)
         free_from_dead(self.desk)
         try_anew(self.desk)
@@ -74,6 +90,11 @@ class Alerts:
             # Its secret is gone: what waits becomes a dead letter, instead of waiting for ever.
             deliver(self.desk, channels=[name])
         return done
+
+    def _look_at_files(self, _asked: Asked) -> Seen:
+        if self.book.refused is not None:
+            raise BadInput(f"{self.book.refused} What was read last goes on to count.", code="bad_rules")
+        return Seen()
 
     def deliver(self, channel: str | None = None) -> list[Made]:
         """Send what is due over one channel, or over all of them for a while."""

@@ -1,9 +1,7 @@
 """How fast does a project burn its budget, when is it gone, and what will the project have cost in the end?
 
 Burn is the cost of the trailing ten minutes of activity, else of the run so far; where nothing burns, the time that is left is
-unknown, not infinite. Receipts come in lumps: a rate that was seen as few of them may be off, and so may what it takes until
-the budget is gone. As a compound Poisson process, a cost x̄ made of receipts x has the relative variance Σx² / (Σx)², and
-what is still to come of size L about Σx² / (Σx · L); the interval is that of a log-normal with both together.
+unknown, not infinite. Receipts come in lumps and at odd moments: `depletion` says how far the time that is left may be off.
 
 The projected final is what was spent plus the forecast of what is left. Like every estimate here its point is the median: as
 likely exceeded as not.
@@ -16,10 +14,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final, Literal
 
-from plms_pipeline.estimates.extrapolation import NEGLIGIBLE, Z_90, Extrapolation
+from plms_pipeline.budget.depletion import UNKNOWN, Burnt, Interval, Lumps, depletion_interval
+from plms_pipeline.estimates.extrapolation import NEGLIGIBLE, Extrapolation
 
 Status = Literal["ok", "warning", "critical"]
-Interval = tuple[float, float]
 
 BURN_WINDOW: Final = timedelta(minutes=10)
 # The sources' limits: minutes until the budget is gone, and overrun as a share of the budget.
@@ -31,19 +29,24 @@ LEAST_MINUTES: Final = 1 / 60
 
 @dataclass(frozen=True, slots=True)
 class Spell:
-    """What was spent in some time: dollars, and Σx² / (Σx)² of the receipts behind them (1: one receipt, or unknown)."""
+    """What was spent in some time: dollars, Σx² / (Σx)² of the receipts behind them (1: one, or unknown), and how many."""
 
     usd: float
     lumpiness: float = 1.0
+    receipts: int = 1
 
 
 @dataclass(frozen=True, slots=True)
 class Activity:
-    """What burns: since when (None: nothing is under way), in the trailing window, and since the beginning."""
+    """What burns: since when (None: nothing is under way), in the trailing window, and since the beginning.
+
+    `durations` are those of all its receipts, in any unit. Of the window only dollars and number of receipts are read.
+    """
 
     since: datetime | None
     window: Spell = Spell(0.0)
     run: Spell = Spell(0.0)
+    durations: Lumps = UNKNOWN
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,14 +80,36 @@ def runway(
         spent, reserved: settled, and reserved for what runs, in USD.
         left: the spend forecast of all tasks that have not ended; None: nobody knows what some of them take.
     """
-    rate, lumps = burn(activity, now)
-    final = None if left is None else spent + left.median
-    final_90 = None if left is None else (spent + left.low, spent + left.high)
-    minutes, depletion_90 = _depletion(spent, budget, rate, lumps)
+    return _runway(
+        spent, reserved, budget, activity, now, None if left is None else spent + left.median,
+        None if left is None else (spent + left.low, spent + left.high), chance_of_overrun(spent, budget, left),
+    )  # fmt: skip
+
+
+def runway_to(
+    *, spent: float, reserved: float, budget: float | None, final: float | None, activity: Activity, now: datetime
+) -> Runway:
+    """The budget runway where only the median of the forecast is known, in USD: without what says how sure that is."""
+    return _runway(spent, reserved, budget, activity, now, final, None, None)
+
+
+def is_over(found: Runway, pct: float) -> bool:
+    """Whether a budget is overrun, or going to be, by more than some percent of it; one of 0 is by anything."""
+    if found.overrun_usd is None or found.budget_usd is None:
+        return False
+    return found.overrun_usd > pct / 100 * found.budget_usd
+
+
+def _runway(
+    spent: float, reserved: float, budget: float | None, activity: Activity, now: datetime, final: float | None,
+    final_90: Interval | None, chance: float | None,
+) -> Runway:  # fmt: skip
+    rate, _ = burn(activity, now)
+    minutes, depletion_90 = _depletion(spent, budget, rate, activity, now)
     overrun = _overrun(spent, budget, final)
     return Runway(
         spent, reserved, budget, rate, minutes, depletion_90, final, final_90, overrun,
-        None if overrun is None or not budget else 100 * overrun / budget, chance_of_overrun(spent, budget, left),
+        None if overrun is None or not budget else 100 * overrun / budget, chance,
         status_of(budget=budget, minutes=minutes, overrun=overrun, is_active=activity.since is not None),
     )  # fmt: skip
 
@@ -93,25 +118,40 @@ def burn(activity: Activity, now: datetime) -> tuple[float | None, Spell]:
     """Dollars a minute (None: nothing burns), and the spell that they were seen in."""
     if activity.since is None:
         return None, activity.run
-    elapsed = max((now - activity.since).total_seconds() / 60, LEAST_MINUTES)
-    window = BURN_WINDOW.total_seconds() / 60
-    seen, minutes = (activity.window, min(window, elapsed)) if activity.window.usd > 0 else (activity.run, elapsed)
+    seen, minutes = _seen(activity, _elapsed(activity.since, now))
     rate = seen.usd / minutes
     # So little that nothing can be divided by it is nothing.
     return (rate if rate > NEGLIGIBLE**2 else None), seen
 
 
+def _elapsed(since: datetime, now: datetime) -> float:
+    return max((now - since).total_seconds() / 60, LEAST_MINUTES)
+
+
+def _seen(activity: Activity, elapsed: float) -> tuple[Spell, float]:
+    """The spell that the rate rests on, and how many minutes it lasted."""
+    if activity.window.usd > 0:
+        return activity.window, min(BURN_WINDOW.total_seconds() / 60, elapsed)
+    return activity.run, elapsed
+
+
 def _depletion(
-    spent: float, budget: float | None, rate: float | None, seen: Spell
+    spent: float, budget: float | None, rate: float | None, activity: Activity, now: datetime
 ) -> tuple[float | None, Interval | None]:
-    if budget is None or rate is None:
+    if budget is None or rate is None or activity.since is None:
         return None, None
     free = budget - spent
     if free <= 0:
         return 0.0, (0.0, 0.0)
-    minutes = free / rate
-    spread = math.sqrt(math.log1p(seen.lumpiness * (1 + seen.usd / free)))
-    return minutes, (minutes * math.exp(-Z_90 * spread), minutes * math.exp(Z_90 * spread))
+    elapsed = _elapsed(activity.since, now)
+    seen, minutes = _seen(activity, elapsed)
+    run, part = activity.run, Burnt(seen.usd, minutes, max(1, seen.receipts))
+    # Whoever knows only the window knows at least as much of the run.
+    whole = Burnt(max(run.usd, part.usd), elapsed, max(run.receipts, part.receipts))
+    costs = Lumps(run.receipts, run.lumpiness)
+    return free / rate, depletion_interval(
+        free, part, whole, costs=costs.variation, durations=activity.durations.variation
+    )
 
 
 def _overrun(spent: float, budget: float | None, final: float | None) -> float | None:

@@ -15,7 +15,6 @@ from plms_pipeline.errors import BadInput, NoData, VerdictNo
 from plms_pipeline.settings import Settings, is_http_url, load_settings
 
 if TYPE_CHECKING:
-    from plms_pipeline.evidence.client import RedisEvidence
     from plms_pipeline.evidence.verdicts import Finding
     from plms_pipeline.registry.engine import Registry
 
@@ -37,20 +36,6 @@ def _opened() -> Iterator[tuple[Settings, Registry]]:
         yield settings, registry
     finally:
         registry.close()
-
-
-@contextmanager
-def _redis(settings: Settings) -> Iterator[RedisEvidence | None]:
-    if settings.evidence_backend != "redis" or settings.redis_url is None:
-        yield None
-        return
-    from plms_pipeline.evidence.client import RedisEvidence
-
-    found = RedisEvidence(settings.redis_url)
-    try:
-        yield found
-    finally:
-        found.close()
 
 
 @app.callback(invoke_without_command=True, epilog="Example: plms observe --metrics-port 9464")
@@ -124,8 +109,9 @@ def coverage(days: Days = 7.0, as_json: AsJson = False) -> None:
     """
     from plms_pipeline.evidence.actions.asking import covered
     from plms_pipeline.evidence.obligations import evidence_config
+    from plms_pipeline.evidence.service.review import redis_of
 
-    with _opened() as (settings, registry), _redis(settings) as redis:
+    with _opened() as (settings, registry), redis_of(settings) as redis:
         found = covered(
             registry, evidence_config(settings), since=SystemClock().now() - timedelta(days=days),
             look_in_redis=None if redis is None else redis.look,
@@ -169,6 +155,7 @@ def record(
     """
     from plms_pipeline.evidence.actions.asking import record as write
     from plms_pipeline.evidence.obligations import EVIDENCE_KINDS, MAX_SUBJECT, Record, evidence_config
+    from plms_pipeline.evidence.service.review import redis_of
 
     pairs = dict(_pair(each) for each in fields or ())
     if kind not in EVIDENCE_KINDS or not 0 < len(subject) <= MAX_SUBJECT:
@@ -179,7 +166,7 @@ def record(
         )
     clock = SystemClock()
     found = Record(kind, subject, f"{clock.now().timestamp():.6f}", correlation, pairs)
-    with _opened() as (settings, registry), _redis(settings) as redis:
+    with _opened() as (settings, registry), redis_of(settings) as redis:
         put = None if redis is None else redis.put
         place = write(registry, evidence_config(settings), found, clock=clock, put_in_redis=put)
     typer.echo(json.dumps({"place": place}) if as_json else place)
@@ -274,6 +261,7 @@ def books(
     from plms_pipeline.evidence.client import read_counters
     from plms_pipeline.evidence.obligations import evidence_config
     from plms_pipeline.evidence.service.observer import spool_files
+    from plms_pipeline.evidence.service.review import redis_of
     from plms_pipeline.evidence.verdicts import book_findings
 
     if metrics is not None and not is_http_url(metrics):
@@ -284,7 +272,7 @@ def books(
         )
     clock = SystemClock()
     counters = None if metrics is None else read_counters(metrics)
-    with _opened() as (settings, registry), _redis(settings) as redis:
+    with _opened() as (settings, registry), redis_of(settings) as redis:
         stream = evidence_config(settings).stream
         facts = book_facts(
             registry, clock=clock, since=clock.now() - timedelta(days=days), counters=counters,

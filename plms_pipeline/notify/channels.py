@@ -92,7 +92,9 @@ def checked_url(url: str, what: str, *, schemes: tuple[str, ...] = ("https",)) -
     except ValueError:
         host, parts = "", urlsplit("")
     plain = tuple(scheme.removesuffix("s") for scheme in schemes if scheme.endswith("s"))
-    if not host or parts.scheme not in {*schemes, *plain}:
+    # A line feed in it (a secret's file with two lines) would be found by the first alert.
+    is_text = url.isascii() and url.isprintable() and " " not in url
+    if not host or not is_text or parts.scheme not in {*schemes, *plain}:
         raise BadInput(
             f"{what} is no URL with {' or '.join(f'{scheme}://' for scheme in schemes)} and a host; correct the setting.",
             code="bad_channel_url",

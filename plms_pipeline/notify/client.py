@@ -114,7 +114,12 @@ class Notifier:
         port = parts.port or (465 if is_tls else 587)
         connect: dict[str, Any] = {"host": host, "port": port, "timeout": self._timeout_s}
         try:
-            with smtplib.SMTP_SSL(**connect, context=trusted()) if is_tls else smtplib.SMTP(**connect) as server:
+            with (
+                self._deadlines.until(self._monotonic_s() + self._longest_s),
+                _Tls(self._left_s, **connect, context=trusted())
+                if is_tls
+                else _Plain(self._left_s, **connect) as server,
+            ):
                 if not is_tls and not is_loopback(host):
                     # Who stands in between could take the offer away: then nothing is sent.
                     server.starttls(context=trusted())
@@ -126,11 +131,52 @@ class Notifier:
         except smtplib.SMTPRecipientsRefused as error:
             code, text = max(error.recipients.values(), key=lambda answer: answer[0])
             raise _refused(channel, code, text) from None
-        except smtplib.SMTPNotSupportedError as error:
-            raise NotSent(f"Channel {channel.name} (smtp) cannot be used: {error}", is_permanent=True) from None
+        except (smtplib.SMTPNotSupportedError, UnicodeError) as error:
+            # The latter: user and password go in ASCII. Its text would hold a piece of them.
+            why = "its user or password is not ASCII" if isinstance(error, UnicodeError) else str(error)
+            raise NotSent(f"Channel {channel.name} (smtp) cannot be used: {why}", is_permanent=True) from None
         except (smtplib.SMTPException, OSError) as error:
             raise NotSent(f"Channel {channel.name} (smtp) did not answer: {type(error).__name__}") from None
         return "250 accepted" + "".join(f"; {to} refused ({code})" for to, (code, _) in sorted(refused.items()))
+
+    def _left_s(self) -> float | None:
+        return self._deadlines.left_s(self._timeout_s, TimeoutError)
+
+
+class _Answers:
+    """What a mail server says, as long as there is time: smtplib gives each byte a timeout of its own."""
+
+    def __init__(self, connection: Any, left_s: Callable[[], float | None]) -> None:
+        self._connection, self._left_s, self._read = connection, left_s, b""
+
+    def readline(self, most: int) -> bytes:
+        while b"\n" not in self._read and len(self._read) < most:
+            self._connection.settimeout(self._left_s())
+            more = self._connection.recv(4096)
+            if not more:
+                break
+            self._read += more
+        end = min(self._read.find(b"\n") + 1 or len(self._read), most)
+        line, self._read = self._read[:end], self._read[end:]
+        return line
+
+    def close(self) -> None:
+        """The connection is smtplib's to close."""
+
+
+class _Plain(smtplib.SMTP):
+    def __init__(self, left_s: Callable[[], float | None], **connect: Any) -> None:
+        self._left_s = left_s
+        super().__init__(**connect)
+
+    def getreply(self) -> tuple[int, bytes]:
+        if self.file is None and self.sock is not None:
+            self.file = _Answers(self.sock, self._left_s)
+        return super().getreply()
+
+
+class _Tls(_Plain, smtplib.SMTP_SSL):
+    """The same, encrypted from the beginning."""
 
 
 def _json(document: dict[str, Any]) -> bytes:

@@ -61,5 +61,5 @@ def mail(message: Message, *, sender: str, recipients: tuple[str, ...], sent_at:
 
 
 def _plain(text: str) -> str:
-    """Text without line ends: whoever puts one into a header could add headers of his own."""
-    return re.sub(r"[\x00-\x1f\x7f]+", " ", text)
+    """Text without line ends, those of Unicode too: whoever puts one into a header could add headers of his own."""
+    return re.sub(r"[\x00-\x1f\x7f\x85\u2028\u2029]+", " ", text)

@@ -143,6 +143,14 @@ class BudgetOut(BaseModel):
     decision_id: str
 
 
+class BreachAnswered(BaseModel):
+    """What was decided about the breach of a budget."""
+
+    project_id: int = Field(examples=[42])
+    answer: Literal["go_on", "stop"] = Field(examples=["go_on"])
+    decision_id: str = Field(examples=["0b9f2a54-6a3e-5a0e-9a3c-0d8a7d1f5c11"])
+
+
 class ApprovalOut(BaseModel):
     """One gate that was approved or rejected."""
 

@@ -166,6 +166,19 @@ class BudgetChangeIn(Request):
     reason: Reason = "changed over HTTP"
 
 
+class BreachAnswerIn(Request):
+    """What is to become of a project whose budget will be passed by more than a quarter."""
+
+    answer: Literal["go_on", "stop"] = Field(
+        description="`go_on` lifts what the policy holds; `stop` calls off its runs."
+    )
+    reason: Reason
+    episode_id: str | None = Field(
+        None, min_length=1, max_length=64, pattern=LINE,
+        description="The breach that was shown; refused when the project is in another one by now.",
+    )  # fmt: skip
+
+
 class LaneOverrideIn(Request):
     """A task belongs into another lane."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from random import Random
 from uuid import uuid4
 
 import pytest
@@ -12,14 +13,16 @@ from sqlalchemy import func, select
 
 from plms_pipeline.access.actors import Actor
 from plms_pipeline.alerts.actions import deciding, showing
-from plms_pipeline.alerts.actions.delivering import deliver, free_from_dead, try_anew
+from plms_pipeline.alerts.actions.delivering import POLICY, deliver, free_from_dead, try_anew
 from plms_pipeline.alerts.actions.evaluating import evaluate
 from plms_pipeline.alerts.looking import Asked, Seen, Source
 from plms_pipeline.errors import BadInput, Conflict, NotFound, Unavailable
 from plms_pipeline.letters import store as letters
+from plms_pipeline.letters.rules import wait_s
 from plms_pipeline.notify.channels import NotSent
 from plms_pipeline.registry.engine import Registry
 from plms_pipeline.registry.tables import AlertEvent, DeadLetter, Decision, Delivery
+from plms_pipeline.settings import load_settings
 from plms_pipeline_tests.alerts.worlds import AT, Bench, bench
 
 ANN = Actor("ann@example.org", is_verified=True)
@@ -174,7 +177,9 @@ def test_what_is_silenced_is_told_when_the_silence_ends_if_it_still_fires(regist
     assert evaluate(replace(table.engine, sources=())).owed == 2
     table.deliver()
     assert table.told() == [("page", "fired", "disk:a"), ("chat", "fired", "disk:a")]
-    for bad in ({"rule": "*", "subject": "*"}, {"lasts": timedelta(days=31)}):
+    # What no alert is about is silenced by nobody: a pattern, nothing, what would write into a terminal.
+    no_subjects = [{"subject": text} for text in ("project:*", "", " ", "x\x1b[2J", "x" * 256)]
+    for bad in ({"rule": "*", "subject": "*"}, {"lasts": timedelta(days=31)}, *no_subjects):
         with pytest.raises(BadInput):
             deciding.silence(
                 table.engine, **{"rule": "disk_1gb", "subject": "*", "lasts": timedelta(hours=1), **bad}, ids=ids, actor=ANN,
@@ -235,7 +240,7 @@ def test_a_rule_that_was_taken_out_ends_what_it_had_opened(registry: Registry, t
     assert [(channel, kind) for channel, kind, _ in table.told()][2:] == [("page", "resolved"), ("chat", "resolved")]
 
 
-def failing(table: Bench, error: NotSent) -> Bench:
+def failing(table: Bench, error: Exception) -> Bench:
     def send(*_: object, **__: object) -> str:
         raise error
 
@@ -277,6 +282,40 @@ def test_what_is_refused_for_good_is_not_tried_again(registry: Registry, tmp_pat
     table.evaluate()
     gone = failing(table, NotSent("Channel chat (slack) answered 404: no_service", is_permanent=True))
     assert [one.outcome for one in gone.deliver(channels=["chat"])] == ["dead"]
+
+
+@pytest.mark.one_database
+def test_a_sending_that_breaks_off_unforeseen_counts_as_an_attempt(registry: Registry, tmp_path: Path) -> None:
+    """It was tried each minute for ever, was never given up, and `plms alerts log` showed no error."""
+    table = made(registry, tmp_path, attempts=2)
+    table.values[DISK] = {"disk:a": 0.5}
+    table.evaluate()
+    broken = failing(table, RuntimeError("a password of tests"))
+    outcomes = []
+    for _ in range(2):
+        outcomes += [(one.outcome, one.said) for one in broken.deliver(channels=["chat"])]
+        table.clock.go(31)
+    assert outcomes == [(word, "Channel chat failed: RuntimeError") for word in ("later", "dead")]
+
+
+@pytest.mark.one_database
+def test_what_was_put_off_or_told_before_the_clock_went_back_does_not_wait_for_its_return(
+    registry: Registry, tmp_path: Path
+) -> None:
+    """A clock that ran a day ahead for a minute kept a page back for a day, and nobody was told next."""
+    table = made(registry, tmp_path)
+    table.clock.go(86_400)
+    table.values[DISK] = {"disk:a": 0.5}
+    table.evaluate()
+    failing(table, NotSent("away")).deliver(channels=["page"])
+    table.clock.go(-86_400)
+    assert [one.outcome for one in table.deliver(channels=["page"])] == ["sent"]
+    severity = table.engine.rules["disk_1gb"].severity
+    found = []
+    for _ in range(4):
+        table.clock.go(table.engine.routing.oncall.answer_within(severity).total_seconds())
+        found.append(table.evaluate().escalated)
+    assert any(found), found
 
 
 def test_a_resolve_never_overtakes_its_trigger(registry: Registry, tmp_path: Path) -> None:
@@ -325,3 +364,11 @@ def test_an_hour_on_the_threshold_is_two_messages_at_most(registry: Registry, tm
         table.deliver(channels=["chat"])
         table.clock.go(4)
     assert [(channel, kind) for channel, kind, _ in table.told()] == [("chat", "fired")]
+
+
+def test_a_service_may_be_away_for_hours_and_is_told_all_the_same() -> None:
+    """Twenty attempts were over after four minutes: the page of a budget that ran dry in an outage reached nobody."""
+    chance = Random(7)
+    waits = [wait_s(n, chance.random(), POLICY) for n in range(1, load_settings({}).alert_attempts)]
+    assert 6 * 3600 < sum(waits) < 24 * 3600
+    assert max(waits) <= 120

@@ -38,6 +38,17 @@ def fed(known: Rule, readings: list[Reading], state: State | None = None) -> tup
     return state, steps
 
 
+@given(st.integers(1, 3600), st.floats(15.1, 19.9))
+def test_what_must_hold_for_a_time_holds_without_a_break(pause_s: int, between: float) -> None:
+    """Two crossings two hours apart, and neither high nor calm in between, were told as two hours above the limit."""
+    known = rule(for_span=timedelta(seconds=3600))
+    first = [reading(0, 10), reading(1800, 10), reading(1801, between), reading(1801 + pause_s, 10)]
+    state, steps = fed(known, first)
+    assert (state.state, steps) == ("pending", [])
+    _, steps = fed(known, [reading(1801 + pause_s + 3599, 10), reading(1801 + pause_s + 3600, 10)], state)
+    assert [step.kind for step in steps] == ["fired"]
+
+
 @given(st.lists(st.floats(15 - 4.9, 15 + 4.9), min_size=1, max_size=60))
 def test_a_value_that_dances_on_the_threshold_for_an_hour_is_one_alert(values: list[float]) -> None:
     """Without hysteresis each look that falls on the other side is a page, sixty in an hour."""

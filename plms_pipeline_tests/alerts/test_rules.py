@@ -81,6 +81,9 @@ def test_what_is_shipped_is_valid_and_complete() -> None:
         (("rules:", "rulez:"), "must hold `rules:`"),
         (("rules:", "rules: [\n"), "is no YAML"),
         (("input: minutes_to_depletion", "input: overrun_ratio"), "write 20 % as 0.2"),
+        (("threshold: 15", "threshold: true"), "line 6: rules.runway_t15.threshold: write a number"),
+        (("  runway_t15:\n", "  runway_t16:\n  runway_t15:\n"), "line 2: rules.runway_t16: must be a mapping"),
+        (("  runway_t15:", "  1st:"), "'1st' is no name of a rule"),
     ],
 )  # fmt: skip
 def test_a_mistake_in_the_rules_is_refused_with_its_line(tmp_path: Path, change: tuple[str, str], said: str) -> None:
@@ -103,6 +106,8 @@ def test_a_mistake_in_the_rules_is_refused_with_its_line(tmp_path: Path, change:
         (("kind: slack", "kind: pigeon"), "line 2"),
         (("rotation: {since: 2026-01-05", "rotation: {since: someday"), "line 6"),
         (("routes:", 'quiet_hours: {from: "22:00", to: "22:00"}\nroutes:'), "from and to must differ"),
+        (("  ann: {", "  oncall: {}\n  ann: {"), "contacts.oncall: 'oncall' is a role"),
+        (("  chat: {kind", "  log: {kind: slack}\n  chat: {kind"), "channels.log: is the log"),
         (("routes:", "severities: {P0: {answer_within: 5m, escalate: [[page]]}}\nroutes:"), "there is no channel 'page'"),
     ],
 )  # fmt: skip
@@ -114,6 +119,16 @@ def test_what_contradicts_itself_in_the_file_of_people_is_found_when_it_is_read(
     with pytest.raises(BadInput) as refused:
         loaded(tmp_path, oncall=ONCALL.replace(*change))
     assert said in refused.value.message, refused.value.message
+
+
+@pytest.mark.parametrize(("route", "said"), [("mail", "say to whom"), ('"mail:bob"', "there is no contact 'bob'")])
+def test_where_a_rule_goes_by_itself_must_be_there_too(tmp_path: Path, route: str, said: str) -> None:
+    """A contact that is misspelt in the rules and not in the routes was told nothing, and the log knew it all."""
+    rules = RULES + RULES.removeprefix("rules:\n").replace("runway_t15:", "runway_t5:").replace("[chat]", f"[{route}]")
+    with pytest.raises(BadInput) as refused:
+        loaded(tmp_path, rules, ONCALL)
+    assert said in refused.value.message, refused.value.message
+    assert "runway_t5" in refused.value.message
 
 
 def test_who_is_on_call_changes_at_nine_of_the_wall_clock(tmp_path: Path) -> None:
@@ -138,3 +153,16 @@ def test_quiet_hours_end_when_they_say_also_over_a_weekend(tmp_path: Path) -> No
         (2, 12, 0): (2, 12, 0), (2, 23, 0): (3, 7, 0), (3, 6, 59): (3, 7, 0), (6, 23, 0): (9, 7, 0), (7, 12, 0): (9, 7, 0),
     }.items():  # fmt: skip
         assert quiet.until(datetime(2026, 3, *moment, tzinfo=UTC)) == datetime(2026, 3, *until, tzinfo=UTC), moment
+
+
+def test_quiet_hours_that_end_in_the_hour_that_comes_twice_never_end_in_the_past(tmp_path: Path) -> None:
+    """On the night in which clocks go back a P3 was told in the middle of the quiet hours, and escalated an hour early."""
+    text = ONCALL + 'quiet_hours: {zone: America/New_York, from: "22:00", to: "01:30"}\n'
+    quiet = loaded(tmp_path, oncall=text).quiet_hours
+    assert quiet is not None
+    # 01:30 comes at 05:30 and at 06:30 UTC; between 06:00 and 06:30 it is quiet a second time.
+    for (hour, minute), (until_hour, until_minute) in {
+        (5, 15): (5, 30), (5, 45): (5, 45), (6, 15): (6, 30), (6, 45): (6, 45),
+    }.items():  # fmt: skip
+        moment = datetime(2026, 11, 1, hour, minute, tzinfo=UTC)
+        assert quiet.until(moment) == datetime(2026, 11, 1, until_hour, until_minute, tzinfo=UTC), moment

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from plms_pipeline.budget.depletion import Lumps
 from plms_pipeline.budget.runway import Activity, Runway, Spell, chance_of_overrun, runway, status_of
 from plms_pipeline.estimates.extrapolation import Extrapolation
 
@@ -22,9 +24,11 @@ def exactly(usd: float) -> Extrapolation:
     return Extrapolation(usd, usd, usd, usd, 0.0, 0.0, None, 1.0)
 
 
-def under_way(minutes: float, window: float, run: float, lumpiness: float = 1.0) -> Activity:
-    """Something runs since so many minutes, and took so much in its last ten, and since it began."""
-    return Activity(NOW - timedelta(minutes=minutes), Spell(window, lumpiness), Spell(run, lumpiness))
+def under_way(minutes: float, window: float, run: float, lumpiness: float | None = None, receipts: int = 1) -> Activity:
+    """Something runs since so many minutes, and took so much in its last ten, and since it began, in equal receipts."""
+    lumps = 1 / receipts if lumpiness is None else lumpiness
+    spells = (Spell(window, lumps, receipts), Spell(run, lumps, receipts))
+    return Activity(NOW - timedelta(minutes=minutes), *spells, durations=Lumps(receipts, lumps))
 
 
 def told(**changes: Any) -> Runway:
@@ -99,15 +103,38 @@ def test_the_overrun_in_percent_is_of_the_budget() -> None:
 
 def test_the_time_that_is_left_is_the_less_certain_the_fewer_receipts_it_rests_on() -> None:
     """One receipt a minute ago says hardly anything about the next half hour."""
-    few, many = (told(activity=under_way(20, 0.3, 1.1, lumpiness=1 / n)) for n in (1, 100))
-    for found in (few, many):
-        assert found.depletion_90 is not None
-        assert found.depletion_90[0] < 30 < found.depletion_90[1]
-        assert math.sqrt(found.depletion_90[0] * found.depletion_90[1]) == pytest.approx(30)
-    # log 1p(1 · (1 + 0.3 / 0.9)) = 0.8473, of which the root is 0.9205.
-    assert few.depletion_90 == pytest.approx((30 * math.exp(-1.5141), 30 * math.exp(1.5141)), rel=1e-3)
+    few, many = (told(activity=under_way(20, 0.3, 0.6, receipts=n)) for n in (1, 400))
+    assert few.depletion_90 is not None
     assert many.depletion_90 is not None
-    assert many.depletion_90[1] < 37
+    assert few.depletion_90[0] < 10 < 30 < 120 < few.depletion_90[1]
+    assert 25 < many.depletion_90[0] < 30 < many.depletion_90[1] < 36
+
+
+def test_attempts_of_uneven_length_leave_less_certain_when_the_budget_is_gone() -> None:
+    """The interval that took receipts for a Poisson process held the moment in two of three cases."""
+    steady, uneven = (
+        told(activity=replace(under_way(100, 0.0, 1.1, receipts=20), durations=Lumps(20, lumps)))
+        for lumps in (0.05, 0.4)
+    )
+    assert steady.minutes_left == uneven.minutes_left
+    assert steady.depletion_90 is not None
+    assert uneven.depletion_90 is not None
+    assert uneven.depletion_90[0] < steady.depletion_90[0] < steady.depletion_90[1] < uneven.depletion_90[1]
+
+
+def test_a_window_of_ten_minutes_is_not_believed_against_hours_before_it_contradicts_them() -> None:
+    """One cheap receipt in the last ten minutes is chance; a hundred expensive ones mean that burn has changed."""
+    hours = NOW - timedelta(hours=5)
+    chance = told(activity=Activity(hours, Spell(0.001, receipts=1), Spell(1.0, 1 / 60, 60)))
+    assert chance.minutes_left == pytest.approx(9000)
+    assert chance.depletion_90 is not None
+    assert chance.depletion_90[0] < 300
+    changed = told(
+        spent=100.0, budget=190.0, activity=Activity(hours, Spell(90, 1 / 300, 300), Spell(100, 1 / 360, 360))
+    )
+    assert changed.minutes_left == pytest.approx(10)
+    assert changed.depletion_90 is not None
+    assert 6 < changed.depletion_90[0] < 10 < changed.depletion_90[1] < 15
 
 
 def test_the_chance_of_an_overrun_is_the_share_of_the_forecast_beyond_the_budget() -> None:
@@ -127,15 +154,15 @@ money = st.floats(0, 1e4)
 
 @given(
     spent=money, budget=st.none() | money, left=st.none() | money, window=money, minutes=st.floats(0, 1e4),
-    lumps=st.floats(1e-4, 1),
+    lumps=st.floats(1e-4, 1), receipts=st.integers(0, 10_000),
 )  # fmt: skip
 def test_the_numbers_of_a_runway_never_contradict_each_other(
-    spent: float, budget: float | None, left: float | None, window: float, minutes: float, lumps: float
-) -> None:
+    spent: float, budget: float | None, left: float | None, window: float, minutes: float, lumps: float, receipts: int
+) -> None:  # fmt: skip
     """Whoever reads one of them acts; it must not matter which."""
     found = told(
         spent=spent, budget=budget, left=None if left is None else exactly(left),
-        activity=under_way(minutes, window, window, lumps),
+        activity=under_way(minutes, window, window, lumps, receipts),
     )  # fmt: skip
     assert found.status == status_of(
         budget=budget, minutes=found.minutes_left, overrun=found.overrun_usd, is_active=True
@@ -144,7 +171,7 @@ def test_the_numbers_of_a_runway_never_contradict_each_other(
         assert found.spent_usd <= found.final_90[0] <= found.final_usd <= found.final_90[1]
     if found.minutes_left is not None:
         assert found.depletion_90 is not None
-        assert 0 <= found.depletion_90[0] <= found.minutes_left <= found.depletion_90[1]
+        assert 0 <= found.depletion_90[0] <= found.minutes_left <= found.depletion_90[1] < math.inf
     if found.overrun_usd:
         assert found.status != "ok"
     if budget is None:

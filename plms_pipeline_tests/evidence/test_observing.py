@@ -198,6 +198,16 @@ def test_the_same_need_said_twice_is_one_obligation(scene: Scene) -> None:
     assert scene.books() == (1, 0, 1)
 
 
+@pytest.mark.parametrize("waiting", [197, 198, 199, 200])
+def test_what_is_known_takes_nobody_s_place(scene: Scene, waiting: int) -> None:
+    """A need that is said again beside new ones must neither be dropped itself nor have another one dropped."""
+    scene.accept(*[f"run-{n}" for n in range(waiting)])
+    answers = scene.accept("run-0", "new-1", "run-1", "new-2")
+    assert [answer.is_new for answer in answers] == [False, True, False, True]
+    room = max(0, 200 - waiting)
+    assert [answer.is_dropped for answer in answers] == [False, room < 1, False, room < 2]
+
+
 def test_two_observation_points_of_one_subject_are_two_obligations(scene: Scene) -> None:
     """A key that they shared hid the events of one of them."""
     scene.accept("run-1")

@@ -108,7 +108,13 @@ class _Http(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         service = self.path.strip("/").partition("/")[0]
-        body = self.rfile.read(int(self.headers["Content-Length"])).decode()
+        size = int(self.headers["Content-Length"])
+        raw = self.rfile.read(size)
+        if len(raw) < size:
+            # Whoever sent it was killed in the middle: no service takes half a message.
+            self.close_connection = True
+            return
+        body = raw.decode()
         status, text, headers = self.receivers.next_answer(service)
         if status < 300:
             self.receivers.keep(Received(service, {name.lower(): value for name, value in self.headers.items()}, body))
@@ -152,6 +158,8 @@ class _Smtp(socketserver.StreamRequestHandler):
             elif word == "DATA":
                 self.say("354 go on")
                 body = self._body()
+                if body is None:
+                    return
                 answer = self.receivers.mail_answers.pop(0) if self.receivers.mail_answers else "250 taken"
                 if answer.startswith("2"):
                     self.receivers.keep(Received("smtp", headers, body))
@@ -162,11 +170,12 @@ class _Smtp(socketserver.StreamRequestHandler):
             else:
                 self.say("250 ok" if word in ("RSET", "NOOP") else "502 not here")
 
-    def _body(self) -> str:
+    def _body(self) -> str | None:
+        """The message; None when whoever sent it was killed in the middle."""
         lines = []
         while (line := self.rfile.readline().decode()) not in (".\r\n", ""):
             lines.append(line.removeprefix(".") if line.startswith("..") else line)
-        return "".join(lines)
+        return "".join(lines) if line else None
 
 
 class _Web(ThreadingHTTPServer):

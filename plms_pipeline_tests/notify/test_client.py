@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 import pytest
 
 from plms_pipeline.errors import BadInput
-from plms_pipeline.notify.channels import Channel, NotSent, checked_url, without_secrets
+from plms_pipeline.notify.channels import Channel, ChannelKind, NotSent, checked_url, without_secrets
 from plms_pipeline.notify.client import Notifier
 from plms_pipeline.notify.message import Line, Message
 from plms_pipeline_tests.notify.payloads import checked
@@ -52,7 +52,9 @@ def test_each_service_is_handed_a_message_that_it_takes() -> None:
 @pytest.mark.parametrize(
     ("status", "headers", "is_permanent", "wait"),
     [
-        (429, {"Retry-After": "7"}, False, 7), (503, {}, False, None), (500, {}, False, None), (404, {}, True, None),
+        (429, {"Retry-After": "7"}, False, 7), (503, {}, False, None),
+        (503, {"Retry-After": "Mon, 99999999999999999999 Jan 2026 00:00:00 GMT"}, False, None),
+        (500, {}, False, None), (404, {}, True, None),
         (410, {}, True, None), (400, {}, True, None), (302, {"Location": "http://127.0.0.1:1/"}, True, None),
     ],
 )  # fmt: skip
@@ -96,7 +98,8 @@ def test_nobody_there_is_an_outage_and_names_no_url() -> None:
             assert SECRET not in repr(channel)
 
 
-def test_an_answer_that_drips_ends_in_time() -> None:
+@pytest.mark.parametrize(("kind", "scheme"), [("slack", "http"), ("smtp", "smtp")])
+def test_an_answer_that_drips_ends_in_time(kind: ChannelKind, scheme: str) -> None:
     """One byte now and then kept the sender busy for as long as the service liked, and its lease ended meanwhile."""
     server = socket.create_server(("127.0.0.1", 0))
 
@@ -114,19 +117,49 @@ def test_an_answer_that_drips_ends_in_time() -> None:
     with server, Notifier(monotonic_s=time.monotonic, timeout_s=1.0, longest_s=0.3) as notifier:
         began = time.monotonic()
         with pytest.raises(NotSent):
-            notifier.send(
-                Channel("chat", "slack", "", f"http://127.0.0.1:{server.getsockname()[1]}/"), MESSAGE, "", now=NOW
-            )
+            url = f"{scheme}://127.0.0.1:{server.getsockname()[1]}/"
+            notifier.send(Channel("chat", kind, "", url, sender="a@example.org"), MESSAGE, "b@example.org", now=NOW)
     assert time.monotonic() - began < 3
 
 
-@pytest.mark.parametrize("url", ["http://hooks.example.org/x", "ftp://h/x", "https://", "smtp://mail.example.org", "x"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://hooks.example.org/x", "ftp://h/x", "https://", "smtp://mail.example.org", "x",
+        # A secret's file with two lines: the library found it at the first alert.
+        "https://h/x\nhttps://h/y",
+    ],
+)  # fmt: skip
 def test_a_secret_never_travels_in_the_clear(url: str) -> None:
     """Plain HTTP is for this machine only."""
     with pytest.raises(BadInput) as refused:
         checked_url(url, "The webhook")
     assert "hooks.example.org/x" not in refused.value.message
     assert checked_url("http://127.0.0.1:1/x", "The webhook")
+
+
+def test_a_password_that_is_not_ascii_is_refused_for_good_and_not_shown() -> None:
+    """smtplib broke off with a UnicodeEncodeError: no dead letter, no word of it, the same again each minute."""
+    server = socket.create_server(("127.0.0.1", 0))
+
+    def answer() -> None:
+        connection, _ = server.accept()
+        with connection, connection.makefile("rwb") as talk:
+            talk.write(b"220 here\r\n")
+            talk.flush()
+            talk.readline()
+            talk.write(b"250-here\r\n250 AUTH PLAIN\r\n")
+            talk.flush()
+            talk.readline()
+
+    threading.Thread(target=answer, daemon=True).start()
+    with server, Notifier(monotonic_s=time.monotonic, timeout_s=1.0) as notifier:
+        url = f"smtp://me:{SECRET}%C3%A4@127.0.0.1:{server.getsockname()[1]}"
+        with pytest.raises(NotSent) as refused:
+            notifier.send(Channel("mail", "smtp", "", url, sender="a@example.org"), MESSAGE, "b@example.org", now=NOW)
+    assert refused.value.is_permanent
+    assert "not ASCII" in refused.value.message
+    assert SECRET not in refused.value.message
 
 
 def test_what_is_kept_of_an_answer_holds_neither_secret_nor_control_characters() -> None:

@@ -71,6 +71,18 @@ def test_a_message_comes_back_as_it_was_kept(message: Message) -> None:
     assert message_of(json.loads(json.dumps(message.as_json()))) == message
 
 
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\x0b", "\x1c", "\x85", "\u2028", "\u2029"])
+def test_a_line_end_of_any_kind_in_a_headline_is_a_space_in_the_subject(end: str) -> None:
+    """A project named with one of Unicode's made its mail impossible: the alert about it reached nobody."""
+    message = Message(
+        kind="fired", key="2c3d4e5f-6071-5b8c-9d0e-1f2a3b4c5d6e", thread="a", rule="runway_t15", severity="P1",
+        title=f"runway{end}Bcc: x@example.org", lines=(), at=NOW.isoformat(), runbook="", reason="", actor="", level=0, more=0,
+        still=(),
+    )  # fmt: skip
+    told = mail.mail(message, sender="plms@example.org", recipients=("a@example.org",), sent_at=NOW)
+    assert "runway Bcc: x@example.org" in told["Subject"]
+
+
 def test_a_schema_that_takes_everything_would_prove_nothing() -> None:
     """Each of these is a payload that a service refuses."""
     assert problems("pagerduty", {"routing_key": "short", "event_action": "trigger", "dedup_key": "x"})

@@ -16,7 +16,7 @@ from plms_pipeline.access.actors import Actor
 from plms_pipeline.budget import store as ledger
 from plms_pipeline.budget.ledger import Purse
 from plms_pipeline.clock import FrozenClock
-from plms_pipeline.errors import BadInput, NotFound
+from plms_pipeline.errors import BadInput, Conflict, NotFound
 from plms_pipeline.portfolio.actions import guards, switches
 from plms_pipeline.portfolio.actions.guards import Lease
 from plms_pipeline.portfolio.buckets import Rate
@@ -25,6 +25,7 @@ from plms_pipeline.portfolio.policies import LauncherPolicy
 from plms_pipeline.portfolio.store import passing, slots
 from plms_pipeline.registry.engine import Registry
 from plms_pipeline.registry.tables import AuditEntry, LedgerEntry, ProjectRun
+from plms_pipeline_tests.runs.shelf import Shelf
 from plms_pipeline_tests.runs.worlds import planned_project
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -238,21 +239,73 @@ def test_a_replay_of_a_completed_project_holds_a_place_until_it_has_ended(regist
         started(registry, run_id)
     policy = LauncherPolicy(1, POLICY.rate, Decimal(50), "UTC", POLICY.lease)
 
-    def launch(run_id: str, at: datetime = NOW) -> str:
-        with registry.writing() as session:
-            refusal = guards.pass_launcher(
-                session, now=at, ids=ids, policy=policy, actor=ANA, run_id=run_id, project_id=42, amount_usd=Decimal(5)
-            )
-        return "passed" if refusal is None else refusal.guard
-
-    assert launch("r1") == "passed"
-    assert launch("r2", NOW + timedelta(days=1)) == "concurrency_limited"
-    with registry.writing() as session:
-        session.execute(update(ProjectRun).where(ProjectRun.run_id == "r1").values(status="FAIL", completed_at=NOW))
-    assert launch("r2") == "passed"
+    assert launch(registry, "r1", policy) == "passed"
+    assert launch(registry, "r2", policy, at=NOW + timedelta(days=1)) == "concurrency_limited"
+    ended(registry, "r1")
+    assert launch(registry, "r2", policy) == "passed"
     found = status(registry)
     assert [found.account.settled, found.account.reserved] == [0, 5]
     assert guards.end_dead_leases(registry, clock=FrozenClock(NOW), is_dead=lambda _: True) == 0
+
+
+def test_a_reset_keeps_the_place_and_the_money_of_a_run_that_goes_on(registry: Registry) -> None:
+    """Freed, what it goes on to spend was nobody's: the day's budget was spent a second time, by whoever started next."""
+    planned_project(registry)
+    for run_id in ("r1", "r2"):
+        started(registry, run_id)
+        assert launch(registry, run_id) == "passed"
+    took(registry, "r2", "3")
+    ended(registry, "r2")
+    assert guard_of(enforce(registry, "20")) == "passed"
+    done = guards.reset(registry, clock=FrozenClock(NOW), actor=ANA, reason="stuck")
+    # The lease is free, r2 is charged what it took, and r1 goes on.
+    assert (done.places, done.kept_runs) == (1, ("r1",))
+    assert done.freed_usd == 20
+    found = status(registry)
+    assert [[slot.run_id for slot in found.slots], found.account.settled, found.account.reserved] == [["r1"], 3, 5]
+    took(registry, "r1", "7.5")
+    ended(registry, "r1")
+    assert guards.end_dead_leases(registry, clock=FrozenClock(NOW + timedelta(days=1)), is_dead=lambda _: False) == 1
+    found = status(registry)
+    assert [len(found.slots), found.account.settled, found.account.reserved] == [0, Decimal("10.5"), 0]
+    with registry.reading() as session:
+        (details,) = session.scalars(select(AuditEntry.details_json).where(AuditEntry.action == "guard.reset"))
+    assert details["kept_runs"] == ["r1"]
+
+
+def test_the_place_of_a_run_is_not_given_back_by_hand(registry: Registry) -> None:
+    """Whoever settles a run that goes on settles what it has not spent yet, and its receipts are charged to nobody."""
+    planned_project(registry)
+    started(registry, "r1")
+    assert launch(registry, "r1") == "passed"
+    with pytest.raises(Conflict, match="plms run cancel r1"):
+        guards.finish(registry, "run:r1", clock=FrozenClock(NOW), actor=ANA, spent_usd=Decimal(0))
+    assert status(registry).account.reserved == 5
+    took(registry, "r1", "2")
+    ended(registry, "r1")
+    assert guards.end_dead_leases(registry, clock=FrozenClock(NOW), is_dead=lambda _: False) == 1
+    assert status(registry).account.settled == 2
+
+
+def launch(registry: Registry, run_id: str, policy: LauncherPolicy = POLICY, *, at: datetime = NOW) -> str:
+    """Start a run of a project that is not approved; what the guards say."""
+    with registry.writing() as session:
+        refusal = guards.pass_launcher(
+            session, now=at, ids=ids, policy=policy, actor=ANA, run_id=run_id, project_id=42, amount_usd=Decimal(5)
+        )
+    return "passed" if refusal is None else refusal.guard
+
+
+def ended(registry: Registry, run_id: str) -> None:
+    """A run that ends."""
+    with registry.writing() as session:
+        session.execute(update(ProjectRun).where(ProjectRun.run_id == run_id).values(status="FAIL", completed_at=NOW))
+
+
+def took(registry: Registry, run_id: str, usd: str) -> None:
+    """A receipt of a run."""
+    with registry.writing() as session:
+        Shelf(registry).receipt(session, 42, run_id, "t", cost_usd=Decimal(usd))
 
 
 def started(registry: Registry, run_id: str) -> None:

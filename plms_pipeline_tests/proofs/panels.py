@@ -42,6 +42,8 @@ from plms_pipeline_tests.vectors.live import ROOT, Live, issued, new_key, say
 from plms_pipeline_tests.vectors.plans import calculator
 
 SPEED = 60.0
+MOST_OPEN = 6
+UNDER_WAY = ("QUEUED", "RUNNING")
 SCRAPE_S = 5
 WAIT_S = 600.0
 
@@ -161,16 +163,27 @@ class Work(threading.Thread):
         self._kinds = sorted((ROOT / "data/samples/projects").glob("*.yaml"))
         self.is_over = threading.Event()
         self.runs = 0
+        self._open: list[int] = []
         self.failed: Exception | None = None
 
     def run(self) -> None:
         """Until told otherwise."""
         try:
             while not self.is_over.is_set():
-                self._project(self._created())
+                if self._has_room():
+                    self._project(self._created())
                 self.is_over.wait(4)
         except Exception as error:  # told at the end
             self.failed = error
+
+    def _has_room(self) -> bool:
+        """Whether few enough are at work that some of them end: lanes are shared fairly by all, so fifty end together, late."""
+        self._open = [
+            project
+            for project in self._open
+            if self._live.get(f"/api/projects/{project}/status")["run"]["status"] in UNDER_WAY
+        ]
+        return len(self._open) < MOST_OPEN
 
     def _created(self) -> int:
         """A project of each shipped kind, so that every lane has work, then calculators."""
@@ -186,6 +199,7 @@ class Work(threading.Thread):
         for _ in range(2):
             live.post(f"/api/projects/{project}/start", key=key, body=body)
         self.runs += 1
+        self._open.append(project)
         for _ in range(4):
             live.post(f"/api/projects/{project}/simulate")
             live.get(f"/api/projects/{project}/metrics", with_ci=1)

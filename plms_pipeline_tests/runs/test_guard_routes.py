@@ -86,7 +86,11 @@ def test_a_lease_is_taken_refused_and_settled(api: World) -> None:
     assert (again.status_code, again.json()["code"]) == (404, "lease_not_found")
     dear = call(api, "POST", "/api/guards/enforce", "operator", cost_usd="40")
     assert (dear.status_code, dear.json()["code"]) == (409, "budget_exceeded")
-    assert call(api, "POST", "/api/guards/reset", reason="rebuilt").json() == {"places": 2, "freed_usd": "20"}
+    assert call(api, "POST", "/api/guards/reset", reason="rebuilt").json() == {
+        "places": 2,
+        "freed_usd": "20",
+        "kept_runs": [],
+    }
     assert audited(api, "guard.reset") == [("ann", "done")]
     late = call(api, "POST", f"/api/guards/{leases[1]}/finish", "operator", spent_usd="4").json()
     assert (late["overrun_usd"], late["ended"][:21]) == ("4", "reset by ann: rebuilt")

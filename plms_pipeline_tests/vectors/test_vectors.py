@@ -10,7 +10,7 @@ from plms_pipeline_tests.vectors.demos import DEMOS
 from plms_pipeline_tests.vectors.live import Live, fresh
 from plms_pipeline_tests.vectors.vectors import VECTORS
 
-pytestmark = [pytest.mark.live, pytest.mark.xdist_group("live"), pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.live, pytest.mark.timeout(240)]
 
 
 @pytest.fixture(scope="module")
@@ -24,6 +24,7 @@ def live() -> Iterator[Live]:
 def test_the_guides_vector_holds(live: Live, vector: Callable[[Live], None]) -> None:
     """Whoever follows the guide meets what the guide says."""
     vector(live)
+    assert live.ask("GET", "/healthz").status_code == 200, "the server did not survive it"
 
 
 @pytest.mark.parametrize("demo", DEMOS, ids=lambda demo: demo.__name__)
@@ -31,3 +32,4 @@ def test_the_guides_demo_can_be_shown_twice(live: Live, demo: Callable[[Live], N
     """The original's first demo failed when it was shown a second time within a day."""
     demo(live)
     demo(live)
+    assert live.ask("GET", "/healthz").status_code == 200, "the server did not survive it"

@@ -18,11 +18,7 @@ from plms_pipeline_tests.web.conftest import TINY, Bare
 from plms_pipeline_tests.web.doors import open_door, session, signed_door
 
 # Dagster warns itself of its own deprecated functions.
-pytestmark = [
-    pytest.mark.live,
-    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
-    pytest.mark.xdist_group("bare_dagster"),
-]
+pytestmark = [pytest.mark.live, pytest.mark.filterwarnings("ignore::DeprecationWarning")]
 
 EVIL = [("host", "evil.test"), ("origin", "http://evil.test")]
 EVIL_BUT_REBOUND = [("host", "localhost:3000"), ("origin", "http://evil.test")]

@@ -162,8 +162,10 @@ def test_a_url_is_decoded_before_it_is_judged() -> None:
     ],
 )
 def test_the_ui_s_own_messages_pass(message: dict[str, object]) -> None:
-    """Run logs and live status come over the WebSocket."""
+    """Run logs and live status come over the WebSocket; the same in bytes is nobody's."""
     check_websocket_message(json.dumps(message))
+    with pytest.raises(BadRequest):
+        check_websocket_message(json.dumps({**message, "type": f"{message['type']}?"}))
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,7 @@ from plms_pipeline_tests.web.conftest import TINY, Ui, clean_environ, start_ui, 
 from plms_pipeline_tests.web.test_process import _gone
 
 # One server for all of them, and the last but one ends it: they run in one worker, in this order.
-pytestmark = [pytest.mark.live, pytest.mark.xdist_group("live_ui")]
+pytestmark = pytest.mark.live
 
 
 def _launch(ui: Ui, seconds: float) -> str:
@@ -95,6 +95,8 @@ def test_a_dead_code_server_comes_back(ui: Ui) -> None:
     wait_until(lambda: any(b"grpc" in _command(pid).split(b"\0") for pid in descendants(keeper)))
 
     wait_until(lambda: _launch(ui, 0.0) == "LaunchRunSuccess", 30)
+    assert keeper in descendants(ui.process.pid)
+    assert server not in descendants(keeper)
 
 
 def _command(pid: int) -> bytes:

@@ -30,6 +30,7 @@ from plms_pipeline.registry.tables import AlertSilence
 
 LONGEST_SILENCE: Final = timedelta(days=30)
 ANY: Final = "*"
+MOST_SUBJECT: Final = 255
 Ids = Callable[[], str]
 
 
@@ -109,9 +110,11 @@ def silence(
 
     Raises:
         NotFound: there is no such rule (`rule_not_found`).
-        BadInput: it lasts no time or more than 30 days, or would silence everything (`bad_silence`); no reason.
+        BadInput: it lasts no time or more than 30 days, would silence everything, or is about what no subject is called
+            (`bad_silence`); no reason.
     """
     why = reason_of(reason)
+    _require_subject(subject)
     if rule != ANY and rule not in engine.rules:
         raise NotFound(f"There is no rule {rule[:64]!r}; `plms alerts list --rules` shows them.", code="rule_not_found")
     if not timedelta(0) < lasts <= LONGEST_SILENCE:
@@ -124,7 +127,7 @@ def silence(
         )
     with engine.registry.writing() as session:
         now = engine.clock.now()
-        made = Silenced(ids(), rule, subject[:255], now, now + lasts, why, actor.name[:255])
+        made = Silenced(ids(), rule, subject, now, now + lasts, why, actor.name[:255])
         states.add_silence(
             session,
             AlertSilence(
@@ -138,6 +141,16 @@ def silence(
             payload={"rule": rule, "subject": made.subject, "until": made.until.isoformat()},
         )  # fmt: skip
     return made
+
+
+def _require_subject(subject: str) -> None:
+    """Refuse what no alert is about: whoever placed it would sleep, and be woken."""
+    is_whole = subject == ANY or ANY not in subject
+    if not is_whole or not subject.strip() or not subject.isprintable() or len(subject) > MOST_SUBJECT:
+        raise BadInput(
+            f"{subject[:80]!r} is no subject; name one as `plms alerts list` shows it, such as project:42, or {ANY} for any.",
+            code="bad_silence",
+        )
 
 
 def unsilence(registry: Registry, name: str, *, clock: Clock, ids: Ids, actor: Actor, reason: str) -> Silenced:

@@ -28,7 +28,9 @@ from plms_pipeline.registry.engine import Registry
 ACTOR: Final = "alerts"
 LETTER: Final = "delivery"
 SUBJECT: Final = "delivery:"
-POLICY: Final = Policy(max_attempts=20)
+# An outage of a service lasts hours, and a page that was given up meanwhile is told to nobody: with a minute between two
+# attempts in the mean, these go on for half a day.
+POLICY: Final = Policy(max_attempts=720, longest_wait_s=120.0)
 Outcome = Literal["sent", "later", "dead"]
 _log = logging.getLogger(__name__)
 
@@ -106,6 +108,10 @@ def deliver_one(desk: Desk, *, channels: Collection[str] | None = None) -> Made 
         said = desk.send(channel, claimed.message, claimed.recipient, now=desk.clock.now())
     except (NotSent, BadInput) as error:
         return _not_taken(desk, claimed, error)
+    except Exception as error:  # noqa: BLE001 - told below
+        # What nobody foresaw counts as an attempt: else it would be tried for ever, and nobody would hear of it. Its text may
+        # hold a secret.
+        return _not_taken(desk, claimed, NotSent(f"Channel {claimed.channel} failed: {type(error).__name__}"))
     with desk.registry.writing() as session:
         now = desk.clock.now()
         deliveries.done(session, claimed.id, now=now, answer=said)

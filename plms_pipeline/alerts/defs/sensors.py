@@ -5,6 +5,7 @@ matter: each source says how often it wants to be looked at, and the registry wh
 """
 
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
 import dagster as dg
@@ -65,7 +66,9 @@ def _tick(
     instance = context.instance
     own = Source("dagster", dagster.looking(lambda: ticking(instance, known)), 60.0)
     try:
-        with Alerts(plms.settings(), plms.registry(), plms.clock(), also=() if only else (own,)) as alerts:
+        settings = plms.settings()
+        book = _rules().of(settings)
+        with Alerts(settings, plms.registry(), plms.clock(), also=() if only else (own,), book=book) as alerts:
             done = alerts.evaluate(only)
             sent = alerts.deliver()
             found = overview(plms.registry(), clock=plms.clock())
@@ -79,6 +82,14 @@ def _tick(
         + (f"; failed: {', '.join(name for name, _ in done.failed)}" if done.failed else "")
     )
     return dg.SensorResult(skip_reason=dg.SkipReason(why), asset_events=events, cursor=None if only else states)
+
+
+@cache
+def _rules() -> Any:
+    """The process of a code location lives on: what counted at the last tick goes on to count while a file makes no sense."""
+    from plms_pipeline.alerts.actions.opening import LastGood
+
+    return LastGood()
 
 
 def ticking(instance: dg.DagsterInstance, known: frozenset[str]) -> list[Any]:

@@ -1,6 +1,7 @@
 """How long do answers take, compared with what the guide promises?
 
-The P95 between two looks, from the histogram that `plms serve` shows; below twenty answers nobody knows. Who serves nothing
+The P95 between two looks, from the histogram that `plms serve` shows, which tells the process beside it where it listens
+(PLMS_API_HOST and PLMS_API_PORT, which others read from the settings); below twenty answers nobody knows. Who serves nothing
 here is not slow.
 """
 
@@ -28,6 +29,7 @@ def looking(scrape: Callable[[str], Mapping[str, Buckets] | None]) -> Callable[[
     def look(asked: Asked) -> Seen:
         settings = asked.settings
         host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(settings.api_host, settings.api_host)  # noqa: S104 - compared only
+        host = f"[{host}]" if ":" in host and not host.startswith("[") else host
         found = scrape(f"http://{host}:{settings.api_port}/metrics")
         if found is None:
             return Seen(memo=asked.memo, unknown=frozenset({"latency_p95_times"}))

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, exists, func, or_, select, update
+from sqlalchemy import ColumnElement, and_, exists, func, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session, aliased
 
@@ -25,6 +25,8 @@ from plms_pipeline.registry.tables import Delivery
 
 # Longer than any sending lasts.
 LEASE: Final = timedelta(seconds=60)
+# Longer than any wait between two attempts: a service may ask for an hour.
+LONGEST_WAIT: Final = timedelta(minutes=61)
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +136,12 @@ def _due(now: datetime) -> tuple[ColumnElement[bool], ...]:
     expires = Delivery.lease_expires_at
     return (
         Delivery.state == "pending",
-        or_(Delivery.due_at <= now, Delivery.due_at <= Delivery.created_at),
+        or_(
+            Delivery.due_at <= now,
+            Delivery.due_at <= Delivery.created_at,
+            # Put off before the clock went back.
+            and_(Delivery.attempts > 0, Delivery.due_at > now + LONGEST_WAIT),
+        ),
         or_(expires.is_(None), expires <= now, expires > now + LEASE),
     )
 

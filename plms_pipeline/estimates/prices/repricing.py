@@ -21,6 +21,8 @@ from plms_pipeline.estimates.method import METHOD
 MILLION: Final = 1_000_000.0
 # Below this a factor says nothing any more.
 NEGLIGIBLE: Final = 1e-4
+# What is given away costs a millionth: nothing has no logarithm, and costs as before would be no answer at all.
+LEAST: Final = 1e-6
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,9 +70,9 @@ class Repriced:
     @property
     def price(self) -> float:
         """What costs are multiplied by now: the factor, as far as the state has not learnt it."""
-        if not self.factor or self.factor <= 0:
+        if self.factor is None:
             return 1.0
-        left = math.log(self.factor) * METHOD.forgetting**self.since
+        left = math.log(max(self.factor, LEAST)) * METHOD.forgetting**self.since
         return math.exp(left) if abs(left) > NEGLIGIBLE else 1.0
 
     def as_json(self) -> dict[str, Any]:
@@ -85,6 +87,11 @@ class Repriced:
     def sentence(self) -> str:
         """For people."""
         who = f"{self.provider} in lane {self.lane_id}"
+        if self.factor is None and self.with_tokens:
+            return (
+                f"prices of {who} changed on {self.from_on}, and its {self.with_tokens} receipts that know their tokens cost "
+                "nothing: no factor makes anything of that, and its costs are not re-priced"
+            )
         if self.factor is None:
             return (
                 f"prices of {who} changed on {self.from_on}, and none of its {self.receipts} receipts knows its tokens: its "

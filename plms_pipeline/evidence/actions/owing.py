@@ -55,7 +55,8 @@ def accept_group(
     with registry.writing() as session:
         store.lock_permits(session)
         room = config.max_inflight - store.count_pending(session, most=config.max_inflight)
-        known = store.known(session, {str(row["obligation_id"]) for row in rows})
+        # Only where some find room and others do not it matters which of them are known already.
+        known = store.known(session, {str(row["obligation_id"]) for row in rows}) if 0 < room < len(rows) else set()
         fresh = {str(row["obligation_id"]): row for row in rows if row["obligation_id"] not in known}
         late = dict(list(fresh.items())[max(0, room) :])
         # What cannot wait is born ended, with its observation beside it.

@@ -36,7 +36,8 @@ class Review:
 
 
 @contextmanager
-def _redis(settings: Settings) -> Iterator[RedisEvidence | None]:
+def redis_of(settings: Settings) -> Iterator[RedisEvidence | None]:
+    """The evidence in Redis while the block lasts; None where evidence lies in the registry."""
     if settings.evidence_backend != "redis" or settings.redis_url is None:
         yield None
         return
@@ -60,7 +61,7 @@ def review(settings: Settings, registry: Registry, clock: Clock, *, back: timede
         BadInput: the settings do not say where evidence lies.
     """
     config, since = evidence_config(settings), clock.now() - back
-    with _redis(settings) as redis:
+    with redis_of(settings) as redis:
         facts = book_facts(
             registry, clock=clock, since=since, spooled_files=[path.name for path in spool_files(settings.data_dir)],
             told=None if redis is None else lambda newest: redis.told(config.stream, newest=newest),
@@ -77,7 +78,7 @@ def end_overdue(settings: Settings, registry: Registry, clock: Clock, *, grace: 
         BadInput: the settings do not say where evidence lies.
     """
     name = observer_name()
-    with _redis(settings) as redis:
+    with redis_of(settings) as redis:
         watch = Watch(
             registry, clock, evidence_config(settings), name, lambda: time.monotonic() * 1000,
             SpoolFile(spool_folder(settings.data_dir), file_name(name)).append,

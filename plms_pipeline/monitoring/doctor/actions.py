@@ -57,6 +57,7 @@ def examine(settings: Settings, clock: Clock, dagster_problem: Callable[[Path], 
         ),
         checks.clock(now, data.file_time, books),
         checks.last_night(_last_night(settings), now),
+        checks.alerts(books),
     ]
 
 
@@ -73,11 +74,15 @@ def _books(settings: Settings) -> Books:
         try:
             with registry.reading() as session:
                 completed, recorded = store.newest_moments(session)
+                unread = store.failing_sources(session)
         finally:
             registry.close()
     except PlmsError as error:
         return Books(problem=error.message)
-    return Books(revision=state.current, head=state.head, newest_completed_at=completed, newest_recorded_at=recorded)
+    return Books(
+        revision=state.current, head=state.head, newest_completed_at=completed, newest_recorded_at=recorded,
+        unread_sources=tuple(unread),
+    )  # fmt: skip
 
 
 def _last_night(settings: Settings) -> Night | None:

@@ -69,6 +69,7 @@ class Books:
     differences: Sequence[str] = ()
     newest_completed_at: datetime | None = None
     newest_recorded_at: datetime | None = None
+    unread_sources: Sequence[tuple[str, str]] = ()
 
 
 def python(version: tuple[int, int, int]) -> Line:
@@ -112,6 +113,22 @@ def database(books: Books, name: str) -> Line:
             "undo what was changed by hand; plms db check lists every difference",
         )  # fmt: skip
     return Line("database", Level.OK, f"{name} at head ({books.head})")
+
+
+def alerts(books: Books) -> Line:
+    """Everything that alerts look at can be looked at, their own files included."""
+    if books.is_missing or books.problem or books.revision != books.head:
+        return Line(
+            "alerts", Level.WARN, "nobody can say while the registry does not", "see the line about the database"
+        )
+    if not books.unread_sources:
+        return Line("alerts", Level.OK, "every source that was looked at is read")
+    shown = "; ".join(f"{source}: {why[:200]}" for source, why in books.unread_sources[:3])
+    more = len(books.unread_sources) - 3
+    return Line(
+        "alerts", Level.WARN, shown + (f"; and {more} more" if more > 0 else ""),
+        "correct what it names (a file is taken up without a restart); plms alerts list shows all",
+    )  # fmt: skip
 
 
 def dagster_home(

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from plms_pipeline.settings import Settings, given_values, is_secret, shown_value, variable_of
+from plms_pipeline.settings import Settings, given_values, grouped_fields, is_secret, shown_value, variable_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +25,7 @@ class SettingRow:
 
 
 def setting_rows(settings: Settings, environ: Mapping[str, str] | None = None) -> list[SettingRow]:
-    """Every setting as a line for people, in the order of the fields; secrets masked."""
+    """Every setting as a line for people, in the order of docs/settings.md; secrets masked."""
     given = given_values(environ)
     rows = []
     for field, info in Settings.model_fields.items():
@@ -68,14 +68,16 @@ def settings_markdown() -> str:
         "environment once, at start. An empty variable counts as unset; an unknown `PLMS_*` variable is an error. A secret",
         "can be given as a file instead: `<VARIABLE>_FILE=/path`. A relative path starts at the checkout, not at the current",
         "directory.",
-        "",
-        "| variable | unit | default | secret | meaning |",
-        "|---|---|---|---|---|",
     ]
-    for field, info in Settings.model_fields.items():
-        extra = info.json_schema_extra if isinstance(info.json_schema_extra, dict) else {}
-        secret = "yes" if is_secret(field) else ""
-        lines.append(
-            f"| `{variable_of(field)}` | {extra['unit']} | {default_text(field)} | {secret} | {info.description} |"
-        )
+    for heading, fields in grouped_fields():
+        lines += ["", f"## {heading}", ""]
+        lines += ["| variable | unit | default | secret | meaning |", "|---|---|---|---|---|"]
+        lines += [_table_line(field) for field in fields]
     return "\n".join(lines) + "\n"
+
+
+def _table_line(field: str) -> str:
+    info = Settings.model_fields[field]
+    extra = info.json_schema_extra if isinstance(info.json_schema_extra, dict) else {}
+    secret = "yes" if is_secret(field) else ""
+    return f"| `{variable_of(field)}` | {extra['unit']} | {default_text(field)} | {secret} | {info.description} |"

@@ -1,4 +1,4 @@
-"""How new is the newest thing in the books?"""
+"""How new is the newest thing in the books, and what can alerts not look at?"""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from datetime import datetime
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from plms_pipeline.registry.tables import TaskReceipt
+from plms_pipeline.registry.tables import AlertCheck, TaskReceipt
 
 
 def newest_moments(session: Session) -> tuple[datetime | None, datetime | None]:
@@ -18,3 +18,11 @@ def newest_moments(session: Session) -> tuple[datetime | None, datetime | None]:
     newest_row = select(func.max(TaskReceipt.id)).scalar_subquery()
     recorded = session.scalar(select(TaskReceipt.recorded_at).where(TaskReceipt.id == newest_row))
     return completed, recorded
+
+
+def failing_sources(session: Session) -> list[tuple[str, str]]:
+    """(source, why) of what alerts could not look at the last time."""
+    rows = session.execute(
+        select(AlertCheck.source, AlertCheck.error).where(AlertCheck.error.is_not(None)).order_by(AlertCheck.source)
+    )
+    return [(source, str(error)) for source, error in rows]

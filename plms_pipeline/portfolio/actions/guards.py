@@ -8,7 +8,7 @@ Whoever reports afterwards what it took, or after a reset, is told that the leas
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -23,7 +23,7 @@ from plms_pipeline.budget.ledger import LAUNCHER as LAUNCHER_ACCOUNTS
 from plms_pipeline.budget.ledger import Balance, checked_usd
 from plms_pipeline.clock import Clock
 from plms_pipeline.decisions.rules import reason_of
-from plms_pipeline.errors import BadInput, NotFound
+from plms_pipeline.errors import BadInput, Conflict, NotFound
 from plms_pipeline.portfolio.actions.switches import Flag, SwitchStatus
 from plms_pipeline.portfolio.actions.switches import status as switch_status
 from plms_pipeline.portfolio.buckets import Level, refilled
@@ -35,6 +35,8 @@ from plms_pipeline.registry.engine import Registry
 
 IsDead = Callable[[str], bool]
 FINISHED: Final = "finished"
+# The subjects of runs of projects that are not approved: they end with their runs, and with nothing else.
+RUN: Final = "run:"
 _NOBODY: Final[IsDead] = lambda _holder: False  # noqa: E731 - a default that can be named
 
 
@@ -99,10 +101,11 @@ class GuardStatus:
 
 @dataclass(frozen=True, slots=True)
 class Reset:
-    """What a reset gave back."""
+    """What a reset gave back, and the runs that go on and therefore keep their places and reservations."""
 
     places: int
     freed_usd: Decimal
+    kept_runs: tuple[str, ...] = ()
 
 
 def enforce(
@@ -164,7 +167,7 @@ def pass_launcher(
     slots.lock(session, LAUNCHER)
     _end_dead(session, now, _NOBODY)
     wish = Wish(
-        subject=f"run:{run_id}", holder="run", expires_at=now + policy.lease, places=(Place(LAUNCHER, policy.places),),
+        subject=f"{RUN}{run_id}", holder="run", expires_at=now + policy.lease, places=(Place(LAUNCHER, policy.places),),
         rates=((LAUNCHER_BUCKET, policy.rate),), purses=(policy.purse(now),), amount_usd=amount_usd,
         project_id=project_id, run_id=run_id, actor=actor.name,
     )  # fmt: skip
@@ -184,8 +187,16 @@ def finish(
 
     Raises:
         NotFound: no such lease, or it was settled before.
+        Conflict: it is that of a run, which ends with its run (`lease_of_a_run`).
         BadInput: the amount is none.
     """
+    if lease_id.startswith(RUN):
+        run_id = lease_id.removeprefix(RUN)[:80]
+        raise Conflict(
+            f"Run {run_id} gives its place back when it has ended, and is charged what its receipts say. "
+            f"`plms run cancel {run_id}` calls it off.",
+            code="lease_of_a_run",
+        )
     spent = None if spent_usd is None else _usd(spent_usd)
     with registry.writing() as session:
         now = clock.now()
@@ -231,26 +242,35 @@ def guard_status(registry: Registry, *, clock: Clock, policy: LauncherPolicy, fl
 
 
 def reset(registry: Registry, *, clock: Clock, actor: Actor, reason: str) -> Reset:
-    """Give back every place and reservation of the launcher and refill its rate. What was spent stays spent.
+    """Give back every lease of the launcher with its reservation, and refill its rate. What was spent stays spent.
+
+    A run that goes on keeps its place and its reservation: it goes on spending, and nobody else would tell the day's account
+    of that. One that has ended is settled by its receipts.
 
     Raises:
         BadInput: there is no reason.
     """
     reason = reason_of(reason)
     with registry.writing() as session:
+        slots.lock(session, LAUNCHER)
         now = clock.now()
+        _end_runs(session, slots.open_slots(session, LAUNCHER), now)
         held = slots.open_slots(session, LAUNCHER)
+        kept = tuple(slot.run_id for slot in held if slot.run_id is not None)
+        leases = [slot for slot in held if slot.run_id is None]
         freed = Decimal(0)
-        for slot in held:
+        for slot in leases:
             slots.release(session, LAUNCHER, slot.subject, now=now, reason=f"reset by {actor.name}: {reason}")
             given = ledger.release(
                 session, entry_key=f"release:{slot.subject}", subject=slot.subject, actor=actor.name, now=now
             )
             freed += sum((usd for account, usd in given.items() if account.startswith(LAUNCHER_ACCOUNTS)), Decimal(0))
         buckets.forget(session, LAUNCHER_BUCKET)
-        details: dict[str, Any] = {"reason": reason, "places": len(held), "freed_usd": str(freed)}
+        details: dict[str, Any] = {
+            "reason": reason, "places": len(leases), "freed_usd": str(freed), "kept_runs": list(kept)
+        }  # fmt: skip
         record(session, at=now, actor=actor, action="guard.reset", subject="launcher", outcome="done", details=details)
-    return Reset(len(held), freed)
+    return Reset(len(leases), freed, kept)
 
 
 def shown_usd(amount: Decimal | None) -> str | None:
@@ -259,15 +279,10 @@ def shown_usd(amount: Decimal | None) -> str | None:
 
 
 def _end_dead(session: Session, now: datetime, is_dead: IsDead) -> int:
-    count = 0
     held = slots.open_slots(session, LAUNCHER)
-    runs = launched.ended(session, {slot.run_id for slot in held if slot.run_id is not None})
+    count = _end_runs(session, held, now)
     for slot in held:
         if slot.run_id is not None:
-            # Whatever the clock says, a run goes on until its end is in the books.
-            if slot.run_id in runs and slots.release(session, LAUNCHER, slot.subject, now=now, reason="its run ended"):
-                _settle(session, slot.subject, runs[slot.run_id], actor="guard", now=now)
-                count += 1
             continue
         dead = is_dead(slot.holder)
         if not dead and slot.expires_at > now:
@@ -275,6 +290,17 @@ def _end_dead(session: Session, now: datetime, is_dead: IsDead) -> int:
         why = "its owner died" if dead else "its lease expired"
         if slots.release(session, LAUNCHER, slot.subject, now=now, reason=why):
             _settle(session, slot.subject, None, actor="guard", now=now)
+            count += 1
+    return count
+
+
+def _end_runs(session: Session, held: Sequence[OpenSlot], now: datetime) -> int:
+    """Settle the runs that have ended by their receipts. Whatever the clock says, one goes on until its end is in the books."""
+    count = 0
+    runs = launched.ended(session, {slot.run_id for slot in held if slot.run_id is not None})
+    for slot in held:
+        if slot.run_id in runs and slots.release(session, LAUNCHER, slot.subject, now=now, reason="its run ended"):
+            _settle(session, slot.subject, runs[slot.run_id], actor="guard", now=now)
             count += 1
     return count
 

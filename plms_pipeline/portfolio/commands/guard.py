@@ -153,7 +153,11 @@ def reset(
     reason: Annotated[str, typer.Option(help="Why; kept in the audit log.")],
     as_json: AsJson = False,
 ) -> None:
-    """Give back every place and reservation of the launcher; what was spent stays spent."""
+    """Give back every lease of the launcher with its reservation; what was spent stays spent.
+
+    A run that goes on (a replay of a completed project) keeps its place and its reservation, because it goes on spending; they
+    end with the run. `plms run cancel RUN_ID` calls it off.
+    """
     from plms_pipeline.access.actors import local_actor
     from plms_pipeline.portfolio.actions import guards
     from plms_pipeline.portfolio.actions.guards import shown_usd
@@ -161,9 +165,14 @@ def reset(
     with _opened() as world:
         given = guards.reset(world.registry, clock=world.clock, actor=local_actor(), reason=reason)
     if as_json:
-        typer.echo(json.dumps({"places": given.places, "freed_usd": str(given.freed_usd)}))
-    else:
-        typer.echo(f"{given.places} places and {shown_usd(given.freed_usd)} USD are free again.")
+        told = {"places": given.places, "freed_usd": str(given.freed_usd), "kept_runs": list(given.kept_runs)}
+        typer.echo(json.dumps(told))
+        return
+    typer.echo(f"{given.places} places and {shown_usd(given.freed_usd)} USD are free again.")
+    for run_id in given.kept_runs:
+        typer.echo(
+            f"Run {run_id} goes on and keeps its place and reservation; `plms run cancel {run_id}` calls it off."
+        )
 
 
 def _amount(text: str) -> Decimal:

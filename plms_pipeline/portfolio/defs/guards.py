@@ -13,7 +13,8 @@ class GuardConfig(dg.Config):
 
     action: Literal["status", "reset"] = Field(
         "status",
-        description="status: only show. reset: give back every place and reservation of the launcher; what was spent stays.",
+        description="status: only show. reset: give back every lease of the launcher with its reservation; what was spent "
+        "stays, and a run that goes on keeps its place.",
     )
     reason: str = Field("", description="Why they are reset; needed for a reset, kept in the audit log.")
 
@@ -33,7 +34,11 @@ def reset_launcher_guards(context: dg.OpExecutionContext, config: GuardConfig, p
             given = guards.reset(
                 registry, clock=plms.clock(), actor=launch_actor(context.run.tags), reason=config.reason
             )
-            told = {"places_given_back": given.places, "freed_usd": float(given.freed_usd)}
+            told = {
+                "places_given_back": given.places,
+                "freed_usd": float(given.freed_usd),
+                "runs_that_go_on": len(given.kept_runs),
+            }
         found = guards.guard_status(
             registry, clock=plms.clock(), policy=launcher_policy(settings),
             flag=lambda: flag_reason(settings.data_dir),

@@ -68,9 +68,10 @@ class FinishedOut(BaseModel):
 class ResetOut(BaseModel):
     """What a reset gave back."""
 
-    model_config = ConfigDict(json_schema_extra={"examples": [{"places": 2, "freed_usd": "1.5"}]})
+    model_config = ConfigDict(json_schema_extra={"examples": [{"places": 2, "freed_usd": "1.5", "kept_runs": []}]})
     places: int
     freed_usd: str
+    kept_runs: list[str] = Field(description="Runs that go on: their places and reservations end with them.")
 
 
 class Places(BaseModel):
@@ -161,7 +162,8 @@ def enforce(state: State, principal: Operator, body: EnforceIn | None = None) ->
 def finish(lease_id: LeaseId, state: State, principal: Operator, body: FinishIn | None = None) -> dict[str, Any]:
     """Give the place back and settle what was spent; 404 `lease_not_found` when it was settled before.
 
-    What a lease took that was reset or has expired since is charged all the same, once.
+    What a lease took that was reset or has expired since is charged all the same, once. That of a run ends with its run (409
+    `lease_of_a_run`).
     """
     done = actions.finish(
         state.registry, lease_id, clock=state.clock, actor=principal.actor, spent_usd=body.spent_usd if body else None
@@ -171,6 +173,11 @@ def finish(lease_id: LeaseId, state: State, principal: Operator, body: FinishIn 
 
 @router.post("/api/guards/reset", response_model=ResetOut, summary="Give back everything that the launcher holds")
 def reset(body: BecauseIn, state: State, principal: Guardian) -> dict[str, Any]:
-    """Every place and reservation of the launcher is free again, and its rate is full; what was spent stays spent."""
+    """Every lease of the launcher is free again with its reservation, and its rate is full; what was spent stays spent.
+
+    A run that goes on keeps its place and reservation, because it goes on spending; they end with the run.
+    """
     given = actions.reset(state.registry, clock=state.clock, actor=principal.actor, reason=body.reason)
-    return {"places": given.places, "freed_usd": actions.shown_usd(given.freed_usd)}
+    return {
+        "places": given.places, "freed_usd": actions.shown_usd(given.freed_usd), "kept_runs": list(given.kept_runs)
+    }  # fmt: skip

@@ -17,12 +17,14 @@ from sqlalchemy.orm import Session
 
 from plms_pipeline.access import store as audit
 from plms_pipeline.access.actors import Actor
+from plms_pipeline.budget.runway import is_over
 from plms_pipeline.clock import Clock
 from plms_pipeline.decisions.actions import decide
 from plms_pipeline.errors import BadInput, Conflict
 from plms_pipeline.registry.engine import Registry
 from plms_pipeline.registry.prepared import asking_in
 from plms_pipeline.registry.types import to_usd
+from plms_pipeline.runs.absent import no_project
 from plms_pipeline.runs.actions.project_life import tell_runs
 from plms_pipeline.runs.actions.runway import ProjectRunway, runway_of
 from plms_pipeline.runs.ids import NewId
@@ -83,10 +85,7 @@ def _wants(seen: ProjectRunway, *, is_open: bool) -> bool:
 
 def is_breach(seen: ProjectRunway) -> bool:
     """Whether a project is over its budget, or going to be, by more than a quarter; over a budget of 0 by anything."""
-    found = seen.runway
-    if found.overrun_usd is None or found.budget_usd is None:
-        return False
-    return found.overrun_usd > ACTS_ABOVE_PCT / 100 * found.budget_usd
+    return is_over(seen.runway, ACTS_ABOVE_PCT)
 
 
 def _is_small(seen: ProjectRunway) -> bool:
@@ -154,25 +153,45 @@ def _going_on(session: Session, seen: ProjectRunway, known: Episode, *, now: dat
 
 
 def answer_breach(
-    registry: Registry, project_id: int, *, answer: Answer, clock: Clock, ids: NewId, actor: Actor, reason: str
+    registry: Registry,
+    project_id: int,
+    *,
+    answer: Answer,
+    clock: Clock,
+    ids: NewId,
+    actor: Actor,
+    reason: str,
+    episode_id: str | None = None,
 ) -> str:
     """Decide about the breach that a project is in: let it `go_on`, or `stop` its runs; the decision's id.
 
     Going on lifts what the policy holds; the budget itself still bounds every admission. The episode stays open until the
     overrun is small, so that the policy does not hold the project again for the same breach.
 
+    Args:
+        episode_id: the breach that was shown to whoever decides; None: the one that it is in.
+
     Raises:
-        Conflict: it is in none (`no_breach`), or that was answered (`breach_answered`).
+        NotFound: there is no such project.
+        Conflict: it is in none (`no_breach`) or in another one (`breach_changed`), or that was answered (`breach_answered`).
         BadInput: there is no reason.
     """
     now = clock.now()
     with registry.writing() as session:
         projects.lock_project(session, project_id)
         known = store.open_episode(session, project_id)
+        if known is None and not projects.id_is_taken(session, project_id):
+            raise no_project(project_id)
         if known is None:
             raise Conflict(
                 f"Project {project_id} is in no breach of its budget; `plms budget breaches` lists those that are.",
                 code="no_breach",
+            )
+        if episode_id not in (None, known.episode_id):
+            raise Conflict(
+                f"Project {project_id} is in another breach of its budget than the one that was shown, since "
+                f"{known.opened_at.isoformat(timespec='seconds')}. Look at it again.",
+                code="breach_changed",
             )
         if known.answer is not None:
             raise Conflict(
@@ -217,6 +236,7 @@ def _told(seen: ProjectRunway) -> dict[str, Any]:
     found = seen.runway
     return {
         "budget_usd": _six(found.budget_usd), "spent_usd": _six(found.spent_usd), "final_usd": _six(found.final_usd),
+        "final_90": None if found.final_90 is None else [_six(end) for end in found.final_90],
         "overrun_usd": _six(found.overrun_usd),
         "overrun_pct": None if found.overrun_pct is None else round(found.overrun_pct, 1), "tasks_left": seen.left.tasks,
     }  # fmt: skip

@@ -23,7 +23,7 @@ from plms_pipeline.runs.actions.projects import found_project
 from plms_pipeline.runs.ids import NewId
 from plms_pipeline.runs.lifecycle import is_terminal
 from plms_pipeline.runs.project_view import ProjectView
-from plms_pipeline.runs.store import cancel, words
+from plms_pipeline.runs.store import breaches, cancel, words
 from plms_pipeline.runs.store import project_work as work
 from plms_pipeline.runs.store import projects as store
 from plms_pipeline.runs.store.transitions import move_project
@@ -67,11 +67,13 @@ def resume_project(registry: Registry, project_id: int, *, clock: Clock, ids: Ne
 
     Raises:
         NotFound: there is no such project.
-        Conflict: it is over (`project_is_over`).
+        Conflict: it is over (`project_is_over`), or its breach policy waits for an answer (`breach_waits`).
     """
     now = clock.now()
     with registry.writing() as session:
         view = _locked_open(session, project_id)
+        if view.paused is not None:
+            _require_answered(session, project_id)
         if not store.lift_holds(session, project_id, actor=actor.name, at=now):
             return Changed(view, is_new=False)
         told = tell_runs(session, project_id, RESUME_RUN, "resumed", now=now, ids=ids)
@@ -117,6 +119,17 @@ def _locked_open(session: Session, project_id: int) -> ProjectView:
 def _require_open(view: ProjectView) -> None:
     if is_terminal("project", view.status):
         raise Conflict(f"Project {view.id} is {view.status}; nothing of it starts any more.", code="project_is_over")
+
+
+def _require_answered(session: Session, project_id: int) -> None:
+    breach = breaches.open_episode(session, project_id)
+    # Otherwise whoever may only start projects answers what an approver is asked.
+    if breach is not None and breach.waits and breaches.is_held(session, project_id):
+        raise Conflict(
+            f"Project {project_id} is held because its budget will be passed, and its policy asks an approver: "
+            f"`plms budget answer {project_id} go_on --reason …`, or raise the budget.",
+            code="breach_waits",
+        )
 
 
 def _after(session: Session, project_id: int) -> ProjectView:

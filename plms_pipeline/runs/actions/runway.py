@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from plms_pipeline.budget.runway import BURN_WINDOW, Activity, Interval, Runway, Spell, runway
+from plms_pipeline.budget.depletion import Interval, Lumps
+from plms_pipeline.budget.runway import BURN_WINDOW, Activity, Runway, Spell, runway
 from plms_pipeline.clock import Clock
 from plms_pipeline.estimates.prices.store import repriced
 from plms_pipeline.registry.engine import Registry
@@ -100,8 +101,9 @@ def runway_of(ask: Asking, project_id: int, *, now: datetime) -> ProjectRunway:
         spent=float(money.spent), reserved=float(money.reserved),
         budget=None if head.budget_usd is None else float(head.budget_usd), left=left.total,
         activity=Activity(
-            money.since, Spell(float(money.window_usd), money.window_lumpiness or 1.0),
-            Spell(float(money.run_usd), money.run_lumpiness or 1.0),
+            money.since, Spell(float(money.window_usd), receipts=money.window_receipts),
+            Spell(float(money.run_usd), money.run_lumpiness or 1.0, money.run_receipts),
+            Lumps(money.durations, money.duration_lumpiness or 1.0),
         ),
         now=now,
     )  # fmt: skip

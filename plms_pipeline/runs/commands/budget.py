@@ -48,9 +48,8 @@ def runway(project_id: ProjectArgument, as_json: AsJson = False) -> None:
         typer.echo(f"over by {_usd(told['projected_overrun_usd'])}"
                    + ("" if told["projected_overrun_pct"] is None else f" ({told['projected_overrun_pct']} %)"))  # fmt: skip
     for one in left["repriced"]:
-        said = (
-            f"costs times {one['factor']}" if one["repriced"] else "not re-priced, because no receipt knows its tokens"
-        )
+        why = "its receipts cost nothing" if one["receipts_with_tokens"] else "no receipt knows its tokens"
+        said = f"costs times {one['factor']}" if one["repriced"] else f"not re-priced, because {why}"
         typer.echo(f"{one['provider']} in lane {one['lane_id']}: prices of {one['prices_from']}, {said}")
 
 

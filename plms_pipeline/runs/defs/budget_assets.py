@@ -2,7 +2,7 @@
 
 # No `from __future__ import annotations`: Dagster compares the annotation of `context` itself, not its text.
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -13,13 +13,17 @@ from plms_pipeline.resources import DOCUMENTS, Plms, no_retry_for_permanent_erro
 _FRESH = dg.FreshnessPolicy.time_window(fail_window=timedelta(hours=4), warn_window=timedelta(hours=2))
 
 
-@dg.asset(
-    io_manager_key=DOCUMENTS,
-    group_name="runs",
-    owners=["team:plms"],
-    freshness_policy=_FRESH,
-    kinds={"sqlalchemy"},
-    code_version="1",
+def _told(
+    description: str, check_specs: Sequence[dg.AssetCheckSpec] = ()
+) -> Callable[[Callable[..., Any]], dg.AssetsDefinition]:
+    """A view of the books: a document that is stale when the hour's schedule missed it."""
+    return dg.asset(
+        io_manager_key=DOCUMENTS, group_name="runs", owners=["team:plms"], freshness_policy=_FRESH, kinds={"sqlalchemy"},
+        code_version="1", description=description, check_specs=check_specs,
+    )  # fmt: skip
+
+
+@_told(
     description="How long the budget of every project under way lasts and what it will have cost, with 90 % intervals: the "
     "shortest first. Spent and reserved are the ledger's.",
     check_specs=[
@@ -54,13 +58,7 @@ def budget_runway(context: dg.AssetExecutionContext, plms: Plms) -> Iterator[dg.
     )  # fmt: skip
 
 
-@dg.asset(
-    io_manager_key=DOCUMENTS,
-    group_name="runs",
-    owners=["team:plms"],
-    freshness_policy=_FRESH,
-    kinds={"sqlalchemy"},
-    code_version="1",
+@_told(
     description="Estimation, execution and validation risk of each lane of every project under way; unknown below three "
     "observations.",
 )
@@ -83,13 +81,7 @@ def risk_heatmap(context: dg.AssetExecutionContext, plms: Plms) -> dg.Materializ
     )  # fmt: skip
 
 
-@dg.asset(
-    io_manager_key=DOCUMENTS,
-    group_name="runs",
-    owners=["team:plms"],
-    freshness_policy=_FRESH,
-    kinds={"sqlalchemy"},
-    code_version="1",
+@_told(
     description="How far the tokens of each lane lay from their estimates in the last ten projects, and where that goes "
     "(least squares; below three projects: stable).",
 )

@@ -12,6 +12,7 @@ from plms_pipeline.errors import Conflict
 from plms_pipeline.registry.types import to_usd
 from plms_pipeline.runs import project_answers as answers
 from plms_pipeline.runs import project_forms as forms
+from plms_pipeline.runs.actions.breach import answer_breach
 from plms_pipeline.runs.actions.decide_lanes import lane_overrides, override_lane
 from plms_pipeline.runs.actions.decide_project import (
     ApprovalTerms,
@@ -107,6 +108,23 @@ def budget(project_id: ProjectId, body: forms.BudgetChangeIn, state: State, prin
     }  # fmt: skip
 
 
+@router.post(
+    "/api/projects/{project_id}/budget-breach/answer", response_model=answers.BreachAnswered,
+    summary="Answer a breach of the budget",
+)  # fmt: skip
+def answer(project_id: ProjectId, body: forms.BreachAnswerIn, state: State, principal: Approver) -> dict[str, Any]:
+    """Let a project go on that its breach policy holds, or call off its runs.
+
+    The budget itself still bounds what goes out. Refused with 409: `no_breach`, `breach_answered`, `breach_changed`.
+    """
+    decision_id = answer_breach(
+        state.registry, project_id, answer=body.answer, clock=state.clock, ids=state.ids, actor=principal.actor,
+        reason=body.reason, episode_id=body.episode_id,
+    )  # fmt: skip
+    state.nudge()
+    return {"project_id": project_id, "answer": body.answer, "decision_id": decision_id}
+
+
 @router.post("/api/projects/{project_id}/pause", response_model=answers.PausedOut, summary="Hold a project")
 def pause(project_id: ProjectId, state: State, principal: Operator, body: Why = None) -> dict[str, Any]:
     """Nothing of the project goes out any more, and its running runs are asked to pause. Safe to repeat."""
@@ -122,7 +140,7 @@ def pause(project_id: ProjectId, state: State, principal: Operator, body: Why = 
     "/api/projects/{project_id}/resume", response_model=answers.ChangedOut, summary="Lift the hold of a project"
 )
 def resume(project_id: ProjectId, state: State, principal: Operator) -> dict[str, Any]:
-    """The project goes on where it stood. Safe to repeat."""
+    """The project goes on where it stood. Safe to repeat; 409 `breach_waits` while its breach policy asks an approver."""
     done = resume_project(state.registry, project_id, clock=state.clock, ids=state.ids, actor=principal.actor)
     state.nudge()
     return _changed(done)

@@ -10,7 +10,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any, Final
 
-from sqlalchemy import exists, insert, select, update
+from sqlalchemy import ColumnElement, exists, insert, select, update
 from sqlalchemy.orm import Session
 
 from plms_pipeline.registry.tables import BreachEpisode, Hold, Project, ProjectRun
@@ -104,9 +104,18 @@ def change(session: Session, episode_id: str, **values: Any) -> None:
     )
 
 
+def is_held(session: Session, project_id: int) -> bool:
+    """Whether the breach policy holds a project."""
+    return session.scalar(select(Hold.id).where(*_held(project_id), Hold.placed_by == HELD_BY).limit(1)) is not None
+
+
+def _held(project_id: int) -> tuple[ColumnElement[bool], ...]:
+    return (Hold.subject_type == "project", Hold.subject_id == str(project_id), Hold.lifted_at.is_(None))
+
+
 def lift_own_hold(session: Session, project_id: int, *, at: datetime) -> tuple[int, bool]:
     """Lift what the breach policy holds; (how many holds that were, whether another one still holds the project)."""
-    mine = (Hold.subject_type == "project", Hold.subject_id == str(project_id), Hold.lifted_at.is_(None))
+    mine = _held(project_id)
     lifted: Any = session.execute(
         update(Hold)
         .where(*mine, Hold.placed_by == HELD_BY)

@@ -16,7 +16,8 @@ from plms_pipeline.registry.prepared import Asking, Prepared, Rows
 from plms_pipeline.registry.tables import Hold, Lane, Project, ProjectForecast, ProjectPolicy, TaskEstimate, TaskPlan
 from plms_pipeline.runs.project_view import ProjectView, TaskView
 
-_PAUSED: Final = (
+# Why a project is paused: the reason of the newest hold on it.
+PAUSED: Final = (
     select(Hold.reason)
     .where(
         Hold.subject_type == "project", Hold.lifted_at.is_(None),
@@ -28,7 +29,7 @@ _PAUSED: Final = (
     .scalar_subquery()
 )  # fmt: skip
 PROJECTS: Final[Any] = select(
-    Project.id, Project.name, Project.description, type_coerce(Project.tags, Text), Project.status, _PAUSED,
+    Project.id, Project.name, Project.description, type_coerce(Project.tags, Text), Project.status, PAUSED,
     ProjectPolicy.owner, Project.created_by, Project.source, Project.budget_tokens_max, Project.budget_cost_usd_max,
     Project.breach_policy, Project.min_echo_cos, type_coerce(Project.quality_slo_gates, Text),
     ProjectPolicy.max_active_runs, ProjectPolicy.max_attempts, Project.estimated_tokens,

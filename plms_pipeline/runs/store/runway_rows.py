@@ -12,13 +12,10 @@ from decimal import Decimal
 from typing import Final, NamedTuple
 
 from sqlalchemy import Float, and_, bindparam, case, cast, func, literal, or_, select
-from sqlalchemy.orm import aliased
 
 from plms_pipeline.budget.ledger import project_account
 from plms_pipeline.registry.prepared import Asking, Prepared, Rows
 from plms_pipeline.registry.tables import (
-    EstimateVersion,
-    IntervalCorrection,
     JobCard,
     LedgerAccount,
     PriceChange,
@@ -26,10 +23,9 @@ from plms_pipeline.registry.tables import (
     ProjectPolicy,
     ProjectRun,
     RunTask,
-    TaskEstimate,
-    TaskPlan,
 )
 from plms_pipeline.registry.tables import TaskReceipt as Receipt
+from plms_pipeline.runs.store.planned import spending_priors
 from plms_pipeline.runs.store.views import CELLS, THIS, WORK
 
 _ZERO: Final = Decimal(0)
@@ -57,15 +53,16 @@ _SPENT: Final = Prepared(
 )
 # Dollars or micro-dollars: the ratio of sums below is the same in either.
 _X: Final = cast(Receipt.cost_usd, Float)
-_IN_WINDOW: Final = case((Receipt.completed_at > _SINCE, _X))
+_T: Final = cast(Receipt.duration_ms, Float)
+_IN_WINDOW: Final = case((Receipt.completed_at > _SINCE, Receipt.cost_usd))
 _ACTIVITY: Final = Prepared(
     select(
         select(func.min(ProjectRun.started_at)).where(ProjectRun.project_id == THIS, ProjectRun.status == "RUNNING")
         .scalar_subquery(),
-        func.coalesce(func.sum(case((Receipt.completed_at > _SINCE, Receipt.cost_usd))), _ZERO),
-        func.sum(_IN_WINDOW * _IN_WINDOW) / func.nullif(func.sum(_IN_WINDOW) * func.sum(_IN_WINDOW), 0.0),
-        func.coalesce(func.sum(Receipt.cost_usd), _ZERO),
+        func.coalesce(func.sum(_IN_WINDOW), _ZERO), func.count(_IN_WINDOW),
+        func.coalesce(func.sum(Receipt.cost_usd), _ZERO), func.count(Receipt.cost_usd),
         func.sum(_X * _X) / func.nullif(func.sum(_X) * func.sum(_X), 0.0),
+        func.count(Receipt.duration_ms), func.sum(_T * _T) / func.nullif(func.sum(_T) * func.sum(_T), 0.0),
     )
     .select_from(Receipt)
     .join(ProjectRun, ProjectRun.run_id == Receipt.run_id)
@@ -89,37 +86,7 @@ _OPEN: Final = Prepared(
     .order_by(RunTask.lane_id, RunTask.provider, _ATTEMPT)
 )  # fmt: skip
 _PLANNED: Final = Prepared(CELLS)
-_CELL: Final = (
-    select(TaskEstimate.tmd_lane.label("lane"), TaskPlan.provider.label("provider"))
-    .join(TaskEstimate, TaskEstimate.id == TaskPlan.task_estimate_id)
-    .where(TaskPlan.project_id == THIS, TaskEstimate.tmd_lane.is_not(None))
-    .distinct()
-    .subquery()
-)
-_EARLIER: Final = aliased(EstimateVersion)
-_PRIORS: Final = Prepared(
-    select(
-        EstimateVersion.lane_id, EstimateVersion.provider_name, EstimateVersion.priors_json,
-        func.coalesce(
-            select(IntervalCorrection.value)
-            .where(
-                IntervalCorrection.lane_id == _CELL.c.lane, IntervalCorrection.measure == "cost_usd",
-                IntervalCorrection.basis == "spend",
-            )
-            .order_by(IntervalCorrection.day.desc()).limit(1).scalar_subquery(),
-            1.0,
-        ),
-    )
-    .select_from(_CELL)
-    .join(
-        EstimateVersion,
-        EstimateVersion.id == select(func.max(_EARLIER.id)).where(
-            _EARLIER.project_id.is_(None), _EARLIER.lane_id == _CELL.c.lane, _EARLIER.provider_name == _CELL.c.provider,
-            _EARLIER.basis == "spend",
-        ).scalar_subquery(),
-    )
-    .order_by(EstimateVersion.lane_id, EstimateVersion.provider_name)
-)  # fmt: skip
+_PRIORS: Final = Prepared(spending_priors(lambda project_id: project_id == THIS))
 # Whether any price of a provider was ever decided upon: most installations never do, and need not look further.
 _PRICES: Final = Prepared(select(func.max(PriceChange.id)))
 
@@ -153,15 +120,22 @@ class Head(NamedTuple):
 
 
 class Spending(NamedTuple):
-    """What was spent and is reserved; since when something is under way, and what that took: dollars, Σx² / (Σx)²."""
+    """What was spent and is reserved; since when something is under way, and what that took.
+
+    Dollars and receipts with a price, in the window and in all; Σx² / (Σx)² of their costs, and how many durations are known,
+    with theirs. None: unknown.
+    """
 
     spent: Decimal
     reserved: Decimal
     since: datetime | None
     window_usd: Decimal
-    window_lumpiness: float | None
+    window_receipts: int
     run_usd: Decimal
+    run_receipts: int
     run_lumpiness: float | None
+    durations: int
+    duration_lumpiness: float | None
 
 
 def runway_rows(ask: Asking, project_id: int, *, now: datetime, window: timedelta) -> RunwayRows | None:
@@ -196,5 +170,7 @@ def head_of(rows: RunwayRows) -> Head:
 def spending_of(rows: RunwayRows) -> Spending:
     """What was spent, is reserved, and burns."""
     ((spent, reserved),) = _ACCOUNT.typed(rows.money, rows.dialect)
-    ((since, window, lumps, run, run_lumps),) = _ACTIVITY.typed(rows.activity, rows.dialect)
-    return Spending(spent or _ZERO, reserved or _ZERO, since, window or _ZERO, lumps, run or _ZERO, run_lumps)
+    ((since, window, recent, run, receipts, lumps, durations, uneven),) = _ACTIVITY.typed(rows.activity, rows.dialect)
+    return Spending(
+        spent or _ZERO, reserved or _ZERO, since, window or _ZERO, recent, run or _ZERO, receipts, lumps, durations, uneven
+    )  # fmt: skip

@@ -16,7 +16,6 @@ from sqlalchemy import (
     BindParameter,
     ColumnElement,
     Executable,
-    Text,
     and_,
     bindparam,
     case,
@@ -24,10 +23,9 @@ from sqlalchemy import (
     func,
     or_,
     select,
-    type_coerce,
 )
 from sqlalchemy.engine import CursorResult
-from sqlalchemy.orm import Session, aliased
+from sqlalchemy.orm import Session
 
 from plms_pipeline.registry.tables import (
     KpiReceipt,
@@ -40,6 +38,7 @@ from plms_pipeline.registry.tables import (
     TaskReceipt,
 )
 from plms_pipeline.runs.starting import moves_project
+from plms_pipeline.runs.store.planned import planned_cells
 
 _KINDS = tuple(
     (kind, sandbox) for kind in ("baseline", "rehearsal", "replay", "hotfix") for sandbox in (False, True)
@@ -110,20 +109,7 @@ BREAKDOWN: Final = (
     .join(ProjectRun, ProjectRun.run_id == TaskReceipt.run_id)
     .where(WORK)
 )  # fmt: skip
-_CHILD: Final = aliased(TaskEstimate)
-CELLS: Final = (
-    select(TaskEstimate.tmd_lane, TaskPlan.provider, func.count(), func.min(type_coerce(TaskPlan.forecast_json, Text)))
-    .join(TaskEstimate, TaskEstimate.id == TaskPlan.task_estimate_id)
-    .where(
-        TaskPlan.project_id == THIS, TaskEstimate.tmd_lane.is_not(None),
-        # One look at the parents: asking for each task whether it has a child would look at all tasks for each of them.
-        TaskEstimate.id.not_in(
-            select(_CHILD.parent_task_id).where(_CHILD.project_id == THIS, _CHILD.parent_task_id.is_not(None))
-        ),
-    )
-    .group_by(TaskEstimate.tmd_lane, TaskPlan.provider)
-    .order_by(TaskEstimate.tmd_lane, TaskPlan.provider)
-)  # fmt: skip
+CELLS: Final = planned_cells(lambda project_id: project_id == THIS)
 _LANE_ERRORS: Final = (
     select(
         ProjectRun.project_id, TaskReceipt.lane_id, Lane.name, func.count(),

@@ -299,7 +299,7 @@ class InboxAction(_Contract):
 
 
 class InboxLine(_Contract):
-    """One fact of the evidence. `unit`: USD, tokens, min, tasks, moment or null."""
+    """One fact of the evidence. `unit`: USD, tokens, min, tasks, %, moment or null."""
 
     label: str
     value: str | int | float | bool | None
@@ -311,7 +311,14 @@ class InboxItem(_Contract):
 
     id: str
     kind: Literal[
-        "project_approval", "kpi_override", "failed_run", "paused_project", "dead_letter", "lane_review", "ungated_lane"
+        "budget_breach",
+        "project_approval",
+        "kpi_override",
+        "failed_run",
+        "paused_project",
+        "dead_letter",
+        "lane_review",
+        "ungated_lane",
     ]
     subject: str
     title: str

@@ -96,10 +96,36 @@ RUNS: Final[dict[str, Any]] = {
 INBOX: Final[dict[str, Any]] = {
     "as_of": AT,
     "counts": {
-        "project_approval": 0, "kpi_override": 1, "failed_run": 0, "paused_project": 0, "dead_letter": 0, "lane_review": 0,
-        "ungated_lane": 0,
+        "budget_breach": 1, "project_approval": 0, "kpi_override": 1, "failed_run": 0, "paused_project": 0,
+        "dead_letter": 0, "lane_review": 0, "ungated_lane": 0,
     },
     "items": [
+        {
+            "id": "budget_breach:43", "kind": "budget_breach", "subject": "43",
+            "title": "Invoice parser will pass its budget: may it go on?", "since": AT, "asked_by": "system:breach_policy",
+            "project_id": 43, "project_name": "Invoice parser", "run_id": None, "lane_id": None,
+            "lines": [
+                {"label": "Spent", "value": 5.2, "unit": "USD"},
+                {"label": "Budget", "value": 7.0, "unit": "USD"},
+                {"label": "Expected in the end", "value": 9.1, "unit": "USD"},
+                {"label": "At least (90 %)", "value": 8.4, "unit": "USD"},
+                {"label": "At most (90 %)", "value": 11.3, "unit": "USD"},
+                {"label": "Over by", "value": 2.1, "unit": "USD"},
+                {"label": "Over the budget by", "value": 30.0, "unit": "%"},
+                {"label": "Tasks left", "value": 6, "unit": "tasks"},
+            ],
+            "look": "/api/projects/43/budget-runway",
+            "remedy": "It is held, and what was measured is of that moment. A budget that is raised enough lets it go on as "
+            "well.",
+            "actions": [
+                {
+                    "name": "go_on", "label": "Let it go on", "method": "POST",
+                    "path": "/api/projects/43/budget-breach/answer", "scope": "approvals.write",
+                    "body": {"answer": "go_on", "episode_id": "0f6a1e52-77c4-4b0e-8a7d-5b6f1c0d2e93"}, "tone": "primary",
+                    "asks_reason": True, "binds_evidence": False, "fields": [], "may": True, "why_not": None,
+                }
+            ],
+        },
         {
             "id": f"kpi_override:{RUN}", "kind": "kpi_override", "subject": RUN,
             "title": "Let run 3f2b8c1e pass although a gate failed", "since": AT, "asked_by": "ana@example.com",

@@ -12,6 +12,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Final
 
+from plms_pipeline.budget.depletion import Lumps
 from plms_pipeline.runs.remaining import Remaining
 
 OPEN_STATES: Final = ("planning", "pending_approval", "approved", "executing", "validating", "needs_review")
@@ -41,8 +42,8 @@ class ProjectFacts:
     """A project that is not over.
 
     `spent_usd` and `reserved_usd` are its account in the ledger. `recent` are the receipts of runs under way that ended in the
-    last minutes: (end, USD); `run_usd` is the sum of all of theirs and `run_lumpiness` their Σx² / (Σx)². `left` is what its
-    open tasks will take. `receipts` and `gates` count rows: what is derived from those changes with them.
+    last minutes: (end, USD); `run_usd` is the sum of all of theirs, `costs` and `durations` say how uneven they are. `left` is
+    what its open tasks will take. `receipts` and `gates` count rows: what is derived from those changes with them.
     """
 
     project_id: int
@@ -59,7 +60,8 @@ class ProjectFacts:
     left: Remaining
     active_since: datetime | None
     run_usd: Decimal
-    run_lumpiness: float | None
+    costs: Lumps
+    durations: Lumps
     recent: tuple[tuple[datetime, Decimal], ...]
     receipts: int
     gates: int

@@ -20,7 +20,8 @@ from plms_pipeline.web.page.facts import Waiting
 
 # In the order in which they hold up work.
 KINDS: Final = (
-    "project_approval", "kpi_override", "failed_run", "paused_project", "dead_letter", "lane_review", "ungated_lane",
+    "budget_breach", "project_approval", "kpi_override", "failed_run", "paused_project", "dead_letter", "lane_review",
+    "ungated_lane",
 )  # fmt: skip
 _SHORT: Final = 8
 
@@ -120,6 +121,27 @@ def _why_not(action: Action, one: Waiting, principal: Principal, *, auth_disable
         except Forbidden as refused:
             return refused.message
     return None
+
+
+def _breach(one: Waiting, facts: Mapping[str, Any]) -> Told:
+    at = f"/api/projects/{one.subject}"
+    seen = json.loads(facts["seen_json"] or "{}")
+    low, high = seen.get("final_90") or (None, None)
+    lines = (
+        ("Spent", seen.get("spent_usd"), "USD"), ("Budget", seen.get("budget_usd"), "USD"),
+        ("Expected in the end", seen.get("final_usd"), "USD"), ("At least (90 %)", low, "USD"),
+        ("At most (90 %)", high, "USD"), ("Over by", seen.get("overrun_usd"), "USD"),
+        ("Over the budget by", seen.get("overrun_pct"), "%"), ("Tasks left", seen.get("tasks_left"), "tasks"),
+    )  # fmt: skip
+    answer = f"{at}/budget-breach/answer"
+    actions = tuple(
+        Action(word, label, answer, "approvals.write", {"answer": word, "episode_id": facts["episode_id"]}, tone=tone)
+        for word, label, tone in (("go_on", "Let it go on", "primary"), ("stop", "Call off its runs", "danger"))
+    )
+    return Told(
+        f"{one.project_name} will pass its budget: may it go on?", lines, f"{at}/budget-runway", actions,
+        "It is held, and what was measured is of that moment. A budget that is raised enough lets it go on as well.",
+    )  # fmt: skip
 
 
 def _approval(one: Waiting, facts: Mapping[str, Any]) -> Told:
@@ -240,6 +262,6 @@ def _short(run_id: str) -> str:
 
 
 _TELL: Final[dict[str, Callable[[Waiting, Mapping[str, Any]], Told]]] = {
-    "project_approval": _approval, "kpi_override": _override, "failed_run": _failed_run, "paused_project": _paused,
-    "dead_letter": _letter, "lane_review": _lane_review, "ungated_lane": _ungated,
+    "budget_breach": _breach, "project_approval": _approval, "kpi_override": _override, "failed_run": _failed_run,
+    "paused_project": _paused, "dead_letter": _letter, "lane_review": _lane_review, "ungated_lane": _ungated,
 }  # fmt: skip

@@ -42,8 +42,8 @@ def project(facts: ProjectFacts, now: datetime) -> dict[str, Any]:
         spent=float(facts.spent_usd), reserved=float(facts.reserved_usd), budget=_usd(facts.budget_usd),
         left=facts.left.total,
         activity=Activity(
-            facts.active_since, Spell(math.fsum(spent), lumpiness(spent)),
-            Spell(float(facts.run_usd), facts.run_lumpiness or 1.0),
+            facts.active_since, Spell(math.fsum(spent), receipts=len(spent)),
+            Spell(float(facts.run_usd), facts.costs.lumpiness, facts.costs.count), facts.durations,
         ),
         now=now,
     )  # fmt: skip
@@ -56,12 +56,6 @@ def project(facts: ProjectFacts, now: datetime) -> dict[str, Any]:
         # A plan whose estimate is above its budget is for the approver to judge, and no alarm.
         "runway_status": told["status"] if facts.status in AT_WORK else None,
     }  # fmt: skip
-
-
-def lumpiness(amounts: Sequence[float]) -> float:
-    """Σx² / (Σx)² of some receipts; 1 for one of them, and where nothing is known."""
-    total = math.fsum(amounts)
-    return math.fsum(amount * amount for amount in amounts) / (total * total) if total > 0 else 1.0
 
 
 def _head(run: RunHead | None) -> dict[str, Any] | None:

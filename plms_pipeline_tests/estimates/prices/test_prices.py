@@ -45,6 +45,18 @@ def test_a_factor_fades_as_receipts_come_at_the_new_price() -> None:
     assert Repriced(**given, factor=None, since=0).price == 1.0
 
 
+def test_what_is_given_away_is_not_said_to_cost_what_it_did() -> None:
+    """`plms prices set` printed "costs times 0", and every forecast went on at the old price, called re-priced."""
+    given: dict[str, Any] = {"lane_id": 1, "provider": "m", "from_on": TOMORROW, "receipts": 9, "with_tokens": 9}
+    free = Repriced(**given, factor=measured([Paid(3.0, 1_000_000, 0)], 0.0, 0.0).factor, since=0)
+    assert free.price < 1e-5
+    assert free.as_json()["factor"] < 1e-5
+    # The other way no factor helps, and that is said as it is: the tokens are known.
+    charged = Repriced(**given, factor=measured([Paid(0.0, 1_000_000, 0)], 2.0, 8.0).factor, since=0)
+    assert (charged.factor, charged.price) == (None, 1.0)
+    assert "cost nothing" in charged.sentence()
+
+
 def decide(registry: Registry, provider: str = "m", **changes: Any) -> Any:
     given: dict[str, Any] = {
         "input_usd": Decimal(10), "output_usd": Decimal(80), "from_on": TOMORROW, "reason": "new list", "actor": ANN,

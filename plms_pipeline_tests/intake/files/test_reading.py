@@ -43,6 +43,7 @@ def test_batches_hold_at_most_their_size_and_count_their_rows(tmp_path: Path) ->
         ("f.csv", "a,b\n1," + "x" * (10 << 20) + "\n2,y\n"),
         ("f.jsonl", f'{{"a": "1", "b": "{"x" * (17 << 20)}"}}\n{{"a": "2"}}\n'),
     ],
+    ids=["csv", "jsonl"],
 )
 def test_a_row_of_megabytes_is_refused_as_too_long(name: str, text: str, tmp_path: Path) -> None:
     """The quarantine said "the quotes of the row are not closed" of a row without a quote."""

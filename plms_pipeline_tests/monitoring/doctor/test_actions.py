@@ -114,7 +114,7 @@ def test_a_database_that_is_away_is_one_line_of_many(tmp_path: Path) -> None:
     )
     lines = examine(settings, SystemClock(), lambda _: "")
     assert told(lines)["database"] is Level.FAIL
-    assert len(lines) == 11
+    assert len(lines) == 12
     assert "hunter2" not in str(lines)
 
 

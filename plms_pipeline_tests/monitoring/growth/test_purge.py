@@ -341,7 +341,7 @@ def test_a_purge_beside_a_daemon_disturbs_nobody(
     def work() -> None:
         try:
             with dg.DagsterInstance.get() as mine:
-                ends.extend(made(mine) for _ in range(12))
+                ends.extend(made(mine) for _ in range(8))
         except BaseException as problem:
             problems.append(problem)
 
@@ -350,12 +350,13 @@ def test_a_purge_beside_a_daemon_disturbs_nobody(
     outcomes = []
     while worker.is_alive():
         outcomes.append(purged(sqlite_registry, settings, instance, days=100))
-    worker.join()
+        # The interpreter is the worker's as well: without a rest it was kept from him for minutes on a busy machine.
+        worker.join(0.1)
     outcomes.append(purged(sqlite_registry, settings, instance, days=100))
     assert problems == []
     assert sum(each.failed for each in outcomes) == 0
     assert [run.run_id for run in instance.get_runs()] == [ends[-1]]
-    assert sum(counts(each).get("dagster_runs", 0) for each in outcomes) == 11
+    assert sum(counts(each).get("dagster_runs", 0) for each in outcomes) == 7
     shards = dagster_state_dir(settings) / "storage" / "history" / "runs"
     assert {path.name[:36] for path in shards.glob("*-*-*-*-*.db")} == {ends[-1]}
 

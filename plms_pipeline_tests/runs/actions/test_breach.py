@@ -189,8 +189,26 @@ def test_a_breach_that_asks_is_answered_once_with_a_reason(desk: Desk) -> None:
     with pytest.raises(Conflict, match="has decided"):
         answer_breach(desk.registry, 42, answer="stop", reason="no", **given)
     assert desk.look() == []
-    with pytest.raises(Conflict, match="no breach"):
+    with pytest.raises(NotFound):
         answer_breach(desk.registry, 7777, answer="stop", reason="no", **given)
+
+
+def test_a_breach_that_asks_is_not_resumed_past_whoever_is_asked(desk: Desk) -> None:
+    """Who may only start projects would answer what an approver is asked; with another policy he resumes as he always did."""
+    desk.breached("ask")
+    desk.look()
+    given: dict[str, Any] = {"clock": desk.watch, "ids": desk.ids, "actor": ANN}
+    with pytest.raises(Conflict, match="plms budget answer 42"):
+        project_life.resume_project(desk.registry, 42, **given)
+    assert desk.holds() == ["system:breach_policy"]
+    (found,) = breaches(desk.registry)
+    low, high = found.seen["final_90"]
+    assert low < found.seen["final_usd"] < high
+    with pytest.raises(Conflict, match="another breach"):
+        answer_breach(desk.registry, 42, answer="go_on", reason="x", episode_id="an old one", **given)
+    answer_breach(desk.registry, 42, answer="go_on", reason="x", episode_id=found.episode_id, **given)
+    project_life.pause_project(desk.registry, 42, reason="lunch", **given)
+    assert project_life.resume_project(desk.registry, 42, **given).is_new
 
 
 def test_stopping_a_breach_calls_off_its_runs(desk: Desk) -> None:

@@ -103,9 +103,10 @@ def test_burn_is_that_of_the_last_ten_minutes_else_of_the_run_so_far(shelf: Shel
     early, late = seen(shelf, minutes=8), seen(shelf, minutes=20)
     assert early["budget"]["burn_per_min"] == pytest.approx(0.1)
     assert early["runway"]["minutes_to_depletion"] == pytest.approx(12.0)
-    # Four equal receipts: log 1p(1/4 · (1 + 0.8 / 1.2)) = 0.3483, of which the root is 0.5902.
+    # Four equal receipts: c² = 3 · (e^1.44 - 1) / 6 = 1.610 of costs and of durations. The sooner end is the root s = 2.957 of
+    # s² = 1.645² (3.221 / 4 + log(1 + 3.221 · 0.20 / 1.20 · e^s)), the later one, with 1.461 for 1.20 and e^-s, 1.555.
     low, high = early["runway"]["minutes_to_depletion_ci_90"]
-    assert (low, high) == (pytest.approx(4.55, abs=0.02), pytest.approx(31.68, abs=0.05))
+    assert (low, high) == (pytest.approx(0.62, abs=0.01), pytest.approx(69.21, abs=0.01))
     assert late["budget"]["burn_per_min"] == pytest.approx(0.04)
     assert late["runway"]["minutes_to_depletion"] == pytest.approx(30.0)
 

@@ -1,4 +1,4 @@
-"""A retrier and an executor in one process that a test kills: python -m … URL SPEED SEED.
+"""A retrier and an executor in one process that a test kills.
 
 Its clock runs SPEED times as fast, so that the lease of a killed one ends while the test waits. Every run that is QUEUED is
 ended at once, mostly by a failure in passing.
@@ -6,7 +6,6 @@ ended at once, mostly by a failure in passing.
 
 from __future__ import annotations
 
-import sys
 import time
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
@@ -64,7 +63,3 @@ def main(url: str, speed: float, began_s: float, seed: int) -> None:
             retry_due(registry, clock=clock, holder=holder, handlers=retries.handlers(), limit=1)
             end_one(registry, clock, chance)
         time.sleep(0.05 * chance.random())
-
-
-if __name__ == "__main__":
-    main(sys.argv[1], float(sys.argv[2]), float(sys.argv[3]), int(sys.argv[4]))

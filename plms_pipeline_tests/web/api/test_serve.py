@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
+import psutil
 import pytest
 from sqlalchemy import select
 
@@ -68,6 +69,16 @@ def serving(settings: Settings, *arguments: str, **more: str) -> Iterator[tuple[
 def keyed(settings: Settings, sqlite_registry: Registry) -> Settings:
     make_keys(settings.data_dir, alg="HS256", now=SystemClock().now(), rotate=False)
     return settings
+
+
+def test_who_works_beside_it_knows_where_it_listens(keyed: Settings) -> None:
+    """Else the answers of a server on another port are never slow: the alert about latency asks a port where nobody is."""
+    with serving(keyed) as (process, url):
+        beside = [
+            one for one in psutil.Process(process.pid).children(recursive=True) if "worker" in " ".join(one.cmdline())
+        ]
+        assert beside
+        assert {f"http://{one.environ()['PLMS_API_HOST']}:{one.environ()['PLMS_API_PORT']}" for one in beside} == {url}
 
 
 def test_it_serves_issues_tokens_and_ends_when_asked(keyed: Settings) -> None:

@@ -83,7 +83,8 @@ def test_a_killed_worker_comes_back_and_nothing_is_lost(planned: Settings, worke
         copy = planned.data_dir / answer.json()["replay_passport_path"]
         wait_until(copy.exists)
         assert worker(process.pid) != first
-        assert background(url) == "healthy"
+        # It writes the copy before it has said that it is there.
+        wait_until(lambda: background(url) == "healthy")
 
 
 def test_a_killed_keeper_takes_its_worker_along_and_both_come_back(planned: Settings) -> None:
@@ -104,4 +105,5 @@ def test_the_worker_ends_with_the_server_however_that_ends(planned: Settings, nu
         family = [worker(process.pid), *running(process.pid, "plms_pipeline.web.process")]
         process.send_signal(number)
         process.wait(20)
+    assert len(family) > 1
     wait_until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in family))

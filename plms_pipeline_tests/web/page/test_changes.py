@@ -10,6 +10,7 @@ from decimal import Decimal
 import hypothesis.strategies as st
 from hypothesis import given
 
+from plms_pipeline.budget.depletion import UNKNOWN
 from plms_pipeline.runs.remaining import NOTHING
 from plms_pipeline.web.page.changes import EVERYTHING, REMEMBERED, SECTIONS, Change, Log, between, event
 from plms_pipeline.web.page.facts import LaneFacts, ProjectFacts, Snapshot, Switch, Waiting
@@ -17,7 +18,7 @@ from plms_pipeline.web.page.facts import LaneFacts, ProjectFacts, Snapshot, Swit
 AT = datetime(2026, 3, 1, 12, tzinfo=UTC)
 PROJECT = ProjectFacts(
     42, "Calculator", "executing", "ana", "pause", None, Decimal(2), Decimal(1), 4, Decimal(1), Decimal(0),
-    NOTHING, AT, Decimal(1), None, (), 3, 2, None,
+    NOTHING, AT, Decimal(1), UNKNOWN, UNKNOWN, (), 3, 2, None,
 )  # fmt: skip
 LANE = LaneFacts(4200, "Code-API", "", 4, True, 1, 0, 0, None)
 EMPTY = Snapshot((PROJECT,), 1, (LANE,), (), (), (), (), (), (None, None))

@@ -89,7 +89,10 @@ def test_both_databases_keep_the_contracts(settings: Settings, registry: Registr
     control_room(registry, clock.now(), projects=1)
     served = world(settings, registry, clock)
     for path, contract in CONTRACTS.items():
-        contract.model_validate(got(served, path))
+        told = got(served, path)
+        assert (
+            known(contract.model_validate(told).model_dump(mode="json", by_alias=True)).keys() == known(told).keys()
+        ), path
 
 
 def known(value: Any) -> Any:
@@ -103,7 +106,7 @@ def test_every_answer_keeps_its_contract(served: World) -> None:
     """Whoever builds on docs/hmi.md meets what stands there."""
     for path, contract in CONTRACTS.items():
         contract.model_validate(got(served, path))
-    assert len(got(served, "/api/page/projects")["projects"]) == 9
+    assert len(got(served, "/api/page/projects")["projects"]) == 10
     assert {lane["lane_id"] for lane in got(served, "/api/page/risk")["lanes"]} == {4200, 4201, 4202, 5100, 5101}
     assert got(served, "/api/page/drift")["lanes"][0]["trend"] in ("improving", "stable", "degrading")
     assert sum(gate["failed"] for run in got(served, "/api/page/runs")["runs"] for gate in run["gates"]) > 0
@@ -169,6 +172,42 @@ def test_the_inbox_holds_one_of_everything_and_says_who_may(served: World) -> No
                 assert action["may"] == (action["scope"] in ROLES[role]), (role, item["kind"], action["name"])
 
 
+def test_a_breach_that_asks_is_shown_once_with_what_was_measured(served: World) -> None:
+    """As one more paused project it had a button for operators, and nothing of the money that an approver is asked about."""
+    found = got(served, "/api/inbox", role="approver")
+    (item,) = (one for one in found["items"] if one["project_id"] == 805)
+    assert (item["kind"], found["counts"]["budget_breach"]) == ("budget_breach", 1)
+    assert {line["label"]: (line["value"], line["unit"]) for line in item["lines"]} == {
+        "Spent": (5.2, "USD"), "Budget": (7.0, "USD"), "Expected in the end": (9.1, "USD"), "At least (90 %)": (8.4, "USD"),
+        "At most (90 %)": (11.3, "USD"), "Over by": (2.1, "USD"), "Over the budget by": (30.0, "%"),
+        "Tasks left": (3, "tasks"),
+    }  # fmt: skip
+    assert [(one["name"], one["may"]) for one in item["actions"]] == [("go_on", True), ("stop", True)]
+    assert got(served, item["look"])["budget"]["usd_max"] == 7.0
+
+
+def test_a_breach_that_asks_is_answered_by_approvers_and_about_what_was_shown(changed: World) -> None:
+    """An operator who resumes it would spend what an approver is asked about; an old answer would meet a new breach."""
+    at = "/api/projects/805"
+
+    def tried(path: str, role: str, body: Any = None) -> tuple[int, str]:
+        answer = ask(changed.app, "POST", f"{at}/{path}", headers=changed.headers(role), json=body)
+        return answer.status_code, answer.json().get("code", "")
+
+    said = {"answer": "stop", "reason": "too much"}
+    assert tried("budget-breach/answer", "operator", said)[0] == 403
+    assert tried("resume", "operator") == (409, "breach_waits")
+    assert tried("budget-breach/answer", "approver", {**said, "episode_id": "e-804"}) == (409, "breach_changed")
+    assert tried("budget-breach/answer", "approver", {"answer": "maybe", "reason": "x"})[0] == 422
+    assert tried("budget-breach/answer", "approver", {"answer": "stop"})[0] == 422
+    assert tried("budget-breach/answer", "approver", {**said, "episode_id": "e-805"})[0] == 200
+    assert tried("budget-breach/answer", "approver", said) == (409, "breach_answered")
+    assert tried("resume", "operator")[0] == 200
+    assert tried("budget-breach/answer", "approver", said)[1] == "breach_answered"
+    left = got(changed, "/api/inbox")["items"]
+    assert not [one for one in left if one["project_id"] == 805]
+
+
 def test_whoever_asked_is_told_that_another_person_decides(served: World) -> None:
     """The button would only ever be refused."""
     headers = served.headers("admin", "ana@example.com")
@@ -180,8 +219,8 @@ def test_whoever_asked_is_told_that_another_person_decides(served: World) -> Non
 
 def test_every_action_of_the_inbox_is_taken_by_its_endpoint(changed: World) -> None:
     """A button that sends what nobody understands is found when it matters."""
-    chosen = {"project_approval": "approve", "kpi_override": "approve", "failed_run": "request", "paused_project": "resume",
-              "lane_review": "apply"}  # fmt: skip
+    chosen = {"budget_breach": "go_on", "project_approval": "approve", "kpi_override": "approve", "failed_run": "request",
+              "paused_project": "resume", "lane_review": "apply"}  # fmt: skip
     for kind, name in chosen.items():
         item = next(one for one in got(changed, "/api/inbox", role="admin")["items"] if one["kind"] == kind)
         (action,) = (one for one in item["actions"] if one["name"] == name)

@@ -20,6 +20,7 @@ from plms_pipeline.budget import store as ledger
 from plms_pipeline.budget.ledger import Purse, project_account
 from plms_pipeline.registry.engine import Registry
 from plms_pipeline.registry.tables import (
+    BreachEpisode,
     DeadLetter,
     Decision,
     Hold,
@@ -38,6 +39,7 @@ from plms_pipeline.registry.tables import (
     TaskReceipt,
 )
 from plms_pipeline.runs.ids import card_key
+from plms_pipeline.runs.store.breaches import HELD_BY
 
 NAMES = (
     "Calculator API", "Invoice parser", "Churn model", "Search relevance", "Data catalogue", "Operator handbook",
@@ -270,6 +272,7 @@ def _decisions(session: Session, now: datetime) -> None:
             placed_by="budget policy", placed_at=now - timedelta(minutes=17),
         )
     )  # fmt: skip
+    _breach(session, now - timedelta(minutes=11))
     for place, (error, state, reason) in enumerate(
         (
             ("TRANSIENT", "ready", "api: connection reset by peer"),
@@ -293,6 +296,30 @@ def _decisions(session: Session, now: datetime) -> None:
             review_id=run_name(9100), lane_id=4200, week_of="2026-02-23", field="cap", subject="", current_json=4,
             recommended_json=5, rule="busy_over_90_percent",
             evidence_json={"busy_ratio": 0.97, "error_ratio": 0.011, "ended": 812}, state="proposed", created_at=asked,
+        )
+    )  # fmt: skip
+
+
+def _breach(session: Session, at: datetime) -> None:
+    """A project whose policy asks, held since it was going to pass its budget by a third."""
+    made = _project(session, 805, name="Ledger export", status="executing", budget=7, at=at, tasks=4, cost=2.3)
+    _run(session, made, status="RUNNING", validation="pending", began=at, ended=None)
+    receipt(session, made, made.tasks[0], usd=5.2, at=at)
+    for place, key in enumerate(made.tasks):
+        _task(session, made, key, "QUEUED" if place else "SUCCESS", "pending", at)
+    session.execute(
+        insert(Hold).values(
+            subject_type="project", subject_id="805", reason="the budget of 7 USD will be passed by 2.1 USD",
+            placed_by=HELD_BY, placed_at=at,
+        )
+    )  # fmt: skip
+    session.execute(
+        insert(BreachEpisode).values(
+            episode_id="e-805", project_id=805, policy="ask", opened_at=at, budget_usd=Decimal(7), decision_id="d-805",
+            seen_json={
+                "budget_usd": 7.0, "spent_usd": 5.2, "final_usd": 9.1, "final_90": [8.4, 11.3], "overrun_usd": 2.1,
+                "overrun_pct": 30.0, "tasks_left": 3,
+            },
         )
     )  # fmt: skip
 

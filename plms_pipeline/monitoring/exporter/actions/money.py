@@ -12,10 +12,10 @@ from typing import Final
 
 from sqlalchemy.orm import Session
 
-from plms_pipeline.monitoring.exporter.runways import ProjectMoney, burn_rate, minutes_left
+from plms_pipeline.budget.runway import BURN_WINDOW, Activity, Spell, runway_to
+from plms_pipeline.monitoring.exporter.runways import ProjectMoney
 from plms_pipeline.monitoring.exporter.store import money as store
 
-BURN_WINDOW: Final = timedelta(minutes=10)
 # Idle projects are looked at every ten minutes.
 FORECASTS_ARE_OLD_AFTER: Final = timedelta(minutes=15)
 
@@ -30,18 +30,19 @@ def stand(session: Session, now: datetime, *, has_forecasts: bool) -> list[Proje
     spent = store.spent(session, [purse.project_id for purse in purses if purse.settled is None])
     since = store.running_since(session)
     window = store.spent_since(session, now - BURN_WINDOW)
-    quiet = [purse.project_id for purse in purses if purse.project_id in since and purse.project_id not in window]
+    quiet = [purse.project_id for purse in purses if purse.project_id in since and not window.get(purse.project_id)]
     in_run = store.spent_by_running(session, quiet)
     forecasts = store.forecasts(session, now - FORECASTS_ARE_OLD_AFTER) if has_forecasts else {}
     found = []
     for purse in purses:
         number = purse.project_id
         so_far = spent.get(number, 0.0) if purse.settled is None else purse.settled
-        rate = burn_rate(since.get(number), window.get(number, 0.0), in_run.get(number, 0.0), now, BURN_WINDOW)
-        final, status = forecasts.get(number, (None, "unknown"))
-        found.append(
-            ProjectMoney(
-                purse.budget, so_far, purse.reserved, rate, minutes_left(purse.budget, so_far, rate), final, status
-            )
-        )
+        final = forecasts.get(number)
+        activity = Activity(since.get(number), Spell(window.get(number, 0.0)), Spell(in_run.get(number, 0.0)))
+        standing = runway_to(
+            spent=so_far, reserved=purse.reserved, budget=purse.budget, activity=activity, now=now,
+            # What was spent since the forecast was made is not less than what it said.
+            final=None if final is None else max(final, so_far),
+        )  # fmt: skip
+        found.append(ProjectMoney(standing, number in forecasts))
     return found

@@ -22,7 +22,7 @@ OURS: Final = "plms"
 # SQLite's oldest builds take 999 parameters in a statement.
 _KEYS: Final = 900
 _SNAPSHOTS: Final = table(
-    "runway_snapshots", column("project_id"), column("at", UtcDateTime()), column("final_usd"), column("status")
+    "runway_snapshots", column("project_id"), column("at", UtcDateTime()), column("final_usd")
 )  # fmt: skip
 _NEWEST: Final = _SNAPSHOTS.alias("newest")
 _CHECKS: Final = table("budget_checks", column("project_id"), column("checked_at", UtcDateTime()))
@@ -94,8 +94,8 @@ def spent_by_running(session: Session, project_ids: Collection[int]) -> dict[int
     return _by_project(session, project_ids, func.sum(TaskReceipt.cost_usd), ProjectRun.status == "RUNNING")
 
 
-def forecasts(session: Session, since: datetime) -> dict[int, tuple[float | None, str]]:
-    """Project → (what it will have cost, how its budget stands), of projects that were looked at since."""
+def forecasts(session: Session, since: datetime) -> dict[int, float | None]:
+    """Project → what it will have cost (None: the look could not tell), of projects that were looked at since."""
     newest = (
         select(func.max(_NEWEST.c.at))
         .where(_NEWEST.c.project_id == _CHECKS.c.project_id)
@@ -103,13 +103,13 @@ def forecasts(session: Session, since: datetime) -> dict[int, tuple[float | None
         .scalar_subquery()
     )
     rows = session.execute(
-        select(_SNAPSHOTS.c.project_id, _SNAPSHOTS.c.final_usd, _SNAPSHOTS.c.status).where(
+        select(_SNAPSHOTS.c.project_id, _SNAPSHOTS.c.final_usd).where(
             _CHECKS.c.checked_at >= since,
             _SNAPSHOTS.c.project_id == _CHECKS.c.project_id,
             _SNAPSHOTS.c.at == newest,
         )
     )
-    return {number: (_usd(final), status) for number, final, status in rows}
+    return {number: _usd(final) for number, final in rows}
 
 
 def open_breaches(session: Session) -> tuple[int, datetime | None]:

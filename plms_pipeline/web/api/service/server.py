@@ -68,16 +68,22 @@ def serve_api(settings: Settings, options: ApiOptions, on_ready: Callable[[str],
         address, port = listener.getsockname()[:2]
         refuse_open_door(settings, address)
         url = f"http://{f'[{options.host}]' if ':' in options.host else options.host}:{port}"
-        if options.workers > 1:
-            _serve_many(settings, options.workers, listener, lambda: on_ready(url))
-            return
-        from plms_pipeline.web.api.service.composition import running
+        # The processes beside this one ask it how it is: where it listens, and not where the settings say that it would.
+        with told("PLMS_API_HOST", options.host), told("PLMS_API_PORT", str(port)):
+            _serve(settings, options.workers, listener, lambda: on_ready(url))
 
-        with running(settings) as app:
-            server = uvicorn.Server(_config(app, lifespan="off"))
-            app.state.plms.extras[IS_ENDING] = lambda: server.should_exit
-            threading.Thread(target=_tell, args=(server, lambda: on_ready(url)), daemon=True).start()
-            server.run(sockets=[listener])
+
+def _serve(settings: Settings, workers: int, listener: socket.socket, on_ready: Callable[[], None]) -> None:
+    if workers > 1:
+        _serve_many(settings, workers, listener, on_ready)
+        return
+    from plms_pipeline.web.api.service.composition import running
+
+    with running(settings) as app:
+        server = uvicorn.Server(_config(app, lifespan="off"))
+        app.state.plms.extras[IS_ENDING] = lambda: server.should_exit
+        threading.Thread(target=_tell, args=(server, on_ready), daemon=True).start()
+        server.run(sockets=[listener])
 
 
 def refuse_open_door(settings: Settings, address: str) -> None:

@@ -116,12 +116,15 @@ def main(path: Path) -> None:
 
 
 def _alerts(settings: Settings, registry: Registry, clock: Clock) -> Alerts | None:
-    """The alert engine; None when its files make no sense, which `plms serve` refuses before it begins: without it cards still
-    go out and books are kept."""
+    """The alert engine; None when not even the shipped files can be used: without it cards still go out and books are kept.
+
+    `plms serve` refuses files that make no sense before it begins; a worker that is started anew has nobody to tell.
+    """
+    from plms_pipeline.alerts.actions.opening import Rulebook
     from plms_pipeline.alerts.service import Alerts
 
     try:
-        return Alerts(settings, registry, clock)
+        return Alerts(settings, registry, clock, book=Rulebook(settings, or_shipped=True))
     except PlmsError as error:
         _log.error("event=alerts_off code=%s detail=%s", error.code, error.message)
         return None

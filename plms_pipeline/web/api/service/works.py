@@ -35,6 +35,7 @@ LETTERS_EVERY_S = 1.0
 # Each source of readings says for itself how often it is looked at; this is how soon its turn is noticed.
 ALERTS_EVERY_S = 5.0
 SEND_EVERY_S = 1.0
+NEW_CHANNELS = "send to new channels"
 
 
 def works_of_the_books(
@@ -75,12 +76,20 @@ def works_of_alerts(alerts: Alerts | None, settings: Settings) -> tuple[Work, ..
 
         return send
 
-    channels = tuple(f"send-{name}" for name in alerts.channels)
+    begun = alerts.channels
+
+    def send_new() -> bool:
+        sent = [sending(name)() for name in alerts.channels if name not in begun]
+        return any(sent)
+
+    channels = (*(f"send-{name}" for name in begun), NEW_CHANNELS)
     every_s = min(ALERTS_EVERY_S, settings.budget_check_s)
     return (
         # What did something is done again at once, and finds that nothing is due: the senders are woken in between.
         Work("alerts", lambda: alerts.evaluate().did_something, wakes=channels, idle_s=every_s),
-        *(Work(f"send-{name}", sending(name), idle_s=SEND_EVERY_S) for name in alerts.channels),
+        *(Work(f"send-{name}", sending(name), idle_s=SEND_EVERY_S) for name in begun),
+        # Those that a file has named since this process began share one thread until it begins anew.
+        Work(NEW_CHANNELS, send_new, idle_s=SEND_EVERY_S),
     )
 
 

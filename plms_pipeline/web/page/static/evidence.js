@@ -1,7 +1,7 @@
 // What is a person shown before a decision?
 
 import { h } from "./dom.js";
-import { count, figure, inUnit, minutes, threshold, usd, words } from "./format.js";
+import { count, figure, inUnit, minutes, percent, range, threshold, usd, words } from "./format.js";
 import { badge, table } from "./parts.js";
 
 const MOST_TASKS = 200;
@@ -78,8 +78,28 @@ function tasks(run) {
   ];
 }
 
+function runway(told) {
+  const { budget, runway: found, left } = told;
+  return list([
+    ["Project", `#${told.project_id}`],
+    ["Spent", usd(budget.usd_spent)],
+    ["Reserved for what runs", usd(budget.usd_reserved)],
+    ["Budget", usd(budget.usd_max)],
+    ["Burns", budget.burn_per_min === null ? "nothing" : `${usd(budget.burn_per_min)} a minute`],
+    ["Budget is gone in", minutes(found.minutes_to_depletion)],
+    ["Expected in the end", usd(found.projected_final_usd)],
+    ["How sure that is (90 %)", range(found.projected_final_ci_90, usd)],
+    ["Over by", found.projected_overrun_usd === null ? null : usd(found.projected_overrun_usd)],
+    ["Over the budget by", found.projected_overrun_pct === null ? null : inUnit(found.projected_overrun_pct, "%")],
+    ["Chance that the budget does not suffice", found.overrun_probability === null ? null : percent(found.overrun_probability)],
+    ["Tasks left", count(left.tasks)],
+    ["Of them without forecast", left.tasks_without_forecast ? count(left.tasks_without_forecast) : null],
+  ]);
+}
+
 // The shape of the answer says what it is.
 export function shown(told) {
+  if (told.runway && told.budget) return runway(told);
   if (told.kpi_receipts) return gates(told);
   if (told.letter_id) return letter(told);
   if (told.run_id && told.tasks) return tasks(told);

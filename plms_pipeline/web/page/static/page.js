@@ -18,6 +18,7 @@ const GATHER_MS = 60;
 const MOST_ASKED = 40;
 const AGES_MS = 15000;
 const BURN_MS = 10000;
+const AGAIN_MS = 5000;
 const byId = (id) => document.getElementById(id);
 const me = { actor: null, role: null, scopes: new Set() };
 const about = { dagster_url: null, beat_s: 5 };
@@ -102,6 +103,10 @@ async function load(section) {
     section.problem = problem instanceof Problem ? problem : new Problem(0, { code: "page_error", detail: String(problem.message || problem) });
   }
   section.isLoading = false;
+  clearTimeout(section.again);
+  // What will pass is asked for again: the stream may go on, and would name the section only when something is written.
+  const { status, code } = section.problem ?? {};
+  if (section.problem && code !== "page_error" && (status === 0 || status >= 500)) section.again = setTimeout(() => live.state !== "over" && want(section.name), AGAIN_MS);
   draw(section);
   tiles();
   if (section.isWanted) plan(section);
@@ -145,27 +150,29 @@ function tiles() {
   const { inbox: box, alerts, killswitch, proofs, projects: all, portfolio: lanes } = SECTIONS;
   const shown = [];
   const waiting = (section) => (section.problem ? "unknown" : "…");
+  // Of what was not read nothing calming is said.
+  const calm = (section, said) => (section.problem ? "cannot be read now" : section.data ? said : "");
   const on = killswitch.data?.on;
   const first = killswitch.data?.switches?.[0];
-  shown.push(tile("t-switch", "killswitch", "Kill switch", on ? "critical" : killswitch.data ? "ok" : "unknown", killswitch.data ? (on ? "ON" : "off") : waiting(killswitch), on ? killswitch.data.flag_file ?? first?.reason ?? killswitch.data.registry : "work may start"));
+  shown.push(tile("t-switch", "killswitch", "Kill switch", on ? "critical" : killswitch.data ? "ok" : "unknown", killswitch.data ? (on ? "ON" : "off") : waiting(killswitch), on ? killswitch.data.flag_file ?? first?.reason ?? killswitch.data.registry : calm(killswitch, "work may start")));
   if (!alerts.isAbsent && (alerts.data || alerts.problem)) {
     const open = (alerts.data ?? []).filter(safety.isOpen);
     const worst = open.map((alert) => alert.severity).sort()[0];
-    shown.push(tile("t-alerts", "alerts", "Alerts", !alerts.data ? "unknown" : worst ? (worst < "P2" ? "critical" : "warning") : "ok", alerts.data ? String(open.length) : "unknown", worst ? `worst ${worst}` : "none open"));
+    shown.push(tile("t-alerts", "alerts", "Alerts", !alerts.data ? "unknown" : worst ? (worst < "P2" ? "critical" : "warning") : "ok", alerts.data ? String(open.length) : "unknown", worst ? `worst ${worst}` : calm(alerts, "none open")));
   }
   const items = box.data?.items ?? [];
   const oldest = items.map((item) => item.since).filter(Boolean).sort()[0];
-  shown.push(tile("t-inbox", "inbox", "Decisions", box.data ? (items.length ? "warning" : "ok") : "unknown", box.data ? String(items.length) : waiting(box), oldest ? `oldest waits ${age(oldest)}` : "nothing waits"));
+  shown.push(tile("t-inbox", "inbox", "Decisions", box.data ? (items.length ? "warning" : "ok") : "unknown", box.data ? String(items.length) : waiting(box), oldest ? `oldest waits ${age(oldest)}` : calm(box, "nothing waits")));
   const known = all.data ? projects.ranked(all.data.projects.values()) : [];
   const burning = known.filter((one) => one.runway.minutes_to_depletion !== null).sort((a, b) => a.runway.minutes_to_depletion - b.runway.minutes_to_depletion)[0];
-  shown.push(tile("t-runway", "projects", "Shortest runway", burning ? projects.level(burning) : all.data ? "ok" : "unknown", burning ? minutes(burning.runway.minutes_to_depletion) : all.data ? "–" : waiting(all), burning ? `${burning.name} #${burning.project_id}` : "nothing burns"));
+  shown.push(tile("t-runway", "projects", "Shortest runway", burning ? projects.level(burning) : all.data ? "ok" : "unknown", burning ? minutes(burning.runway.minutes_to_depletion) : all.data ? "–" : waiting(all), burning ? `${burning.name} #${burning.project_id}` : calm(all, "nothing burns")));
   const bad = known.filter((one) => projects.level(one) === "critical").length;
-  shown.push(tile("t-projects", "projects", "Projects", bad ? "critical" : all.data ? "ok" : "unknown", all.data ? String(known.length) : waiting(all), bad ? `${bad} critical` : "none critical"));
+  shown.push(tile("t-projects", "projects", "Projects", bad ? "critical" : all.data ? "ok" : "unknown", all.data ? String(known.length) : waiting(all), bad ? `${bad} critical` : calm(all, "none critical")));
   const burn = known.reduce((sum, one) => sum + (one.budget.burn_per_min ?? 0), 0);
   shown.push(tile("t-work", "portfolio", "Work", lanes.data ? "plain" : "unknown", lanes.data ? `${count(lanes.data.running)} of ${count(portfolio.capacity(lanes.data))}` : waiting(lanes), lanes.data ? `${count(lanes.data.waiting)} waiting${burn ? ` · ${usd(burn)}/min` : ""}` : ""));
   const proof = proofs.data?.latest;
   const kind = proof ? { ok: "ok", fail: "critical", error: "warning" }[proof.status] ?? "unknown" : "unknown";
-  shown.push(tile("t-proof", "proofs", "Last proof", kind, proof ? { ok: "holds", fail: "broken", error: "unreadable" }[proof.status] ?? "none" : waiting(proofs), proof?.timestamp ? day(proof.timestamp) : "no night yet"));
+  shown.push(tile("t-proof", "proofs", "Last proof", kind, proof ? { ok: "holds", fail: "broken", error: "unreadable" }[proof.status] ?? "none" : waiting(proofs), proof?.timestamp ? day(proof.timestamp) : calm(proofs, "no night yet")));
   become(byId("tiles"), shown);
   const loud = [on ? "STOPPED" : null, bad ? `${bad} critical` : null, items.length ? `${items.length} to decide` : null].filter(Boolean);
   document.title = `${loud.length ? `(${loud.join(", ")}) ` : ""}PLMS control room`;

@@ -6,7 +6,7 @@ import { code, empty, more } from "./parts.js";
 
 const FIRST = 6;
 const JOBS = { project_approval: "approve_project", kpi_override: "decide_kpi_override", failed_run: "request_kpi_override", dead_letter: "decide_dead_letters", ungated_lane: "accept_ungated_lane" };
-const ICONS = { project_approval: "budget", kpi_override: "gate", failed_run: "gate", paused_project: "paused", dead_letter: "failed work", lane_review: "lane", ungated_lane: "lane", breach_ask: "budget" };
+const ICONS = { project_approval: "budget", kpi_override: "gate", failed_run: "gate", paused_project: "paused", dead_letter: "failed work", lane_review: "lane", ungated_lane: "lane", budget_breach: "budget" };
 
 function button(item, action) {
   return h("button", { type: "button", class: action.tone, "data-act": "decide", "data-item": item.id, "data-name": action.name }, `${action.label} …`);

@@ -15,6 +15,7 @@ from sqlalchemy.orm import Session, aliased
 from plms_pipeline.estimates.store.receipts import accepting_lanes
 from plms_pipeline.registry.prepared import Prepared, asking_in, one_of
 from plms_pipeline.registry.tables import (
+    BreachEpisode,
     DeadLetter,
     Decision,
     Hold,
@@ -25,6 +26,7 @@ from plms_pipeline.registry.tables import (
     ProjectRun,
     RunTask,
 )
+from plms_pipeline.runs.store.breaches import HELD_BY
 from plms_pipeline.web.page.facts import MOST_WAITING, OPEN_STATES, Waiting
 
 APPROVAL: Final = "project_approval"
@@ -118,10 +120,34 @@ _LETTERS: Final = Prepared(
     .order_by(DeadLetter.last_failed_at.desc(), DeadLetter.letter_id)
     .limit(MOST_WAITING)
 )  # fmt: skip
+_OF_PROJECT: Final = and_(
+    Hold.subject_type == "project", Hold.subject_id == cast(Project.id, Hold.subject_id.type), Hold.lifted_at.is_(None)
+)
+# A breach policy that holds a project and asks: the same as `Episode.waits`, as long as nobody has let it go on another way.
+_ASKS: Final = and_(
+    BreachEpisode.project_id == Project.id, BreachEpisode.state == "open", BreachEpisode.policy == "ask",
+    BreachEpisode.answer.is_(None),
+)  # fmt: skip
+_BREACHES: Final = Prepared(
+    select(
+        Project.id, Project.name, BreachEpisode.episode_id, BreachEpisode.opened_at, BreachEpisode.policy,
+        type_coerce(BreachEpisode.seen_json, Text),
+    )
+    .join(BreachEpisode, _ASKS)
+    .where(
+        one_of(Project.status, OPEN_STATES),
+        select(Hold.id).where(_OF_PROJECT, Hold.placed_by == HELD_BY).correlate(Project).exists(),
+    )
+    .order_by(BreachEpisode.opened_at, Project.id)
+    .limit(MOST_WAITING)
+)  # fmt: skip
 _HOLDS: Final = Prepared(
     select(Project.id, Project.name, Hold.reason, Hold.placed_by, Hold.placed_at)
-    .join(Hold, and_(Hold.subject_type == "project", Hold.subject_id == cast(Project.id, Hold.subject_id.type)))
-    .where(Hold.lifted_at.is_(None), one_of(Project.status, OPEN_STATES))
+    .join(Hold, _OF_PROJECT)
+    .where(
+        one_of(Project.status, OPEN_STATES),
+        or_(Hold.placed_by != HELD_BY, ~select(BreachEpisode.episode_id).where(_ASKS).correlate(Project).exists()),
+    )
     .order_by(Hold.id)
     .limit(MOST_WAITING)
 )
@@ -143,14 +169,20 @@ _UNGATED: Final = Prepared(
 def waiting(session: Session) -> tuple[Waiting, ...]:
     """Everything that waits for a decision, those first that hold up work."""
     return (
-        *_approvals(session), *_overrides(session), *_failed_gates(session), *_paused(session), *_letters(session),
-        *_lane_reviews(session), *_ungated_lanes(session),
+        *_breaches(session), *_approvals(session), *_overrides(session), *_failed_gates(session), *_paused(session),
+        *_letters(session), *_lane_reviews(session), *_ungated_lanes(session),
     )  # fmt: skip
 
 
 def _rows(session: Session, prepared: Prepared) -> list[Any]:
     ask = asking_in(session)
     return prepared.typed(ask.rows(prepared), ask.dialect)
+
+
+def _breaches(session: Session) -> Iterator[Waiting]:
+    for number, name, episode, at, policy, seen in _rows(session, _BREACHES):
+        facts = {"episode_id": episode, "policy": policy, "seen_json": seen}
+        yield _waiting("budget_breach", str(number), at, HELD_BY, facts, project=(number, name))
 
 
 def _approvals(session: Session) -> Iterator[Waiting]:

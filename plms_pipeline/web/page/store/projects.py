@@ -11,15 +11,13 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any, Final
 
-from sqlalchemy import Float, String, Text, and_, bindparam, cast, func, literal, or_, select, type_coerce
-from sqlalchemy.orm import Session, aliased
+from sqlalchemy import Float, String, and_, bindparam, cast, func, literal, or_, select
+from sqlalchemy.orm import Session
 
+from plms_pipeline.budget.depletion import UNKNOWN, Lumps
 from plms_pipeline.budget.ledger import PROJECT
 from plms_pipeline.registry.prepared import Prepared, Rows, asking_in, one_of
 from plms_pipeline.registry.tables import (
-    EstimateVersion,
-    Hold,
-    IntervalCorrection,
     JobCard,
     KpiReceipt,
     LedgerAccount,
@@ -27,12 +25,13 @@ from plms_pipeline.registry.tables import (
     ProjectPolicy,
     ProjectRun,
     RunTask,
-    TaskEstimate,
     TaskPlan,
     TaskReceipt,
 )
 from plms_pipeline.registry.types import UtcDateTime
 from plms_pipeline.runs.remaining import Remaining, remaining
+from plms_pipeline.runs.store.planned import planned_cells, spending_priors
+from plms_pipeline.runs.store.project_rows import PAUSED
 from plms_pipeline.runs.store.views import IS_WORK
 from plms_pipeline.web.page.facts import MOST_PROJECTS, OPEN_STATES, ProjectFacts, RunHead
 from plms_pipeline.web.page.store.lanes import WORDS
@@ -44,21 +43,10 @@ _OPEN: Final = (
     select(Project.id).where(_IS_OPEN).order_by(Project.id.desc()).limit(MOST_PROJECTS).subquery("open_projects")
 )
 _IDS: Final = select(_OPEN.c.id)
-_HELD: Final = (
-    select(Hold.reason)
-    .where(
-        Hold.subject_type == "project", Hold.lifted_at.is_(None),
-        Hold.subject_id == cast(Project.id, Hold.subject_id.type),
-    )
-    .order_by(Hold.id.desc())
-    .limit(1)
-    .correlate(Project)
-    .scalar_subquery()
-)  # fmt: skip
 _PROJECTS: Final = Prepared(
     select(
         Project.id, Project.name, Project.status, func.coalesce(ProjectPolicy.owner, Project.created_by),
-        Project.breach_policy, _HELD, Project.budget_cost_usd_max, Project.estimated_cost_usd,
+        Project.breach_policy, PAUSED, Project.budget_cost_usd_max, Project.estimated_cost_usd,
         func.coalesce(ProjectPolicy.max_attempts, 1), LedgerAccount.settled_usd, LedgerAccount.reserved_usd,
     )
     .outerjoin(ProjectPolicy, ProjectPolicy.project_id == Project.id)
@@ -96,10 +84,12 @@ _MEASURED: Final = Prepared(
 _ACTIVE: Final = and_(ProjectRun.project_id.in_(_IDS), ProjectRun.status == "RUNNING")
 # Dollars or micro-dollars: the ratio of sums below is the same in either.
 _X: Final = cast(TaskReceipt.cost_usd, Float)
+_T: Final = cast(TaskReceipt.duration_ms, Float)
 _ACTIVITY: Final = Prepared(
     select(
         ProjectRun.project_id, func.min(ProjectRun.started_at), func.coalesce(func.sum(TaskReceipt.cost_usd), _ZERO),
-        func.sum(_X * _X) / func.nullif(func.sum(_X) * func.sum(_X), 0.0),
+        func.count(TaskReceipt.cost_usd), func.sum(_X * _X) / func.nullif(func.sum(_X) * func.sum(_X), 0.0),
+        func.count(TaskReceipt.duration_ms), func.sum(_T * _T) / func.nullif(func.sum(_T) * func.sum(_T), 0.0),
     )
     .outerjoin(TaskReceipt, TaskReceipt.run_id == ProjectRun.run_id)
     .where(_ACTIVE)
@@ -131,53 +121,8 @@ _LEFT: Final = Prepared(
     .group_by(ProjectRun.project_id, RunTask.lane_id, RunTask.provider, _ATTEMPT)
     .order_by(ProjectRun.project_id, RunTask.lane_id, RunTask.provider, _ATTEMPT)
 )  # fmt: skip
-_CHILD: Final = aliased(TaskEstimate)
-_PLANNED: Final = Prepared(
-    select(
-        TaskPlan.project_id, TaskEstimate.tmd_lane, TaskPlan.provider, func.count(),
-        func.min(type_coerce(TaskPlan.forecast_json, Text)),
-    )
-    .join(TaskEstimate, TaskEstimate.id == TaskPlan.task_estimate_id)
-    .where(
-        TaskPlan.project_id.in_(_IDS), TaskEstimate.tmd_lane.is_not(None),
-        TaskEstimate.id.not_in(
-            select(_CHILD.parent_task_id).where(_CHILD.project_id.in_(_IDS), _CHILD.parent_task_id.is_not(None))
-        ),
-    )
-    .group_by(TaskPlan.project_id, TaskEstimate.tmd_lane, TaskPlan.provider)
-    .order_by(TaskPlan.project_id, TaskEstimate.tmd_lane, TaskPlan.provider)
-)  # fmt: skip
-_CELL: Final = (
-    select(TaskEstimate.tmd_lane.label("lane"), TaskPlan.provider.label("provider"))
-    .join(TaskEstimate, TaskEstimate.id == TaskPlan.task_estimate_id)
-    .where(TaskPlan.project_id.in_(_IDS), TaskEstimate.tmd_lane.is_not(None))
-    .distinct()
-    .subquery()
-)
-_EARLIER: Final = aliased(EstimateVersion)
-_PRIORS: Final = Prepared(
-    select(
-        EstimateVersion.lane_id, EstimateVersion.provider_name, EstimateVersion.priors_json,
-        func.coalesce(
-            select(IntervalCorrection.value)
-            .where(
-                IntervalCorrection.lane_id == _CELL.c.lane, IntervalCorrection.measure == "cost_usd",
-                IntervalCorrection.basis == "spend",
-            )
-            .order_by(IntervalCorrection.day.desc()).limit(1).scalar_subquery(),
-            1.0,
-        ),
-    )
-    .select_from(_CELL)
-    .join(
-        EstimateVersion,
-        EstimateVersion.id == select(func.max(_EARLIER.id)).where(
-            _EARLIER.project_id.is_(None), _EARLIER.lane_id == _CELL.c.lane, _EARLIER.provider_name == _CELL.c.provider,
-            _EARLIER.basis == "spend",
-        ).scalar_subquery(),
-    )
-    .order_by(EstimateVersion.lane_id, EstimateVersion.provider_name)
-)  # fmt: skip
+_PLANNED: Final = Prepared(planned_cells(lambda project_id: project_id.in_(_IDS), TaskPlan.project_id))
+_PRIORS: Final = Prepared(spending_priors(lambda project_id: project_id.in_(_IDS)))
 
 
 def projects(session: Session, *, recent_since: datetime) -> tuple[ProjectFacts, ...]:
@@ -194,7 +139,7 @@ def projects(session: Session, *, recent_since: datetime) -> tuple[ProjectFacts,
     runs = _heads(rows(_RUNS), rows(_TASKS))
     receipts = {number: (count, usd) for number, count, usd in rows(_SPENT)}
     measured = dict(rows(_MEASURED))
-    activity = {number: (since, usd, lumps) for number, since, usd, lumps in rows(_ACTIVITY)}
+    activity = {number: _activity(*row) for number, *row in rows(_ACTIVITY)}
     recent: dict[int, list[tuple[datetime, Decimal]]] = defaultdict(list)
     for number, ended_at, usd in rows(_RECENT, since=recent_since):
         recent[number].append((ended_at, usd))
@@ -203,7 +148,7 @@ def projects(session: Session, *, recent_since: datetime) -> tuple[ProjectFacts,
     found = []
     for number, name, status, owner, policy, held, budget, estimated, attempts, settled, reserved in rows(_PROJECTS):
         count, received = receipts.get(number, (0, _ZERO))
-        since, run_usd, lumps = activity.get(number, (None, _ZERO, None))
+        since, run_usd, costs, durations = activity.get(number, (None, _ZERO, UNKNOWN, UNKNOWN))
         cells = planned.get(number, ())
         found.append(
             ProjectFacts(
@@ -212,8 +157,8 @@ def projects(session: Session, *, recent_since: datetime) -> tuple[ProjectFacts,
                 # A project that spent before it had an account is told by its receipts; the account is opened with them.
                 spent_usd=(received if settled is None else settled) or _ZERO, reserved_usd=reserved or _ZERO,
                 left=_left(left.get(number, ()), priors, cells, attempts=attempts, was_started=number in runs),
-                active_since=since, run_usd=run_usd or _ZERO, run_lumpiness=lumps, recent=tuple(recent.get(number, ())),
-                receipts=count, gates=measured.get(number, 0), run=runs.get(number),
+                active_since=since, run_usd=run_usd or _ZERO, costs=costs, durations=durations,
+                recent=tuple(recent.get(number, ())), receipts=count, gates=measured.get(number, 0), run=runs.get(number),
             )
         )  # fmt: skip
     return tuple(found)
@@ -223,6 +168,12 @@ def count(session: Session) -> int:
     """How many projects are not over."""
     ask = asking_in(session)
     return int(ask.rows(_COUNT)[0][0])
+
+
+def _activity(
+    since: datetime | None, usd: Decimal, n: int, lumps: float | None, timed: int, uneven: float | None
+) -> tuple[datetime | None, Decimal, Lumps, Lumps]:
+    return since, usd, Lumps(n, lumps or 1.0), Lumps(timed, uneven or 1.0)
 
 
 def _heads(runs: list[Any], tasks: list[Any]) -> dict[int, RunHead]:

@@ -10,31 +10,17 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any, Final
 
-from sqlalchemy import Text, and_, bindparam, case, func, or_, select, type_coerce
-from sqlalchemy.orm import Session, aliased
+from sqlalchemy import and_, bindparam, case, func, or_, select
+from sqlalchemy.orm import Session
 
-from plms_pipeline.registry.tables import KpiReceipt, ProjectRun, TaskEstimate, TaskPlan, TaskReceipt
+from plms_pipeline.registry.tables import KpiReceipt, ProjectRun, TaskPlan, TaskReceipt
+from plms_pipeline.runs.store.planned import planned_cells
 from plms_pipeline.runs.store.views import IS_WORK
 
 Cell = tuple[int, str, int, str | None]
 _IDS: Final[Any] = bindparam("project_ids", expanding=True)
 _RUNS: Final[Any] = bindparam("run_ids", expanding=True)
-_CHILD: Final = aliased(TaskEstimate)
-_CELLS: Final = (
-    select(
-        TaskPlan.project_id, TaskEstimate.tmd_lane, TaskPlan.provider, func.count(),
-        func.min(type_coerce(TaskPlan.forecast_json, Text)),
-    )
-    .join(TaskEstimate, TaskEstimate.id == TaskPlan.task_estimate_id)
-    .where(
-        TaskPlan.project_id.in_(_IDS), TaskEstimate.tmd_lane.is_not(None),
-        TaskEstimate.id.not_in(
-            select(_CHILD.parent_task_id).where(_CHILD.project_id.in_(_IDS), _CHILD.parent_task_id.is_not(None))
-        ),
-    )
-    .group_by(TaskPlan.project_id, TaskEstimate.tmd_lane, TaskPlan.provider)
-    .order_by(TaskPlan.project_id, TaskEstimate.tmd_lane, TaskPlan.provider)
-)  # fmt: skip
+_CELLS: Final = planned_cells(lambda project_id: project_id.in_(_IDS), TaskPlan.project_id)
 _OUTCOMES: Final = (
     select(
         ProjectRun.project_id, TaskReceipt.lane_id, func.count(),

@@ -1,0 +1,1 @@
+"""What can be configured: one module per domain; `composed.py` names them all."""
