@@ -273,7 +273,7 @@ def test_loading_failing_and_empty_sections_say_so(room: Room, screenshots: Path
 def test_what_failed_once_is_asked_for_again_and_called_calm_by_nobody_meanwhile(room: Room) -> None:
     """It said "asked again by itself" below a live mark until something was written, and its tile said that nothing waits."""
     with room.page(is_open=False) as page:
-        # It fails until it was looked at: where it failed just once, a slow machine reads the tile after it was asked for again.
+        # It fails until it was looked at: failing once, it was asked for again before a slow machine read the tile.
         page.route("**/api/inbox", lambda route: route.abort())
         page.goto(room.url)
         page.locator("#inbox .refusal").wait_for()
