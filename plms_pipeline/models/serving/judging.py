@@ -17,7 +17,7 @@ import pandas as pd
 
 from plms_pipeline.errors import BadInput, Unprocessable
 from plms_pipeline.models.evaluation.guardrails import Guarded, GuardrailConfig, guard, with_caps
-from plms_pipeline.models.serving.served import Switch
+from plms_pipeline.models.records import Switch
 
 # The kinds of violations: what names a symbol, sector or factor is counted by its kind, so that labels stay few.
 KINDS: Final = (

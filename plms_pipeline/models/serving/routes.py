@@ -79,7 +79,7 @@ async def health(request: Request, state: State, response: Response) -> dict[str
         if refused is None
         else {**refused.entry.version.as_document(), "code": refused.error.code, "detail": refused.error.message},
         "registry": "read" if unread is None else unread.code,
-        "guardrails": server.switch.as_document(),
+        "guardrails": server.switch.as_json(),
         "has_history": served is not None and served.history is not None,
     }
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
 
 from plms_pipeline.models.market.bars import Bars
 from plms_pipeline.models.training.experiment import Experiment
@@ -77,18 +76,3 @@ class Served:
     def version(self) -> Version:
         """Which model this is."""
         return self.entry.version
-
-
-@dataclass(frozen=True, slots=True)
-class Switch:
-    """Whether guardrails are enforced; the reason, person and moment when somebody said so."""
-
-    enabled: bool = True
-    reason: str | None = None
-    by: str | None = None
-    at: datetime | None = None
-
-    def as_document(self) -> dict[str, Any]:
-        """The switch, as JSON has it."""
-        at = None if self.at is None else self.at.isoformat()
-        return {"enabled": self.enabled, "reason": self.reason, "by": self.by, "at": at}

@@ -21,17 +21,17 @@ from plms_pipeline.clock import Clock
 from plms_pipeline.errors import Conflict, PlmsError, Unavailable
 from plms_pipeline.models.evaluation.guardrails import GuardrailConfig
 from plms_pipeline.models.market.bars import Bars
+from plms_pipeline.models.records import MARKET, Switch
 from plms_pipeline.models.serving import files
 from plms_pipeline.models.serving.actions import Standing, standing, write_minutes
 from plms_pipeline.models.serving.judging import Judged, in_force
 from plms_pipeline.models.serving.limits import configured
 from plms_pipeline.models.serving.metrics import ServingMetrics
 from plms_pipeline.models.serving.minutes import Counts, added, answered, minute_of
-from plms_pipeline.models.serving.served import Entry, Served, Switch
+from plms_pipeline.models.serving.served import Entry, Served
 from plms_pipeline.registry.engine import Registry
 from plms_pipeline.settings import Settings
 
-FAMILY: Final = "market"
 WRITE_EVERY_S: Final = 10.0
 # What could not be verified is looked at again: somebody may have restored the file.
 AGAIN_AFTER_S: Final = 10.0
@@ -68,7 +68,7 @@ class ModelServer:
         self._registry = registry
         self._clock = clock
         self._served: Served | None = None
-        self._switch = Switch()
+        self._switch = Switch(MARKET)
         self._refused: Unverified | None = None
         self._unread: PlmsError | None = None
         self._turn = threading.Lock()
@@ -147,7 +147,7 @@ class ModelServer:
         """
         with self._turn:
             try:
-                found = standing(self._registry, FAMILY)
+                found = standing(self._registry, MARKET)
             except PlmsError as error:
                 self._unread = error
                 if again:
@@ -168,7 +168,7 @@ class ModelServer:
             Unavailable: nothing was promoted, or the registry is away.
             PlmsError: the champion cannot be read.
         """
-        champion = standing(self._registry, FAMILY).champion
+        champion = standing(self._registry, MARKET).champion
         if model_sha256 is not None and champion is not None and model_sha256 != champion.version.model_sha256:
             raise Conflict(
                 f"{model_sha256[:12]}… is not the promoted model, which is {champion.version.model_sha256[:12]}…; only what "
@@ -211,7 +211,7 @@ class ModelServer:
             with self._book_turn:
                 book, self._book = self._book, {}
             try:
-                write_minutes(self._registry, FAMILY, book)
+                write_minutes(self._registry, MARKET, book)
             except PlmsError as error:
                 _log.warning("event=minutes_not_written code=%s minutes=%d", error.code, len(book))
                 self._add(book)
