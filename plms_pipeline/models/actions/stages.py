@@ -14,9 +14,12 @@ from plms_pipeline.models.actions.retraining import SNAPSHOTS, Data, Request, da
 from plms_pipeline.models.evaluation.files import FOLDER, GATES, METRICS, SUMMARY
 from plms_pipeline.models.market.files.keeping import read_bars, snapshot
 from plms_pipeline.models.records import Candidate
+from plms_pipeline.models.reporting.actions import report_run
+from plms_pipeline.models.reporting.render import markdown
 from plms_pipeline.models.stages.candidate import evaluation_stage, model_stage, predictions_stage, summary_stage
 from plms_pipeline.models.stages.data import bars_stage, features_stage, snapshot_stage
 from plms_pipeline.models.stages.files import read_document, read_frame
+from plms_pipeline.models.stages.report import report_stage
 from plms_pipeline.models.stages.stage import Stage
 from plms_pipeline.models.training.experiment import Experiment
 from plms_pipeline.models.training.files import MANIFEST, PREDICTIONS, verify_run
@@ -79,3 +82,15 @@ def candidate_stages(candidate: Candidate, data_dir: Path) -> tuple[Stage, Stage
         evaluation_stage(gates["gates"]),
         summary_stage(summary, sha256=found, path=path, altered=changed),
     )
+
+
+def written_report(candidate: Candidate, data_dir: Path) -> Stage:
+    """Write the report of a candidate into its folder, and tell it.
+
+    Raises:
+        NotFound, BadInput: predictions, summary or manifest are missing, or no longer what they should be.
+    """
+    page, _ = report_run(data_dir / candidate.folder)
+    folder = "pictures"
+    text = markdown.markdown(page.report, folder)
+    return report_stage(str(page.path), text, markdown.pictures(page.report), folder=folder)

@@ -59,3 +59,19 @@ def _content(path: Path) -> bytes:
     if len(content) > MAX_BYTES:
         raise BadInput(f"{path} is larger than {MAX_BYTES >> 20} MiB.", code="too_large")
     return content
+
+
+def inside(root: Path, name: str) -> Path:
+    """The file `name` below `root`: whoever may fill in a form may not read the whole machine with it.
+
+    Raises:
+        BadInput: it lies elsewhere, whatever the name says.
+    """
+    base = root.resolve()
+    path = (base / name.strip()).resolve()
+    if not path.is_relative_to(base) or path == base:
+        raise BadInput(
+            f"{name[:200]!r} does not lie below {base}; put the file there and name it relative to it.",
+            code="path_outside",
+        )
+    return path
