@@ -8,6 +8,16 @@ from plms_pipeline.registry.tables.evidence import EvidenceRecord, Obligation, O
 from plms_pipeline.registry.tables.kpis import KpiReceipt
 from plms_pipeline.registry.tables.lanes import Lane, LaneAlias, LaneGate
 from plms_pipeline.registry.tables.letters import DeadLetter
+from plms_pipeline.registry.tables.models import (
+    Candidate,
+    Champion,
+    GuardrailSwitch,
+    LiveSnapshot,
+    MarketTrade,
+    PromotionHalt,
+    ServingMinute,
+    TradeAnnotation,
+)
 from plms_pipeline.registry.tables.money import LedgerAccount, LedgerEntry
 from plms_pipeline.registry.tables.operations import Lease
 from plms_pipeline.registry.tables.people import ActionLog, AuditEntry, Decision, ProjectApproval
@@ -51,12 +61,15 @@ __all__ = [
     "AuditEntry",
     "BreachEpisode",
     "BudgetCheck",
+    "Candidate",
+    "Champion",
     "DaySummary",
     "DeadLetter",
     "Decision",
     "Delivery",
     "EstimateVersion",
     "EvidenceRecord",
+    "GuardrailSwitch",
     "Hold",
     "IdempotencyKey",
     "InboxEvent",
@@ -74,6 +87,8 @@ __all__ = [
     "Lease",
     "LedgerAccount",
     "LedgerEntry",
+    "LiveSnapshot",
+    "MarketTrade",
     "Obligation",
     "Observation",
     "OutboxEvent",
@@ -88,6 +103,7 @@ __all__ = [
     "ProjectQuestion",
     "ProjectRun",
     "ProjectShare",
+    "PromotionHalt",
     "ProofMark",
     "ProviderSnapshot",
     "QueuedCard",
@@ -99,10 +115,12 @@ __all__ = [
     "RunPassport",
     "RunTask",
     "RunwaySnapshot",
+    "ServingMinute",
     "SessionReport",
     "Slot",
     "StateTransition",
     "TaskEstimate",
     "TaskPlan",
     "TaskReceipt",
+    "TradeAnnotation",
 ]

@@ -43,6 +43,14 @@ ALERT_STATES: Final = ("ok", "pending", "firing", "acked", "resolved")
 ALERT_EVENTS: Final = ("fired", "acked", "escalated", "resolved")
 DELIVERY_KINDS: Final = ("fired", "acked", "escalated", "resolved", "test")
 DELIVERY_STATES: Final = ("pending", "done", "dead", "withdrawn")
+MODEL_FAMILIES: Final = ("market", "estimates")
+CANDIDATE_STATES: Final = (
+    "waiting", "approved", "promoted", "rejected", "retrain_requested", "halted", "expired", "replaced",
+)  # fmt: skip
+MODEL_ACTIONS: Final = ("keep", "promote", "risk_review", "request_retrain", "halt")
+PROMOTION_KINDS: Final = ("promotion", "rollback")
+TRADE_SIDES: Final = ("long", "short", "flat")
+ANNOTATION_DECISIONS: Final = ("approve", "escalate", "flag", "hold", "reject")
 OBLIGATION_STATES: Final = ("pending", "terminal")
 PUBLICATIONS: Final = ("none", "due", "done")
 OBSERVATION_REASONS: Final = (
