@@ -109,11 +109,10 @@ class ModelServer:
             return served
         if self._refused is not None:
             raise Unavailable(
-                f"The promoted model cannot be verified ({self._refused.error.code}); `plms model rollback` restores the one "
-                "before it.",
+                f"The promoted model cannot be verified ({self._refused.error.code}); restore its files, or roll back.",
                 code="model_not_verified",
             )
-        raise Unavailable("No model was promoted yet; `plms model list` shows what waits.", code="no_champion")
+        raise Unavailable("No model was promoted yet; approve and promote a candidate.", code="no_champion")
 
     def limits(self, served: Served | None) -> GuardrailConfig:
         """The guardrails in force, with the caps of the model's approval."""

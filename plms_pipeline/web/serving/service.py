@@ -19,6 +19,7 @@ import uvicorn
 
 from plms_pipeline.access.routes import AppState
 from plms_pipeline.clock import SystemClock
+from plms_pipeline.instance.service import bound_socket, interruptible
 from plms_pipeline.models.serving.metrics import ServingMetrics
 from plms_pipeline.models.serving.routes import SERVER
 from plms_pipeline.models.serving.service import ModelServer
@@ -27,7 +28,6 @@ from plms_pipeline.registry.migrate import require_head
 from plms_pipeline.settings import Settings
 from plms_pipeline.web.api.service.door import doorkeeper
 from plms_pipeline.web.api.service.server import refuse_open_door, server_config, tell_when_started
-from plms_pipeline.web.service import bound_socket, interruptible
 from plms_pipeline.web.serving.routes import create_model_app
 
 

@@ -162,9 +162,7 @@ def test_caps_that_name_no_limit_are_refused_when_they_are_loaded(
     assert "max_weather" in server.refused.error.message
 
 
-def test_figures_of_the_champion_keep_their_sign(
-    server: ModelServer, registry: Registry, settings: Settings
-) -> None:
+def test_figures_of_the_champion_keep_their_sign(server: ModelServer, registry: Registry, settings: Settings) -> None:
     """The original told a Sharpe ratio of -1.2 as 1.2 (defect 17)."""
     promote(registry, trained(settings.data_dir))
     server.look()
