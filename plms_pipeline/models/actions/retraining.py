@@ -10,9 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
 
 from plms_pipeline.clock import Clock
 from plms_pipeline.models.evaluation import gates
@@ -90,15 +92,19 @@ class Retrained:
     verdict: GateVerdict
 
 
-def dataset(asked: Request) -> Data:
+def dataset(asked: Request, *, as_of: datetime | None = None) -> Data:
     """Read and check the prices of a request; writes nothing.
+
+    Args:
+        as_of: the present, aware; with it rows of the future are taken out, and symbols without a recent bar are found.
 
     Raises:
         BadInput: the file is none of prices.
         NoData: no row can be used, or a symbol that was asked for is not there.
         VerdictNo: the check is strict, and something is wrong (`data_not_valid`).
     """
-    found = examine(read_prices(asked.dataset, symbol=asked.symbol))
+    present = None if as_of is None else np.datetime64(as_of.astimezone(UTC).replace(tzinfo=None), "us")
+    found = examine(read_prices(asked.dataset, symbol=asked.symbol), as_of=present)
     if asked.strict or asked.experiment.data.strict_validation:
         insist(found.findings, str(asked.dataset))
     if asked.experiment.data.symbols is not None:
