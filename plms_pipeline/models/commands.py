@@ -84,7 +84,9 @@ def _looked(asked: Request, *, as_json: bool) -> None:
 
     data = dataset(asked)
     if as_json:
-        typer.echo(json.dumps({"dry_run": True, "stages": ["dataset", "training", "evaluation", "report"], **_data_json(data)}))
+        typer.echo(
+            json.dumps({"dry_run": True, "stages": ["dataset", "training", "evaluation", "report"], **_data_json(data)})
+        )
     else:
         _show_data(data)
         typer.echo("Would run: dataset, training, evaluation, report. Nothing was written.")
