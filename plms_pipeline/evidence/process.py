@@ -7,6 +7,8 @@ import re
 import socket
 from uuid import uuid4
 
+from plms_pipeline.instance.process import lives
+
 
 def observer_name() -> str:
     """A name for an observer that no other one carries: host, pid and a random part."""
@@ -22,12 +24,4 @@ def is_dead(observer_id: str) -> bool:
     """Whether it was a process of this machine that is gone. Of another machine's nothing is known."""
     host, _, rest = observer_id.partition(":")
     pid = rest.partition(":")[0]
-    if host != socket.gethostname() or not pid.isdigit():
-        return False
-    try:
-        os.kill(int(pid), 0)
-    except ProcessLookupError:
-        return True
-    except PermissionError:
-        return False
-    return False
+    return host == socket.gethostname() and pid.isdigit() and not lives(int(pid))

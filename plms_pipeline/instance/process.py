@@ -19,6 +19,17 @@ def os_user() -> str:
         return f"uid{os.getuid()}"
 
 
+def lives(pid: int) -> bool:
+    """Whether a process of this number exists, whoever's it is."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
 def holder_of(pid: int) -> str:
     """A name for a living process that no later process with the same number can carry: host, pid and start time.
 

@@ -14,7 +14,7 @@ import uuid
 from functools import cache
 from pathlib import Path
 
-from plms_pipeline.kpis.files.scratch import lives
+from plms_pipeline.instance.process import lives
 from plms_pipeline.settings import project_root
 
 GIT_TIMEOUT_S = 10

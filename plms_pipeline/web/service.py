@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 import os
-import signal
 import socket
 import sys
 import tempfile
@@ -20,12 +19,12 @@ from contextlib import AbstractContextManager, closing, contextmanager, nullcont
 from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING
 
 from plms_pipeline.clock import SystemClock
 from plms_pipeline.errors import BadInput, Unavailable
 from plms_pipeline.instance.files import DagsterHome, exclusive, prepare_instance
+from plms_pipeline.instance.service import bound_socket, interruptible
 from plms_pipeline.registry.engine import Registry
 from plms_pipeline.web.origins import Authority, parse_allowed
 from plms_pipeline.web.process import ChildSpec, Keeper
@@ -77,7 +76,7 @@ def serve_ui(settings: Settings, options: UiOptions, on_ready: Callable[[UiReady
         VerdictNo: another `plms ui` runs on this data directory (`already_running`).
         Unavailable: the code server did not come up (`code_server_down`).
     """
-    with bound_socket(options.host, options.port) as listener, interruptible():
+    with bound_socket(options.host, options.port, "PLMS_UI_PORT") as listener, interruptible():
         address, port = listener.getsockname()[:2]
         allowed = allowed_hosts(settings, address)
         url = _url(options.host, port)
@@ -127,54 +126,9 @@ def may_open_browser() -> bool:
     return sys.platform == "darwin" or bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
 
 
-@contextmanager
-def bound_socket(host: str, port: int, variable: str = "PLMS_UI_PORT") -> Iterator[socket.socket]:
-    """A listening TCP socket; `variable` is the setting that the error names.
-
-    Raises:
-        BadInput: `port_in_use`, or `bad_address` when the address or port cannot be bound for another reason.
-    """
-    try:
-        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        listener = socket.socket(family, kind, protocol)
-    except (OSError, UnicodeError) as error:
-        raise BadInput(
-            f"{host} is no address of this machine ({error}); use --host 127.0.0.1.", code="bad_address"
-        ) from None
-    with listener:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            listener.bind(address)
-            listener.listen(128)
-        except OSError as error:
-            in_use = error.errno in (98, 48)  # EADDRINUSE on Linux and macOS
-            raise BadInput(
-                f"Port {port} on {host} is already in use; stop what uses it, or choose another with --port or {variable}."
-                if in_use
-                else f"Port {port} on {host} cannot be opened ({error.strerror}); choose another with --host and --port.",
-                code="port_in_use" if in_use else "bad_address",
-            ) from None
-        yield listener
-
-
 def _url(host: str, port: int) -> str:
     shown = f"[{host}]" if ":" in host else host
     return f"http://{shown}:{port}"
-
-
-@contextmanager
-def interruptible() -> Iterator[None]:
-    """SIGTERM ends the block like Ctrl-C does, even when a background shell made us ignore SIGINT."""
-
-    def interrupt(_number: int, _frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    before = {number: signal.signal(number, interrupt) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _only_daemon(home: DagsterHome, options: UiOptions, url: str) -> AbstractContextManager[None]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import select
@@ -63,9 +64,14 @@ def test_a_refusal_is_in_the_audit_log_and_a_flood_is_not(registry: Registry) ->
     assert rows[-1].details_json["left_out_before"] == 50
 
 
-def test_a_refusal_does_not_need_the_registry(registry: Registry) -> None:
-    """A stranger must get 401 while the database is away, not 500."""
+def test_a_refusal_does_not_need_the_registry(caplog: pytest.LogCaptureFixture) -> None:
+    """A stranger must get 401 while the database is away, not 500; the log alone tells of it."""
     away = Registry.open("postgresql+psycopg://nobody@127.0.0.1:9/none?connect_timeout=1")
     RefusalBook(away).note(
         at=NOW, actor=None, subject="GET /", code="token_missing", status=401, request_id="r", peer=None
     )
+    away.close()
+    told = [line for line in caplog.messages if line.startswith("event=refusal_not_audited")]
+    assert len(told) == 1
+    assert "code=token_missing" in told[0]
+    assert "request_id=r" in told[0]

@@ -97,8 +97,9 @@ def test_any_json_is_kept_or_refused_and_never_breaks(value: Any) -> None:
         found = envelope(json.dumps({"run_id": "r", "value": value}).encode())
     except BadInput:
         return
-    canonical_json(found.document).encode("utf-8")
-    message_of(found.document, LIMITS)
+    text = canonical_json(found.document)
+    assert canonical_json(json.loads(text)).encode("utf-8") == text.encode("utf-8")
+    assert isinstance(message_of(found.document, LIMITS), CompletionHint | Refused)
 
 
 def test_what_an_event_is_follows_from_what_it_holds() -> None:

@@ -238,10 +238,14 @@ def test_a_file_that_is_carried_over_page_by_page_is_not_called_damaged(sqlite_r
 
     writer = threading.Thread(target=write)
     writer.start()
+    looks = 0
     while not done.is_set():
         registry.require_file()
+        looks += 1
     writer.join()
-    projects(registry)
+    with registry.reading() as session:
+        assert session.execute(text("SELECT COUNT(*) FROM filler")).scalar_one() == 60
+    assert looks > 0, "nobody looked while it was written"
     registry.close()
 
 

@@ -161,6 +161,7 @@ class Steps(RuleBasedStateMachine):
     """Any caller asks for any step, also from a state that is long past; the model says what must come of it."""
 
     registry: Registry
+    moved = 0
 
     @initialize()
     def begin(self) -> None:
@@ -181,6 +182,7 @@ class Steps(RuleBasedStateMachine):
             assert self.walker.move(subject, expected, new) is moves
             if moves:
                 self.lives[subject].append(new)
+                type(self).moved += 1
 
     @invariant()
     def agrees(self) -> None:
@@ -194,6 +196,7 @@ def test_any_order_of_steps_does_what_the_model_says(sqlite_registry: Registry) 
     """Two processes that both believe to know the state must not both be right."""
     machine = type("StepsHere", (Steps,), {"registry": sqlite_registry})
     run_state_machine_as_test(machine, settings=settings(max_examples=60, stateful_step_count=30, deadline=None))
+    assert machine.moved > 0, "nothing ever moved"
 
 
 class Lives(RuleBasedStateMachine):
@@ -203,6 +206,7 @@ class Lives(RuleBasedStateMachine):
     folder: Path
     executor: ReferencePas
     pas: Any
+    done = 0
 
     @initialize(lane=st.sampled_from([6100, 4202]), attempts=st.sampled_from([1, 2]))
     def begin(self, lane: int, attempts: int) -> None:
@@ -253,6 +257,7 @@ class Lives(RuleBasedStateMachine):
         except PlmsError as error:
             refused = f"{error.code} {error.message}"
         assert (refused is None) == admitted, refused or "done although the model refuses it"
+        type(self).done += admitted
 
     @rule()
     def submit(self) -> None:
@@ -451,3 +456,4 @@ def test_a_project_lives_through_the_real_actions_as_the_model_says(
                 database=None,
             ),
         )
+        assert machine.done > 0, "nothing that was asked was admitted"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import sqlite3
 import subprocess
 import sys
@@ -19,7 +18,7 @@ import pytest
 from plms_pipeline.errors import BadInput
 from plms_pipeline.settings import Settings, load_settings
 from plms_pipeline.web.process import descendants
-from plms_pipeline.web.service import MAX_LOG_BYTES, _log, allowed_hosts, bound_socket
+from plms_pipeline.web.service import MAX_LOG_BYTES, _log, allowed_hosts
 from plms_pipeline_tests.web.conftest import TINY, Ui, clean_environ, start_ui, wait_until
 from plms_pipeline_tests.web.test_process import _gone
 
@@ -130,24 +129,6 @@ def test_sigterm_in_a_script_s_background_ends_it_in_seconds_and_the_run_knows(t
     history = tmp_path / "data" / "dagster" / "storage" / "history" / "runs.db"
     with closing(sqlite3.connect(history)) as connection:
         assert connection.execute("SELECT status FROM runs").fetchall() == [("FAILURE",)]
-
-
-def test_a_port_in_use_is_one_clear_error() -> None:
-    """Three tracebacks would hide the one word that matters."""
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        taken.listen()
-        port = taken.getsockname()[1]
-        with pytest.raises(BadInput, match=f"Port {port} on 127.0.0.1 is already in use.*--port") as caught:
-            bound_socket("127.0.0.1", port).__enter__()
-    assert (caught.value.code, caught.value.exit_code) == ("port_in_use", 2)
-
-
-@pytest.mark.parametrize("host", ["no.such.host.invalid", "8.8.8.8", "a" * 300])
-def test_an_address_that_is_not_ours_is_one_clear_error(host: str) -> None:
-    """The reader needs to know that it is the address and what to write instead."""
-    with pytest.raises(BadInput, match="--host"):
-        bound_socket(host, 3000).__enter__()
 
 
 def test_an_open_address_needs_names_to_answer_to(settings: Settings) -> None:

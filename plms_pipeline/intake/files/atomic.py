@@ -14,23 +14,15 @@ from pathlib import Path
 from typing import IO
 from uuid import uuid4
 
+from plms_pipeline.instance.process import lives
+
 
 def sweep(target: Path) -> None:
     """Remove temporary files of `target` whose process is gone."""
     for stale in target.parent.glob(f".{target.name}.*.tmp"):
         pid = stale.name.removeprefix(f".{target.name}.").split(".")[0]
-        if pid.isdigit() and not _lives(int(pid)):
+        if pid.isdigit() and not lives(int(pid)):
             stale.unlink(missing_ok=True)
-
-
-def _lives(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
 
 
 def _temporary(target: Path) -> Path:

@@ -14,7 +14,8 @@ from typing import Final, Literal
 from uuid import uuid4
 
 from plms_pipeline.errors import BadInput
-from plms_pipeline.kpis.files.scratch import lives, remove
+from plms_pipeline.instance.process import lives
+from plms_pipeline.kpis.files.scratch import remove
 from plms_pipeline.kpis.files.tree import content_sha256, copy_into, snapshot
 
 NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\- ]{0,99}")

@@ -14,6 +14,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
+from plms_pipeline.instance.process import lives
+
 PREFIX: Final = "plms-kpi-"
 LEFT_AFTER_S: Final = 3600.0
 
@@ -39,17 +41,6 @@ def sweep(parent: Path, *, now: float) -> None:
             is_left = state.st_uid == os.geteuid() and now - state.st_mtime > LEFT_AFTER_S
             if is_left and pid.isdigit() and not lives(int(pid)):
                 remove(path)
-
-
-def lives(pid: int) -> bool:
-    """Whether a process of this number exists."""
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
 
 
 def remove(folder: Path) -> None:

@@ -2,16 +2,19 @@
 
 The stages of the source's retraining, with their names: `dataset` reads, checks and keeps what is trained on by its content;
 `training` walks forward, so that every prediction is of a time that its model had not seen; `evaluation` turns them into
-figures, limits that were broken, and the verdict of the gates. Nothing here promotes anything.
+figures, limits that were broken, and the verdict of the gates; `report` writes what a person reads of them. Nothing here
+promotes anything.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
 
 from plms_pipeline.clock import Clock
 from plms_pipeline.models.evaluation import gates
@@ -25,6 +28,7 @@ from plms_pipeline.models.market.checks import Examination, examine
 from plms_pipeline.models.market.files.keeping import snapshot, write_rejected
 from plms_pipeline.models.market.files.reading import read_prices
 from plms_pipeline.models.market.findings import Finding, insist
+from plms_pipeline.models.reporting.actions import report_run
 from plms_pipeline.models.training.experiment import Experiment
 from plms_pipeline.models.training.files import RUNS, RunFolder, environment, write_run
 from plms_pipeline.models.training.fit import train
@@ -47,7 +51,8 @@ class Request:
     """What is to be trained, on what, by whom.
 
     `trials`: how many candidates were tried on these data at least, this one included; the luck of the best of them is taken
-    off. The registry counts those that it knows (`retrain`'s `trials_of`); this may only raise it.
+    off. The registry counts those that it knows (`retrain`'s `trials_of`); this may only raise it. `has_report`: whether
+    report.html and report.md are written, too.
     """
 
     dataset: Path
@@ -59,6 +64,7 @@ class Request:
     gates: GateConfig = field(default_factory=GateConfig)
     requested_by: str | None = None
     reason: str | None = None
+    has_report: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,15 +97,19 @@ class Retrained:
     trials: int = 1
 
 
-def dataset(asked: Request) -> Data:
+def dataset(asked: Request, *, as_of: datetime | None = None) -> Data:
     """Read and check the prices of a request; writes nothing.
+
+    Args:
+        as_of: the present, aware; with it rows of the future are taken out, and symbols without a recent bar are found.
 
     Raises:
         BadInput: the file is none of prices.
         NoData: no row can be used, or a symbol that was asked for is not there.
         VerdictNo: the check is strict, and something is wrong (`data_not_valid`).
     """
-    found = examine(read_prices(asked.dataset, symbol=asked.symbol))
+    present = None if as_of is None else np.datetime64(as_of.astimezone(UTC).replace(tzinfo=None), "us")
+    found = examine(read_prices(asked.dataset, symbol=asked.symbol), as_of=present)
     if asked.strict or asked.experiment.data.strict_validation:
         insist(found.findings, str(asked.dataset))
     if asked.experiment.data.symbols is not None:
@@ -140,6 +150,9 @@ def retrain(
     write_evaluation(run.path, summary=summary, metrics=trained.metrics, gates=verdict.as_document())
     if data.rejected:
         write_rejected(run.path / REJECTED, data.examination.rejected)
+    if asked.has_report:
+        told("report", str(run.path))
+        report_run(run.path)
     return Retrained(run, data, dict(trained.metrics), summary, verdict, asked.trials)
 
 

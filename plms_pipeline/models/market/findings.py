@@ -43,6 +43,13 @@ def finding(
     return Finding(name, severity, total, tuple(offenders[:SHOWN]), offence, remedy)
 
 
+def warned(
+    name: str, offenders: Sequence[str], offence: str, remedy: str, *, count: int | None = None
+) -> Finding | None:
+    """A warning where there are offenders, else nothing."""
+    return finding(name, "warning", offenders, offence, remedy, count=count) if offenders else None
+
+
 def errors(findings: Iterable[Finding]) -> tuple[Finding, ...]:
     """Those that make rows unusable."""
     return tuple(found for found in findings if found.severity == "error")

@@ -12,7 +12,7 @@ from typing import Final
 import numpy as np
 
 from plms_pipeline.models.market.bars import Bars, Flags, Floats, Ints
-from plms_pipeline.models.market.findings import Finding, finding
+from plms_pipeline.models.market.findings import Finding, finding, warned
 
 GAP_SPACINGS: Final = 5.0
 GAP_BEYOND_USUAL: Final = 1.2
@@ -55,10 +55,8 @@ def gaps(bars: Bars) -> Finding | None:
             times = bars.timestamp[rows]
             count += 1
             shown.append(f"{symbol}: nothing between {str(times[place])[:19]} and {str(times[place + 1])[:19]}")
-    if not shown:
-        return None
-    return finding(
-        "gaps", "warning", shown, "gap in the symbol's own calendar", "Import what is missing, or accept that it was closed.",
+    return warned(
+        "gaps", shown, "gap in the symbol's own calendar", "Import what is missing, or accept that it was closed.",
         count=count,
     )  # fmt: skip
 
@@ -73,11 +71,7 @@ def stale_end(bars: Bars, as_of: np.datetime64, after: float) -> Finding | None:
         behind = int((as_of - last) / np.timedelta64(1, "us"))
         if behind > after * float(np.median(spacing)) and behind > GAP_BEYOND_USUAL * float(spacing.max()):
             shown.append(f"{symbol}: last bar {str(last)[:19]}")
-    if not shown:
-        return None
-    return finding(
-        "stale_end", "warning", shown, "symbol without a recent bar", "Ask the vendor, or import newer bars."
-    )
+    return warned("stale_end", shown, "symbol without a recent bar", "Ask the vendor, or import newer bars.")
 
 
 def _runs(flags: Flags) -> Iterator[tuple[int, int]]:
@@ -98,10 +92,8 @@ def stale_feed(bars: Bars) -> Finding | None:
             if length >= STALE_RUN:
                 count += length
                 shown.append(f"{symbol}: {length} bars after {str(bars.timestamp[rows][first])[:19]}")
-    if not shown:
-        return None
-    return finding(
-        "stale_feed", "warning", shown, "bar that repeats the one before it", "The feed stood still; import these bars again.",
+    return warned(
+        "stale_feed", shown, "bar that repeats the one before it", "The feed stood still; import these bars again.",
         count=count,
     )  # fmt: skip
 
@@ -124,10 +116,8 @@ def splits(bars: Bars) -> Finding | None:
                 ratio = float(np.exp(np.abs(jump[place])))
                 shape = f"{ratio:.3g}:1" if jump[place] < 0 else f"1:{ratio:.3g}"
                 shown.append(f"{symbol}: {shape} at {str(bars.timestamp[rows][place + 1])[:19]}")
-    if not shown:
-        return None
-    return finding(
-        "suspicious_splits", "warning", shown, "jump like a split that nobody adjusted",
+    return warned(
+        "suspicious_splits", shown, "jump like a split that nobody adjusted",
         "Use adjusted prices: otherwise the model learns a crash that cost nobody anything.",
     )  # fmt: skip
 
@@ -147,11 +137,8 @@ def returns_as_prices(bars: Bars) -> Finding | None:
         is_small = centre < 0.2 or abs(centre - 1.0) < 0.01
         if close.size >= FEW and is_small and neumann_ratio(close) > 1.0:
             shown.append(f"{symbol}: closes scatter around {centre:.4g}")
-    if not shown:
-        return None
-    return finding(
+    return warned(
         "returns_as_prices",
-        "warning",
         shown,
         "symbol whose prices look like returns",
         "Import the price columns instead.",
@@ -165,10 +152,8 @@ def shuffled_time(bars: Bars) -> Finding | None:
         ratio = neumann_ratio(np.log(bars.close[rows]))
         if rows.stop - rows.start >= FEW and ratio > 1.0:
             shown.append(f"{symbol}: von Neumann ratio {ratio:.2f}")
-    if not shown:
-        return None
-    return finding(
-        "shuffled_time", "warning", shown, "symbol whose prices do not follow each other in time",
+    return warned(
+        "shuffled_time", shown, "symbol whose prices do not follow each other in time",
         "Timestamps and prices were separated, or this is no price; import the original order.",
     )  # fmt: skip
 

@@ -28,6 +28,7 @@ import pyarrow.parquet as pq
 import yaml
 
 from plms_pipeline.errors import BadInput, Conflict, NotFound
+from plms_pipeline.instance.process import lives
 from plms_pipeline.intake.files.atomic import sync_folder
 from plms_pipeline.models.market.bars import Bars
 from plms_pipeline.models.training.experiment import Experiment, experiment
@@ -206,19 +207,9 @@ def _sweep(root: Path) -> None:
     """Remove what a killed training left behind; what a living process writes stays."""
     for stale in root.glob(".*.tmp"):
         pid = stale.name.split(".")[1]
-        if not pid.isdigit() or _lives(int(pid)):
+        if not pid.isdigit() or lives(int(pid)):
             continue
         shutil.rmtree(stale, ignore_errors=True)
-
-
-def _lives(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
 
 
 def _write(path: Path, data: bytes) -> None:

@@ -11,7 +11,6 @@ import asyncio
 import contextlib
 import logging
 import os
-import signal
 import socket
 from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -19,7 +18,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from ipaddress import ip_address
 from pathlib import Path
-from types import FrameType
 from typing import Any
 from uuid import uuid4
 
@@ -28,6 +26,7 @@ import uvicorn
 from plms_pipeline.clock import SystemClock
 from plms_pipeline.errors import BadInput, PlmsError
 from plms_pipeline.instance.files import exclusive
+from plms_pipeline.instance.service import bound_socket, interruptible
 from plms_pipeline.pas.protocol import JobCard
 from plms_pipeline.pas.reference import store
 from plms_pipeline.pas.reference.actions.telling import due_deliveries, record_deliveries
@@ -215,7 +214,7 @@ def serve_pas(options: ServeOptions, on_ready: Callable[[str], None]) -> None:
     """
     path = prepare_db(options.db)
     with (
-        _interruptible(),
+        interruptible(),
         _listener(options) as listener,
         exclusive(Path(f"{path}.lock"), f"process {os.getpid()}", "`plms pas serve`"),
     ):
@@ -280,24 +279,7 @@ async def _tell(server: uvicorn.Server, url: str, on_ready: Callable[[str], None
 
 @contextmanager
 def _listener(options: ServeOptions) -> Iterator[socket.socket]:
-    try:
-        family, kind, protocol, _, address = socket.getaddrinfo(options.host, options.port, type=socket.SOCK_STREAM)[0]
-        listener = socket.socket(family, kind, protocol)
-    except (OSError, UnicodeError) as error:
-        raise BadInput(
-            f"{options.host} is no address of this machine ({error}); use --host 127.0.0.1.", code="bad_address"
-        ) from None
-    with listener:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            listener.bind(address)
-            listener.listen(128)
-        except OSError as error:
-            in_use = error.errno in (98, 48)  # EADDRINUSE on Linux and macOS
-            raise BadInput(
-                f"Port {options.port} on {options.host} cannot be opened ({error.strerror}); choose another with --port.",
-                code="port_in_use" if in_use else "bad_address",
-            ) from None
+    with bound_socket(options.host, options.port) as listener:
         if options.token is None and not ip_address(listener.getsockname()[0]).is_loopback:
             raise BadInput(
                 f"{options.host} is reachable from other machines, and whoever reaches the executor may run commands; "
@@ -305,18 +287,3 @@ def _listener(options: ServeOptions) -> Iterator[socket.socket]:
                 code="not_loopback",
             )
         yield listener
-
-
-@contextmanager
-def _interruptible() -> Iterator[None]:
-    """SIGTERM ends the block like Ctrl-C does, even when a background shell made us ignore SIGINT."""
-
-    def interrupt(_number: int, _frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    before = {number: signal.signal(number, interrupt) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -253,6 +254,8 @@ with cage() as place:
         wait_for(lambda: any(pid != str(evaluation.pid) for pid in processes_with(marker)))
         evaluation.kill()
     wait_for(lambda: processes_with(marker) == [])
+    # It was killed while it worked: what ended by itself would prove nothing.
+    assert evaluation.returncode == -signal.SIGKILL
 
 
 def wait_for(condition: Callable[[], bool]) -> None:

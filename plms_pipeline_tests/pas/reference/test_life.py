@@ -281,4 +281,7 @@ def test_every_path_keeps_the_promises(
         getattr(life, name)(*arguments)
         life.agrees_with_the_model()
         life.what_has_ended_stays_as_it_is_and_was_told_once()
+    billed = sum((life.bench.status(run).spend_usd for run in life.model.runs), Decimal(0))
+    told = life.bench.world.db.execute("SELECT COUNT(*) FROM events WHERE path = ?", (TASK_PATH,)).fetchone()[0]
     life.bench.world.db.close()
+    assert billed == 0 or told > 0, "money was spent and nobody was told"

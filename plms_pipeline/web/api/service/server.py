@@ -23,6 +23,7 @@ import uvicorn
 from plms_pipeline.access.extras import IS_ENDING
 from plms_pipeline.clock import SystemClock
 from plms_pipeline.errors import BadInput
+from plms_pipeline.instance.service import bound_socket, interruptible
 from plms_pipeline.registry.engine import Registry
 from plms_pipeline.registry.migrate import require_head
 from plms_pipeline.settings import Settings, load_settings
@@ -32,7 +33,6 @@ from plms_pipeline.web.api.service.own_folder import told
 from plms_pipeline.web.api.service.shared_metrics import forget_dead_workers, shared_metrics
 from plms_pipeline.web.api.service.worker import worker_beside
 from plms_pipeline.web.process import outlived_parent
-from plms_pipeline.web.service import bound_socket, interruptible
 
 if TYPE_CHECKING:
     import socket

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from plms_pipeline.instance.process import lives
 from plms_pipeline.web.api.metrics import forget
 from plms_pipeline.web.api.service.own_folder import own_folder, told
 
@@ -33,17 +34,7 @@ def forget_dead_workers() -> list[int]:
     """
     folder = os.environ.get(FOLDER_VARIABLE)
     found = [] if folder is None else [_LIVING.fullmatch(entry.name) for entry in Path(folder).iterdir()]
-    dead = sorted({int(match[1]) for match in found if match is not None and not _lives(int(match[1]))})
+    dead = sorted({int(match[1]) for match in found if match is not None and not lives(int(match[1]))})
     for pid in dead:
         forget(pid)
     return dead
-
-
-def _lives(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True

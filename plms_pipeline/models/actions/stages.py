@@ -1,0 +1,96 @@
+"""What is there to tell of the data, and of a candidate as it is kept?
+
+Reads again what was written: a stage that is told here is what lies on the disk now, compared with the hashes that the registry
+keeps, and not what a training once said of itself.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+
+from plms_pipeline.errors import PlmsError
+from plms_pipeline.models.actions.retraining import SNAPSHOTS, Data, Request, dataset
+from plms_pipeline.models.evaluation.files import FOLDER, GATES, METRICS, SUMMARY
+from plms_pipeline.models.market.files.keeping import read_bars, snapshot
+from plms_pipeline.models.records import Candidate
+from plms_pipeline.models.reporting.actions import report_run
+from plms_pipeline.models.reporting.render import markdown
+from plms_pipeline.models.stages.candidate import evaluation_stage, model_stage, predictions_stage, summary_stage
+from plms_pipeline.models.stages.data import bars_stage, features_stage, snapshot_stage
+from plms_pipeline.models.stages.files import read_document, read_frame
+from plms_pipeline.models.stages.report import report_stage
+from plms_pipeline.models.stages.stage import Stage
+from plms_pipeline.models.training.experiment import Experiment
+from plms_pipeline.models.training.files import MANIFEST, PREDICTIONS, verify_run
+
+
+def data_stages(asked: Request, *, root: Path, as_of: datetime) -> tuple[Data, Stage, Stage]:
+    """Read the prices of a request, keep them by their content, and tell both.
+
+    Args:
+        root: below it lie the snapshots.
+        as_of: the present, aware.
+
+    Raises:
+        BadInput, NoData, VerdictNo: as `retraining.dataset`.
+    """
+    data = dataset(asked, as_of=as_of)
+    bars = data.examination.bars
+    path, digest = snapshot(root / SNAPSHOTS, bars)
+    altered = ""
+    try:
+        read_bars(path)
+    except PlmsError as error:
+        altered = error.message
+    told = bars_stage(data.examination, data.digest, source=asked.dataset.name)
+    return data, told, snapshot_stage(bars, digest, str(path), altered=altered)
+
+
+def feature_stage(root: Path, digest: str, asked: Experiment) -> Stage:
+    """The features that an experiment makes of a snapshot.
+
+    Raises:
+        NotFound, BadInput: there is no such snapshot, or it was changed.
+        NoData: the history is too short.
+    """
+    return features_stage(read_bars(root / SNAPSHOTS / f"{digest}.parquet"), asked)
+
+
+def candidate_stages(candidate: Candidate, data_dir: Path) -> tuple[Stage, Stage, Stage, Stage]:
+    """Model, predictions, evaluation and summary of a candidate, as its folder has them now.
+
+    Raises:
+        NotFound: the folder or a file of it is gone.
+        BadInput: a file is no longer what it should be at all.
+    """
+    folder = data_dir / candidate.folder
+    altered = ""
+    try:
+        verify_run(folder, candidate.bytes.manifest)
+    except PlmsError as error:
+        altered = error.message
+    manifest, _ = read_document(folder / MANIFEST)
+    gates, _ = read_document(folder / FOLDER / GATES)
+    metrics, _ = read_document(folder / FOLDER / METRICS)
+    summary, found = read_document(folder / FOLDER / SUMMARY)
+    path = str(folder / FOLDER / SUMMARY)
+    changed = "" if found == candidate.bytes.evaluation else f"{path} was changed after the evaluation; train again."
+    return (
+        model_stage(manifest, model_sha256=candidate.bytes.model, folder=str(folder), altered=altered),
+        predictions_stage(read_frame(folder / PREDICTIONS), metrics, manifest["folds"]),
+        evaluation_stage(gates["gates"]),
+        summary_stage(summary, sha256=found, path=path, altered=changed),
+    )
+
+
+def written_report(candidate: Candidate, data_dir: Path) -> Stage:
+    """Write the report of a candidate into its folder, and tell it.
+
+    Raises:
+        NotFound, BadInput: predictions, summary or manifest are missing, or no longer what they should be.
+    """
+    page, _ = report_run(data_dir / candidate.folder)
+    folder = "pictures"
+    text = markdown.markdown(page.report, folder)
+    return report_stage(str(page.path), text, markdown.pictures(page.report), folder=folder)
