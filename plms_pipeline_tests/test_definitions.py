@@ -57,6 +57,7 @@ def test_every_asset_says_what_it_is_and_whose() -> None:
             "letters",
             "portfolio",
             "evidence",
+            "models",
         }, name
 
 
@@ -70,8 +71,8 @@ def test_every_invariant_is_checked_by_a_schedule() -> None:
     """An asset check that no job runs shows the verdict of the day it was last clicked."""
     from dagster._core.definitions.dependency import NodeHandle
 
-    # What is told every hour is checked every hour.
-    jobs = [defs.resolve_job_def(name) for name in ("nightly", "tell_money_and_risk")]
+    # What is told every hour is checked every hour, and what is told of a champion every night.
+    jobs = [defs.resolve_job_def(name) for name in ("nightly", "tell_money_and_risk", "champion_summary")]
     planned = {
         key
         for job in jobs

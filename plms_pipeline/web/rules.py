@@ -137,6 +137,7 @@ JOBS: MappingProxyType[str, str] = MappingProxyType(
         "measure_lanes": WORKS,
         "review_evidence": WORKS,
         "verify_golden": WORKS,
+        "champion_summary": WORKS,
         # One forgets; the other takes all that is not secret to wherever its configuration says.
         "purge": GUARDS,
         "back_up": GUARDS,
