@@ -1,7 +1,7 @@
 """How does what somebody asked for become a candidate that waits?
 
-Training and registering in one call, done again with the same id it is the same candidate: a run that died after its training is
-repeated by Dagster, and must not leave a second one.
+Training and registering in one call, done again with the same id it is the same candidate: a run that died after its
+training is repeated by Dagster, and must not leave a second one.
 """
 
 from __future__ import annotations

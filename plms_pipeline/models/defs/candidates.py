@@ -1,7 +1,7 @@
 """A candidate as assets: each a partition of its own, told again from what lies on the disk and in the registry now.
 
-The job `retrain_models` makes candidates and tells the same assets as it goes. To materialize a partition here trains nothing: it
-looks again, so that a file that was changed since shows, and the report is written anew.
+The job `retrain_models` makes candidates and tells the same assets as it goes. To materialize a partition here trains nothing:
+it looks again, so that a file that was changed since shows, and the report is written anew.
 """
 
 # No `from __future__ import annotations`: Dagster compares the annotation of `context` itself, not its text.
@@ -52,7 +52,7 @@ def candidate_of(plms: Plms, key: str) -> "Candidate":
     specs=[
         _spec(
             names.CANDIDATE_MODEL, {"scikitlearn"},
-            "A trained model that waits for a decision: arrays and JSON, never a pickle, with the hashes that a decision binds.",
+            "A trained model that waits for a decision: arrays and JSON, never a pickle, with the hashes a decision binds.",
             names.FEATURE_MATRIX,
         ),
         _spec(
@@ -105,9 +105,7 @@ def candidate_report(context: dg.AssetExecutionContext, plms: Plms) -> dg.Materi
     description="What the decision tree says of a candidate, what is in the way now, and how a person decides. Each check is a "
     "sentence that must be true before it goes live; whoever promotes asks the registry again.",
 )  # fmt: skip
-def promotion_recommendation(
-    context: dg.AssetExecutionContext, plms: Plms
-) -> Iterator[dg.MaterializeResult[Any]]:
+def promotion_recommendation(context: dg.AssetExecutionContext, plms: Plms) -> Iterator[dg.MaterializeResult[Any]]:
     """Ask the tree, and everything that a promotion asks."""
     from plms_pipeline.models.actions.stages import recommendation
 

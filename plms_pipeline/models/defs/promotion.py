@@ -1,7 +1,7 @@
 """People decide about candidates in the Launchpad; what they decided is carried out by a job, an asset or a sensor.
 
-All of them call the actions that the terminal and HTTP call. Dagster is never asked whether something was approved: a check result or
-a materialization can be reported by hand, a row with its hashes cannot.
+All of them call the actions that the terminal and HTTP call. Dagster is never asked whether something was approved: a
+check result or a materialization can be reported by hand, a row with its hashes cannot.
 """
 
 # No `from __future__ import annotations`: Dagster compares the annotation of `context` itself, not its text.
@@ -31,8 +31,8 @@ class DecideConfig(dg.Config):
 
     candidate: str = Field(description="The candidate's id: the partition of promotion_recommendation.")
     decision: Literal["approve", "approve_with_caps", "request_retrain", "reject", "halt"] = Field(
-        description="approve, approve_with_caps: it goes live. request_retrain, reject: it never does. halt: nothing of its family "
-        "does until a person lifts that.",
+        description="approve, approve_with_caps: it goes live. request_retrain, reject: it never does. halt: nothing of its "
+        "family does until a person lifts that.",
     )
     role: Literal[
         "risk_lead", "data_engineering", "trading_supervision", "portfolio_manager", "ml_engineer", "compliance"
@@ -181,7 +181,10 @@ def approved_ids(plms: Plms) -> list[str]:
         return in_order(candidates.approved(session))
 
 
-@dg.op(out=dg.Out(dg.Nothing), description="Bring back the champion before the present one; the metadata says what serves then.")
+@dg.op(
+    out=dg.Out(dg.Nothing),
+    description="Bring back the champion before the present one; the metadata says what serves then.",
+)
 def roll_back(
     context: dg.OpExecutionContext, config: RollbackConfig, plms: Plms
 ) -> Iterator[dg.AssetMaterialization | dg.AssetCheckEvaluation | dg.Output[None]]:
@@ -215,7 +218,7 @@ def decide_candidate_job() -> None:
 
 @dg.job(
     name="promote_candidate", tags=_TAGS,
-    description="Promote approved candidates now. The sensor decision_recorded does so within seconds; this is the same, by hand.",
+    description="Promote approved candidates now. The sensor decision_recorded does so within seconds; this is by hand.",
 )  # fmt: skip
 def promote_candidate_job() -> None:
     """One op."""

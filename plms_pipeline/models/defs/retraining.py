@@ -1,6 +1,6 @@
 """Training from the Launchpad: one run reads, trains, judges, reports and recommends, and tells every asset as it goes.
 
-The candidate is named after the run that trained it; a retry of that run is the same candidate, so that nothing is trained twice.
+The candidate is named after the run that trained it; a retry of that run is the same candidate, so nothing is trained twice.
 Training spends no money and reaches nobody outside, so the kill switch does not hold it back.
 """
 
@@ -49,8 +49,8 @@ class RetrainConfig(DataConfig, ExperimentConfig):
 
 @dg.op(
     out=dg.Out(dg.Nothing),
-    description="Read, check and keep the prices; train walk-forward; judge; write the report; recommend. The metadata says what "
-    "a person has to decide, and how.",
+    description="Read, check and keep the prices; train walk-forward; judge; write the report; recommend. The metadata says "
+    "what a person has to decide, and how.",
 )  # fmt: skip
 def train_and_judge(context: dg.OpExecutionContext, config: RetrainConfig, plms: Plms) -> Events:
     """Tell each stage when it is over."""
@@ -123,8 +123,8 @@ def _told(found: "Candidate", plms: Plms) -> list["Stage"]:
 
 @dg.job(
     name=JOB,
-    description="Train a candidate on the imported prices and put it before a person; launch it as it stands. It promotes nothing "
-    "and spends nothing, so it runs while the kill switch is on.",
+    description="Train a candidate on the imported prices and put it before a person; launch it as it stands. It promotes "
+    "nothing and spends nothing, so it runs while the kill switch is on.",
     tags={"dagster/max_runtime": str(MAX_RUNTIME_S), "plms/exclusive": "retraining"},
 )
 def retrain_models() -> None:

@@ -1,7 +1,7 @@
 """Which stages are there, and which sentences must be true of each?
 
-Plain tables that import nothing heavy: Dagster reads them whenever a process of it starts. Names of checks are sentences that are
-true when they pass; what is behind each is found out by the other modules of this folder, by the gates, and by what keeps a
+Plain tables that import nothing heavy: Dagster reads them whenever a process of it starts. Names of checks are sentences that
+are true when they pass; what is behind each is found out by the other modules of this folder, by the gates, and by what keeps a
 promotion back.
 """
 
@@ -73,7 +73,14 @@ OBSTACLES: Final[dict[str, tuple[str, ...]]] = {
     "every_gate_is_passed": ("gates_failed", "caps_needed"),
     "data_are_sound": ("data_anomaly",),
     "candidate_has_not_expired": ("candidate_expired",),
-    FILES_AS_JUDGED: ("model_altered", "summary_altered", "run_altered", "data_altered", "data_unknown", "file_missing"),
+    FILES_AS_JUDGED: (
+        "model_altered",
+        "summary_altered",
+        "run_altered",
+        "data_altered",
+        "data_unknown",
+        "file_missing",
+    ),
     "golden_results_are_verified": ("golden_failed", "bad_golden", "bad_model"),
     "promotion_is_not_halted": ("promotion_halted",),
     "guardrails_are_on": ("guardrails_off",),

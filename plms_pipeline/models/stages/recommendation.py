@@ -67,14 +67,14 @@ def how_to_decide(candidate: Candidate, said: Recommendation) -> str:
     config = launchpad(candidate.candidate_id, decision=first, role=said.owners[0] if said.owners else "risk_lead")
     return "\n".join(
         [
-            f"Whoever holds `approvals.write` may decide, and is not {shown(candidate.requested_by)}, who launched the training. "
-            "What goes live is signed as `risk_lead`.",
+            f"Whoever holds `approvals.write` may decide, and is not {shown(candidate.requested_by)}, who launched it."
+            " What goes live is signed as `risk_lead`.",
             "",
             f"It makes sense to decide one of: {', '.join(said.options) or 'nothing'}. Until "
             f"{candidate.expires_at:%Y-%m-%d %H:%M} UTC; after that it expires and is never approved by itself.",
             "",
-            "Open the [job decide_candidate](/locations/plms_pipeline.definitions/jobs/decide_candidate/playground), paste, say "
-            "why, and launch:",
+            "Open the [job decide_candidate](/locations/plms_pipeline.definitions/jobs/decide_candidate/playground), paste, "
+            "say why, and launch:",
             "",
             "```json",
             json.dumps(config, indent=2),

@@ -8,8 +8,8 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from plms_pipeline.models.evaluation.gates import Evidence, GateConfig, judge
 from plms_pipeline.models.evaluation.bootstrap import Interval
+from plms_pipeline.models.evaluation.gates import Evidence, GateConfig, judge
 from plms_pipeline.models.stages.candidate import evaluation_stage, predictions_stage, summary_stage
 from plms_pipeline.models.stages.names import GATES
 from plms_pipeline.models.training.manifest import fold_facts
@@ -76,8 +76,10 @@ def test_a_gate_that_the_file_does_not_have_was_not_passed() -> None:
     assert evaluation_stage([]).facts["passed"] is False
 
 
-@pytest.mark.parametrize(("alerts", "passed"), [([], True), ([{"code": "x", "value": 1.0, "message": "too much."}], False)])
-def test_a_broken_limit_is_told_with_its_reason(alerts: list[dict[str, Any]], passed: bool) -> None:  # noqa: FBT001
+@pytest.mark.parametrize(
+    ("alerts", "passed"), [([], True), ([{"code": "x", "value": 1.0, "message": "too much."}], False)]
+)
+def test_a_broken_limit_is_told_with_its_reason(alerts: list[dict[str, Any]], passed: bool) -> None:
     """An alert that only stands in a file is read after the loss."""
     summary = {"risk": {}, "alerts": alerts, "returns": {"periods": 1, "first": "a", "last": "b"}}
     told = summary_stage(summary, sha256="0" * 64, path="x").checks[0]
