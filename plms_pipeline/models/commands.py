@@ -85,10 +85,12 @@ def _looked(asked: Request, *, as_json: bool) -> None:
     data = dataset(asked)
     refuse_what_deceives(data.examination.bars, asked.experiment)
     if as_json:
-        typer.echo(json.dumps({"dry_run": True, "stages": ["dataset", "training", "evaluation"], **_data_json(data)}))
+        typer.echo(
+            json.dumps({"dry_run": True, "stages": ["dataset", "training", "evaluation", "report"], **_data_json(data)})
+        )
     else:
         _show_data(data)
-        typer.echo("Would run: dataset, training, evaluation. Nothing was written.")
+        typer.echo("Would run: dataset, training, evaluation, report. Nothing was written.")
     wrong = errors(data.findings)
     if wrong:
         raise VerdictNo(f"{len(wrong)} checks of the data found errors; correct the data, or train without those rows.")
@@ -157,7 +159,7 @@ def _show(done: Retrained) -> None:
         if done.verdict.passed
         else f"It is kept from being promoted by {len(done.verdict.blocking)} gates."
     )
-    typer.echo(f"Run: {done.run.path}")
+    typer.echo(f"Run: {done.run.path}\nReport: {done.run.path / 'report.html'}")
 
 
 def _number(value: float | None) -> str:

@@ -19,6 +19,7 @@ from plms_pipeline.models.market.bars import Bars, Floats
 from plms_pipeline.models.market.checks import examine
 from plms_pipeline.models.market.files.keeping import write_prices
 from plms_pipeline.models.market.generator import World, generate
+from plms_pipeline.models.reporting.blocks import number
 from plms_pipeline.models.training.experiment import experiment
 from plms_pipeline.models.training.features import backward_features
 from plms_pipeline.models.training.fit import train
@@ -30,6 +31,7 @@ QUICK = GateConfig(resamples=500)
 
 
 def trained(root: Path, file: Path = SAMPLE, **more: object) -> Retrained:
+    more = {"has_report": False, **more}
     asked = Request(file, experiment({}), gates=QUICK, **more)  # type: ignore[arg-type]
     return retrain(asked, root=root, clock=CLOCK, run_id="r1", code_version="0")
 
@@ -203,3 +205,17 @@ def test_guardrails_of_the_experiment_cut_or_tell() -> None:
     assert {"limit:guardrail_gross_exposure_peak_broken", "limit:guardrail_symbol_exposure_broken"} <= names
     without, _ = judged(rows, Request(SAMPLE, small_experiment(), gates=QUICK), run_id="r")
     assert "enforcement" not in without
+
+
+def test_a_report_lies_beside_the_model_and_tells_its_figures(tmp_path: Path) -> None:
+    """A person decides about what the page says; the summary is what the hash of the decision covers."""
+    done = trained(tmp_path, has_report=True)
+    for name, said in (("total_return", "Total return"), ("max_drawdown", "Max drawdown")):
+        figure = f"{done.summary['risk'][name]:,.2%}"
+        assert f"| {said} | {figure} |" in (done.run.path / "report.md").read_text()
+        assert figure in (done.run.path / "report.html").read_text()
+    text = (done.run.path / "report.md").read_text()
+    for name, value in done.summary["uncertainty"]["intervals"].items():
+        assert f"| {name.replace('_', ' ').title()} | {number(value['point'])} | {number(value['low'])} |" in text
+    assert f"{len(done.verdict.blocking)} of {len(done.verdict.gates)} gates" in text
+    assert (done.run.path / "report_assets" / "equity_curve.png").is_file()

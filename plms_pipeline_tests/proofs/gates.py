@@ -3,8 +3,8 @@
 Everything goes through `retrain`, from a file of prices to the verdict, with the gates as they are shipped: N worlds without a
 signal, of which the gates must block at least 95 in 100; N worlds with a planted one, of which as many must pass; and one world
 for each mistake (price levels where returns should be, and the reverse; features that see the future; shuffled time), which
-must be refused by the name of its check. Besides: drift sees a pure shift and a pure rescale, and fifty random books for each world
-are cut to their limits without a false violation.
+must be refused by the name of its check. Besides: drift sees a pure shift and a pure rescale, and fifty random books for each
+world are cut to their limits without a false violation.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def trained(folder: Path, world: World, seed: int, function: FeatureFunction = b
 
 def candidate(folder: Path, file: Path, function: FeatureFunction = backward_features) -> Retrained:
     return retrain(
-        Request(file, experiment({})),
+        Request(file, experiment({}), has_report=False),
         root=folder,
         clock=CLOCK,
         run_id=file.stem,

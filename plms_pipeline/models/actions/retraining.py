@@ -2,7 +2,8 @@
 
 The stages of the source's retraining, with their names: `dataset` reads, checks and keeps what is trained on by its content;
 `training` walks forward, so that every prediction is of a time that its model had not seen; `evaluation` turns them into
-figures, limits that were broken, and the verdict of the gates. Nothing here promotes anything.
+figures, limits that were broken, and the verdict of the gates; `report` writes what a person reads of them. Nothing here
+promotes anything.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from plms_pipeline.models.market.checks import Examination, examine
 from plms_pipeline.models.market.files.keeping import snapshot, write_rejected
 from plms_pipeline.models.market.files.reading import read_prices
 from plms_pipeline.models.market.findings import Finding, insist
+from plms_pipeline.models.reporting.actions import report_run
 from plms_pipeline.models.training.experiment import Experiment
 from plms_pipeline.models.training.features import FeatureFunction, backward_features
 from plms_pipeline.models.training.files import RUNS, RunFolder, environment, write_run
@@ -49,6 +51,7 @@ class Request:
 
     `trials`: how many candidates were tried on these data, this one included; the luck of the best of them is taken off.
     Whoever asks says it: nobody counts them yet. `thresholds`: limits that go before those of the experiment.
+    `has_report`: whether report.html and report.md are written, too.
     """
 
     dataset: Path
@@ -60,6 +63,7 @@ class Request:
     gates: GateConfig = field(default_factory=GateConfig)
     requested_by: str | None = None
     reason: str | None = None
+    has_report: bool = True
 
     @property
     def limits(self) -> OperationsThresholds:
@@ -165,6 +169,9 @@ def retrain(
     write_evaluation(run.path, summary=summary, metrics=trained.metrics, gates=verdict.as_document())
     if data.rejected:
         write_rejected(run.path / REJECTED, data.examination.rejected)
+    if asked.has_report:
+        told("report", str(run.path))
+        report_run(run.path)
     return Retrained(run, data, dict(trained.metrics), summary, verdict)
 
 

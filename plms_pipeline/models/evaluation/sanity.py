@@ -3,8 +3,8 @@
 Such mistakes do not look like mistakes but like skill, so each is looked for by what it cannot avoid doing, and whoever trains
 is refused by the name of the check. A feature that sees the future changes when the future does. Prices whose days were
 shuffled jump back and forth: two neighbouring returns share one price, with opposite signs, so they correlate at about -1/2,
-which no market does. Price levels that stand where returns should be never change sign. An outcome that was known before its prediction
-is no prediction.
+which no market does. Price levels that stand where returns should be never change sign. An outcome that was known before its
+prediction is no prediction.
 """
 
 from __future__ import annotations

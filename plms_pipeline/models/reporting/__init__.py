@@ -1,0 +1,1 @@
+"""What does a person read about an evaluation, as a page and as Markdown?"""

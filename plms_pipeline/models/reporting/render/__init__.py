@@ -1,0 +1,1 @@
+"""How does a report become HTML, Markdown and pictures?"""
