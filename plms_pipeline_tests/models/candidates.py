@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from itertools import count
 from pathlib import Path
@@ -11,7 +11,7 @@ from uuid import UUID
 
 from plms_pipeline.access.actors import Actor
 from plms_pipeline.clock import FrozenClock
-from plms_pipeline.models.actions.candidates import Trained, register
+from plms_pipeline.models.actions.candidates import Trained, register, trials_of
 from plms_pipeline.models.actions.deciding import CandidateDecision, Places, decide_candidate
 from plms_pipeline.models.actions.promotion import Promoted, promote
 from plms_pipeline.models.actions.retraining import SNAPSHOTS
@@ -43,7 +43,7 @@ class House:
     registry: Registry
     places: Places
     ids: Callable[[], str]
-    clock: FrozenClock = FrozenClock(NOW)
+    clock: FrozenClock = field(default_factory=lambda: FrozenClock(NOW))
 
     @property
     def root(self) -> Path:
@@ -54,10 +54,12 @@ class House:
 
     def candidate(
         self, name: str, *, blocking: tuple[str, ...] = PASSED, alerts: tuple[str, ...] = (), seed: int = 7,
-        data_ok: bool = True, actor: Actor = LAUNCHER,
+        data_ok: bool = True, actor: Actor = LAUNCHER, trials: int | None = None,
     ) -> Candidate:  # fmt: skip
         trained = train_on_disk(self.root, name, clock=self.clock, blocking=blocking, alerts=alerts, seed=seed)
-        trained = replace(trained, data_ok=data_ok)
+        hashes = trained.bytes
+        known = trials_of(self.registry, trained.family, hashes.data, hashes.experiment) if trials is None else trials
+        trained = replace(trained, data_ok=data_ok, trials=known)
         return register(self.registry, trained, actor=actor, clock=self.clock, expiry=timedelta(days=14))
 
     def decide(self, candidate_id: str, decision: str, **given: object) -> CandidateDecision:
