@@ -1,9 +1,9 @@
 """Where does the current dataset lie, and how is it read while it is being replaced?
 
 `market_dataset/current.json` names a content hash; the bars lie under that hash among the snapshots, whose files never
-change. So the digest is one small read, whoever reads sees one whole dataset or the other, and what a training began with stays
-where it was while the next import lands. Imports take turns by a lock that the kernel releases when its holder dies; each leaves
-a document of what it did and, where it replaced values, a file of these.
+change. So the digest is one small read, whoever reads sees one whole dataset or the other, and what a training began with
+stays where it was while the next import lands. Imports take turns by a lock that the kernel releases when its holder dies; each
+leaves a document of what it did and, where it replaced values, a file of these.
 """
 
 from __future__ import annotations
