@@ -54,8 +54,8 @@ MODELS: Final = Board(
         ),
         Panel(
             "P95", "Promised: 750 ms of /predict, 250 ms of /guardrails.",
-            [prom(f'histogram_quantile(0.95, sum by (endpoint, le) (rate({_LATENCY}_bucket{{endpoint=~"predict|guardrails"}}[5m])))',
-                  "{{endpoint}}")],
+            [prom(f"""histogram_quantile(0.95, sum by (endpoint, le)
+ (rate({_LATENCY}_bucket{{endpoint=~"predict|guardrails"}}[5m])))""", "{{endpoint}}")],
             unit="s", least=0, steps=((None, GREEN), (0.25, YELLOW), (0.75, RED)),
         ),
         Panel(
@@ -65,7 +65,8 @@ MODELS: Final = Board(
         ),
         Panel(
             "Exceptions in the last hour", "By class; 422 among them: mistakes of the sender.",
-            [prom("sum by (exception) (increase(plus_ultra_service_request_exceptions_total[1h])) > 0", "{{exception}}", now=True)],
+            [prom("sum by (exception) (increase(plus_ultra_service_request_exceptions_total[1h])) > 0", "{{exception}}",
+                  now=True)],
             draw="bars", span=9, steps=((None, ORANGE),), nothing="none",
         ),
         Panel(
