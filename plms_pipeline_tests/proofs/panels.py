@@ -1,9 +1,9 @@
 """Does every panel of every dashboard show something? (`make prove-panels`)
 
 A demo world on PostgreSQL and Redis: executor, API, guarded UI with its daemon, model server, exporter, nights; projects are
-worked and models asked while a real Prometheus with the shipped configuration scrapes the four pages (every five seconds instead
-of fifteen) and evaluates the shipped rules. Each question of each panel is asked of its real source until it has an answer. What never answers is named, and
-fails.
+worked and models asked while a real Prometheus with the shipped configuration scrapes the four pages (every five seconds
+instead of fifteen) and evaluates the shipped rules. Each question of each panel is asked of its real source until it has an
+answer. What never answers is named, and fails.
 """
 
 from __future__ import annotations
