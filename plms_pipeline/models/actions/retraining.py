@@ -181,7 +181,7 @@ def retrain(
     origin = Origin(
         run_id, _second(clock.now()), code_version, environment(), Lineage(None, asked.requested_by, asked.reason),
         Kept(f"{SNAPSHOTS}/{kept.name}", sha256_of(kept)),
-        None if weight is None else weight.as_document(dict(asked.experiment.annotations.weights)),
+        None if weight is None else weight.as_document(asked.experiment.annotations.by_word),
     )  # fmt: skip
     run = write_run(root / RUNS, bars, asked.experiment, trained, origin)
     write_evaluation(run.path, summary=summary, metrics=trained.metrics, gates=verdict.as_document())
@@ -201,7 +201,7 @@ def _weighted(bars: Bars, asked: Experiment, spoken: Sequence[Annotation] | None
             "annotations.weights.",
             code="no_annotations",
         )
-    return weighted(bars, spoken or (), dict(asked.annotations.weights))
+    return weighted(bars, spoken or (), asked.annotations.by_word)
 
 
 def judged(rows: Predictions, asked: Request, *, run_id: str) -> tuple[dict[str, Any], GateVerdict]:

@@ -130,6 +130,11 @@ class AnnotationsSection(_Section):
         Literal["approve", "escalate", "flag", "hold", "reject"], Annotated[float, Field(ge=0.0, le=1_000.0)]
     ] = Field(default_factory=dict)
 
+    @property
+    def by_word(self) -> dict[str, float]:
+        """The weights by decision."""
+        return {str(word): weight for word, weight in self.weights.items()}
+
 
 class Experiment(_Section):
     """A whole training. The empty document is the default one."""
