@@ -38,7 +38,8 @@ from plms_pipeline.web.page.routes import ROUTERS as PAGE_ROUTERS
 from plms_pipeline.web.page.same_origin import page_refusal
 
 DOMAIN_ROUTERS: tuple[APIRouter, ...] = (
-    *RUN_ROUTERS, *EVENT_ROUTERS, *PORTFOLIO_ROUTERS, *LETTER_ROUTERS, *ALERT_ROUTERS, *MODEL_ROUTERS, *PAGE_ROUTERS, sessions.router,
+    *RUN_ROUTERS, *EVENT_ROUTERS, *PORTFOLIO_ROUTERS, *LETTER_ROUTERS, *ALERT_ROUTERS, *MODEL_ROUTERS, *PAGE_ROUTERS,
+    sessions.router,
 )  # fmt: skip
 
 
