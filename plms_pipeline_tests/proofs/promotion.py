@@ -49,8 +49,6 @@ SUMMARY = "evaluation/operations_summary.json"
 MODEL = "training/checkpoints/candidate.npz"
 # Of a process that was not killed: it must be over by then.
 PATIENCE_S = 120.0
-# Misses in a row after which kills come sooner.
-MISSES = 5
 
 
 def new_id() -> str:
@@ -138,18 +136,15 @@ def own_work(scene: Scene) -> None:
 
 def killed(scene: Scene, count: int) -> None:
     """Kill so many processes in the middle of a promotion or a rollback."""
-    done = misses = 0
+    done = 0
     while done < count:
         old = scene.champion()
         goes_back = old is not None and scene.chance.random() < 0.3 and scene.made > 2
         name = "" if goes_back else _approved(scene)
-        was_killed = _process(scene, name, scene.chance.uniform(0.0, scene.longest_s))
-        if was_killed:
-            done, misses = done + 1, 0
-        else:
-            misses += 1
-            if misses >= MISSES:
-                scene.longest_s, misses = scene.longest_s * 0.7, 0
+        was_killed = _process(scene, name, scene.longest_s * scene.chance.random() ** 0.5)
+        done += was_killed
+        # As often before the commit as after it, however busy the machine is.
+        scene.longest_s *= 1.1 if was_killed else 0.85
         new = _standing(scene)
         if goes_back:
             assert old is not None
