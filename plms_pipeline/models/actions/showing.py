@@ -14,7 +14,7 @@ from plms_pipeline.models.actions import checking
 from plms_pipeline.models.actions.candidates import require
 from plms_pipeline.models.actions.checking import Blocker
 from plms_pipeline.models.decision.record import KIND
-from plms_pipeline.models.decision.tree import DATA_NOT_OK, LIMIT, Recommendation, recommend
+from plms_pipeline.models.decision.tree import Recommendation, recommend_candidate
 from plms_pipeline.models.decision.words import APPROVE
 from plms_pipeline.models.records import Candidate, Champion, Halt, Switch
 from plms_pipeline.models.store import candidates, champions, switches
@@ -44,15 +44,6 @@ class Shown:
         }  # fmt: skip
 
 
-def recommendation(candidate: Candidate) -> Recommendation:
-    """What the tree says of a candidate, from what is kept of its evaluation."""
-    gates = [name for name in candidate.blockers if name != DATA_NOT_OK]
-    return recommend(
-        alerts=(*candidate.alerts, *(name.removeprefix(LIMIT) for name in gates if name.startswith(LIMIT))),
-        blocking=gates, data_ok=DATA_NOT_OK not in candidate.blockers,
-    )  # fmt: skip
-
-
 def show(registry: Registry, root: Path, candidate_id: str, *, clock: Clock, decision: str = APPROVE) -> Shown:
     """One candidate, looked at now: its files are read and compared.
 
@@ -63,7 +54,7 @@ def show(registry: Registry, root: Path, candidate_id: str, *, clock: Clock, dec
         candidate = require(session, candidate_id)
         rows = decided.listed(session, kind=KIND, subject_type="candidate", subject_id=candidate_id)
     found = checking.blockers(registry, root, candidate, now=clock.now(), decision=decision)
-    return Shown(candidate, recommendation(candidate), found, tuple(rows))
+    return Shown(candidate, recommend_candidate(candidate), found, tuple(rows))
 
 
 def listed(
