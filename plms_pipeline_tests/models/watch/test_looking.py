@@ -22,6 +22,7 @@ from plms_pipeline.models.market.bars import NUMBERS, Bars, RawBars, canonical, 
 from plms_pipeline.models.records import MARKET
 from plms_pipeline.models.store import looks
 from plms_pipeline.models.training.costs import portfolio
+from plms_pipeline.models.training.history import Look as Seen
 from plms_pipeline.models.training.scoring import score
 from plms_pipeline.models.watch.judging import Rules, judged
 from plms_pipeline.models.watch.returns import live_returns, trained_of
@@ -63,7 +64,7 @@ def watched(sqlite_registry: Registry, tmp_path: Path) -> House:
     return made
 
 
-def rows_of(made: House) -> list[looks.Look]:
+def rows_of(made: House) -> list[Seen]:
     with made.registry.reading() as session:
         return looks.newest(session, MARKET)
 
