@@ -79,6 +79,10 @@ def retrain(
         _looked(asked, as_json=as_json)
         return
     done, candidate = _trained(asked, output_dir, as_json=as_json)
+    _tell(done, candidate, as_json=as_json)
+
+
+def _tell(done: Retrained, candidate: Candidate | None, *, as_json: bool) -> None:
     if as_json:
         waits = None if candidate is None else candidate.as_json()
         typer.echo(json.dumps({**_as_json(done), "candidate": waits}))
