@@ -12,6 +12,7 @@ import typer
 
 from plms_pipeline.cli import COMMANDS
 from plms_pipeline.definitions import defs
+from plms_pipeline.models.serving.routes import router as model_router
 from plms_pipeline.web.api.routes.app import DOMAIN_ROUTERS
 from plms_pipeline.web.api.routes.ops import router as process_router
 
@@ -87,7 +88,7 @@ def test_every_command_that_a_message_recommends_exists() -> None:
 def endpoints() -> set[tuple[str, str]]:
     return {
         (method, route.path)
-        for router in (process_router, *DOMAIN_ROUTERS)
+        for router in (process_router, *DOMAIN_ROUTERS, model_router)
         for route in router.routes
         for method in getattr(route, "methods", ())
     }

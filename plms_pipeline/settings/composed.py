@@ -12,8 +12,10 @@ from plms_pipeline.settings.groups.evidence import Evidence
 from plms_pipeline.settings.groups.executor import Executor
 from plms_pipeline.settings.groups.guards import Guards
 from plms_pipeline.settings.groups.kpis import Kpis
+from plms_pipeline.settings.groups.models import Models
 from plms_pipeline.settings.groups.operation import Operation
 from plms_pipeline.settings.groups.receipts import Receipts
+from plms_pipeline.settings.groups.serving import Serving
 from plms_pipeline.settings.groups.storage import Storage
 from plms_pipeline.settings.groups.web import Web
 from plms_pipeline.settings.urls import masked, without_path
@@ -22,7 +24,7 @@ PREFIX = "PLMS_"
 
 
 # To be read from the last: pydantic takes the fields of the last base first, and the data directory must be validated first.
-class Settings(Operation, Alerts, Access, Web, Evidence, Guards, Executor, Kpis, Receipts, Storage):
+class Settings(Operation, Serving, Alerts, Access, Web, Evidence, Guards, Executor, Models, Kpis, Receipts, Storage):
     """All settings, validated and frozen. Field `x` is read from the variable `PLMS_X`, or from one that the guides named."""
 
     def __repr_args__(self) -> Iterator[tuple[str, str]]:

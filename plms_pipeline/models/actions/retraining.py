@@ -9,7 +9,7 @@ promotes anything.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -22,6 +22,7 @@ from plms_pipeline.models.evaluation.files import write_evaluation
 from plms_pipeline.models.evaluation.gates import GateConfig, GateVerdict
 from plms_pipeline.models.evaluation.summary import SummaryInput, evaluated, operations_summary
 from plms_pipeline.models.evaluation.thresholds import OperationsThresholds
+from plms_pipeline.models.files import sha256_of
 from plms_pipeline.models.market.bars import content_hash, select
 from plms_pipeline.models.market.checks import Examination, examine
 from plms_pipeline.models.market.files.keeping import snapshot, write_rejected
@@ -31,7 +32,7 @@ from plms_pipeline.models.reporting.actions import report_run
 from plms_pipeline.models.training.experiment import Experiment
 from plms_pipeline.models.training.files import RUNS, RunFolder, environment, write_run
 from plms_pipeline.models.training.fit import train
-from plms_pipeline.models.training.manifest import Lineage, Origin
+from plms_pipeline.models.training.manifest import Kept, Lineage, Origin
 from plms_pipeline.models.training.predictions import Predictions
 
 if TYPE_CHECKING:
@@ -41,14 +42,17 @@ SNAPSHOTS: Final = "market_snapshots"
 REJECTED: Final = "rejected_rows.csv"
 # Hears the name of a stage as it begins, and what it works on.
 Told = Callable[[str, str], None]
+# Content hash of the data and digest of the experiment → how many experiments were tried on these data, this one included.
+Counted = Callable[[str, str], int]
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
     """What is to be trained, on what, by whom.
 
-    `trials`: how many candidates were tried on these data, this one included; the luck of the best of them is taken off.
-    Whoever asks says it: nobody counts them yet. `has_report`: whether report.html and report.md are written, too.
+    `trials`: how many candidates were tried on these data at least, this one included; the luck of the best of them is taken
+    off. The registry counts those that it knows (`retrain`'s `trials_of`); this may only raise it. `has_report`: whether
+    report.html and report.md are written, too.
     """
 
     dataset: Path
@@ -90,6 +94,7 @@ class Retrained:
     metrics: dict[str, Any]
     summary: dict[str, Any]
     verdict: GateVerdict
+    trials: int = 1
 
 
 def dataset(asked: Request, *, as_of: datetime | None = None) -> Data:
@@ -113,13 +118,16 @@ def dataset(asked: Request, *, as_of: datetime | None = None) -> Data:
 
 
 def retrain(
-    asked: Request, *, root: Path, clock: Clock, run_id: str, code_version: str, told: Told = lambda _stage, _what: None
-) -> Retrained:
+    asked: Request, *, root: Path, clock: Clock, run_id: str, code_version: str, told: Told = lambda _stage, _what: None,
+    trials_of: Counted | None = None,
+) -> Retrained:  # fmt: skip
     """Train a candidate and evaluate it.
 
     Args:
         root: below it lie snapshots and `automation_runs`.
         told: hears the name of each stage as it begins, and what it works on.
+        trials_of: how many experiments were tried on data of this content hash, one of this digest included; None: only
+            what the request says.
 
     Raises:
         BadInput, NoData, VerdictNo: as `dataset`; there are too few bars, or a feature is unknown. Nothing is left behind.
@@ -127,14 +135,17 @@ def retrain(
     told("dataset", str(asked.dataset))
     data = dataset(asked)
     bars = data.examination.bars
-    snapshot(root / SNAPSHOTS, bars)
+    kept, _ = snapshot(root / SNAPSHOTS, bars)
+    if trials_of is not None:
+        asked = replace(asked, trials=max(asked.trials, trials_of(data.digest, asked.experiment.digest())))
     told("training", f"{len(bars.symbols)} symbols, {bars.timestamp.size} bars")
     trained = train(bars, asked.experiment)
     told("evaluation", f"{trained.predictions.count} predictions out of sample")
     summary, verdict = judged(trained.predictions, asked, run_id=run_id)
     origin = Origin(
-        run_id, _second(clock.now()), code_version, environment(), Lineage(None, asked.requested_by, asked.reason)
-    )
+        run_id, _second(clock.now()), code_version, environment(), Lineage(None, asked.requested_by, asked.reason),
+        Kept(f"{SNAPSHOTS}/{kept.name}", sha256_of(kept)),
+    )  # fmt: skip
     run = write_run(root / RUNS, bars, asked.experiment, trained, origin)
     write_evaluation(run.path, summary=summary, metrics=trained.metrics, gates=verdict.as_document())
     if data.rejected:
@@ -142,7 +153,7 @@ def retrain(
     if asked.has_report:
         told("report", str(run.path))
         report_run(run.path)
-    return Retrained(run, data, dict(trained.metrics), summary, verdict)
+    return Retrained(run, data, dict(trained.metrics), summary, verdict, asked.trials)
 
 
 def judged(rows: Predictions, asked: Request, *, run_id: str) -> tuple[dict[str, Any], GateVerdict]:

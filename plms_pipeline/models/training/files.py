@@ -33,6 +33,7 @@ from plms_pipeline.intake.files.atomic import sync_folder
 from plms_pipeline.models.market.bars import Bars
 from plms_pipeline.models.training.experiment import Experiment, experiment
 from plms_pipeline.models.training.fit import Training
+from plms_pipeline.models.training.golden import golden
 from plms_pipeline.models.training.manifest import Origin, document_text, files_of, manifest
 from plms_pipeline.models.training.predictions import Predictions
 from plms_pipeline.models.training.stored import Model, model_of, parts
@@ -42,6 +43,7 @@ MANIFEST: Final = "manifest.json"
 EXPERIMENT: Final = "experiment.json"
 CANDIDATE: Final = "training/checkpoints/candidate.npz"
 METRICS: Final = "training/metrics.json"
+GOLDEN: Final = "training/golden.json"
 PREDICTIONS: Final = "evaluation/predictions.parquet"
 MAX_EXPERIMENT_BYTES: Final = 1 << 20
 MAX_MODEL_BYTES: Final = 256 << 20
@@ -181,6 +183,7 @@ def write_run(root: Path, bars: Bars, asked: Experiment, trained: Training, orig
         EXPERIMENT: (asked.canonical() + "\n").encode("utf-8"),
         CANDIDATE: model_bytes(trained.candidate),
         METRICS: document_text(trained.metrics).encode("utf-8"),
+        GOLDEN: document_text(golden(trained.candidate, bars, asked)).encode("utf-8"),
         PREDICTIONS: predictions_bytes(trained.predictions),
     }
     digests = {name: hashlib.sha256(data).hexdigest() for name, data in content.items()}

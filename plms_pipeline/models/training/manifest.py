@@ -35,14 +35,25 @@ class Lineage:
 
 
 @dataclass(frozen=True, slots=True)
+class Kept:
+    """A stored file: its path relative to the data folder, and the SHA-256 of its bytes."""
+
+    path: str
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
 class Origin:
-    """What the training could not know by itself: run, moment (UTC), version of the code, environment, lineage."""
+    """What the training could not know by itself: run, moment (UTC), version of the code, environment, lineage, and
+    where the bars were kept.
+    """
 
     run_id: str
     created_at: datetime
     code_version: str
     environment: Mapping[str, str]
     lineage: Lineage = field(default_factory=Lineage)
+    snapshot: Kept | None = None
 
 
 def instant(moment: np.datetime64) -> str:
@@ -90,7 +101,7 @@ def manifest(
             "requested_by": origin.lineage.requested_by,
             "reason": origin.lineage.reason,
         },
-        "data": data_facts(bars),
+        "data": data_facts(bars) | _snapshot_facts(origin.snapshot),
         "experiment": json.loads(asked.canonical()),
         "experiment_sha256": asked.digest(),
         "candidate": {
@@ -116,6 +127,10 @@ def data_facts(bars: Bars) -> dict[str, Any]:
         "last": instant(bars.timestamp.max()),
         "extras": sorted(bars.extras),
     }
+
+
+def _snapshot_facts(kept: Kept | None) -> dict[str, Any]:
+    return {} if kept is None else {"snapshot": kept.path, "snapshot_sha256": kept.sha256}
 
 
 def fold_facts(fold: Fold) -> dict[str, Any]:

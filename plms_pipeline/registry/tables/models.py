@@ -156,19 +156,22 @@ class GuardrailSwitch(Base):
 class ServingMinute(Base):
     """What serving measured in one minute, added up over all its processes: service levels are computed from it.
 
-    Counts: answers, answers of 500 and above, answers slower than 750 ms and than 250 ms, trades that the guardrails judged,
-    and limits that they found broken.
+    Counts: answers of `/predict`, those of 500 and above, those slower than 750 ms; answers of `/guardrails`, those slower than
+    250 ms; trades that the guardrails judged, and limits that they found broken.
     """
 
     __tablename__ = "serving_minutes"
     __table_args__ = (
         CheckConstraint(one_of("family", MODEL_FAMILIES), name="family_is_known"),
         CheckConstraint(
-            "requests >= 0 AND errors >= 0 AND slow_750 >= 0 AND slow_250 >= 0 AND trades_evaluated >= 0"
-            " AND violations >= 0",
+            "requests >= 0 AND errors >= 0 AND slow_750 >= 0 AND guardrail_requests >= 0 AND slow_250 >= 0"
+            " AND trades_evaluated >= 0 AND violations >= 0",
             name="counts_are_not_negative",
         ),
-        CheckConstraint("errors <= requests AND slow_750 <= requests", name="a_part_is_no_more_than_the_whole"),
+        CheckConstraint(
+            "errors <= requests AND slow_750 <= requests AND slow_250 <= guardrail_requests",
+            name="a_part_is_no_more_than_the_whole",
+        ),
     )
 
     family: Mapped[str] = mapped_column(String(16), primary_key=True)
@@ -176,6 +179,7 @@ class ServingMinute(Base):
     requests: Mapped[int] = mapped_column(Integer, default=0, server_default="0")
     errors: Mapped[int] = mapped_column(Integer, default=0, server_default="0")
     slow_750: Mapped[int] = mapped_column(Integer, default=0, server_default="0")
+    guardrail_requests: Mapped[int] = mapped_column(Integer, default=0, server_default="0")
     slow_250: Mapped[int] = mapped_column(Integer, default=0, server_default="0")
     trades_evaluated: Mapped[int] = mapped_column(Integer, default=0, server_default="0")
     violations: Mapped[int] = mapped_column(Integer, default=0, server_default="0")

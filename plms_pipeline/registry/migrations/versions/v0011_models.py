@@ -197,16 +197,18 @@ def _serving_minutes(attic: Attic) -> None:
         sa.Column("requests", sa.Integer(), server_default="0", nullable=False),
         sa.Column("errors", sa.Integer(), server_default="0", nullable=False),
         sa.Column("slow_750", sa.Integer(), server_default="0", nullable=False),
+        sa.Column("guardrail_requests", sa.Integer(), server_default="0", nullable=False),
         sa.Column("slow_250", sa.Integer(), server_default="0", nullable=False),
         sa.Column("trades_evaluated", sa.Integer(), server_default="0", nullable=False),
         sa.Column("violations", sa.Integer(), server_default="0", nullable=False),
         sa.CheckConstraint("family IN ('market', 'estimates')", name=op.f("ck_serving_minutes_family_is_known")),
         sa.CheckConstraint(
-            "errors <= requests AND slow_750 <= requests",
+            "errors <= requests AND slow_750 <= requests AND slow_250 <= guardrail_requests",
             name=op.f("ck_serving_minutes_a_part_is_no_more_than_the_whole"),
         ),
         sa.CheckConstraint(
-            "requests >= 0 AND errors >= 0 AND slow_750 >= 0 AND slow_250 >= 0 AND trades_evaluated >= 0 AND violations >= 0",
+            "requests >= 0 AND errors >= 0 AND slow_750 >= 0 AND guardrail_requests >= 0 AND slow_250 >= 0"
+            " AND trades_evaluated >= 0 AND violations >= 0",
             name=op.f("ck_serving_minutes_counts_are_not_negative"),
         ),
         sa.PrimaryKeyConstraint("family", "minute", name=op.f("pk_serving_minutes")),

@@ -80,9 +80,9 @@ def _serve(settings: Settings, workers: int, listener: socket.socket, on_ready: 
     from plms_pipeline.web.api.service.composition import running
 
     with running(settings) as app:
-        server = uvicorn.Server(_config(app, lifespan="off"))
+        server = uvicorn.Server(server_config(app, lifespan="off"))
         app.state.plms.extras[IS_ENDING] = lambda: server.should_exit
-        threading.Thread(target=_tell, args=(server, on_ready), daemon=True).start()
+        threading.Thread(target=tell_when_started, args=(server, on_ready), daemon=True).start()
         server.run(sockets=[listener])
 
 
@@ -138,13 +138,14 @@ def _serve_many(settings: Settings, workers: int, listener: socket.socket, on_re
     finally:
         registry.close()
     doorkeeper(settings, SystemClock())
-    config = _config(FACTORY, lifespan="on", factory=True, workers=workers)
+    config = server_config(FACTORY, lifespan="on", factory=True, workers=workers)
     threading.Thread(target=_tell_when_answered, args=(listener, on_ready), daemon=True).start()
     with worker_beside() as heard_at, shared_metrics(), told(PATH_VARIABLE, str(heard_at)):
         Multiprocess(config, sockets=[listener]).run()
 
 
-def _config(app: Any, **options: Any) -> uvicorn.Config:
+def server_config(app: Any, **options: Any) -> uvicorn.Config:
+    """How uvicorn serves an application of ours."""
     return uvicorn.Config(
         app,
         log_config=None,
@@ -158,7 +159,8 @@ def _config(app: Any, **options: Any) -> uvicorn.Config:
     )
 
 
-def _tell(server: uvicorn.Server, on_ready: Callable[[], None]) -> None:
+def tell_when_started(server: uvicorn.Server, on_ready: Callable[[], None]) -> None:
+    """Call `on_ready` as soon as a server listens; for a thread beside it."""
     while not server.started and not server.should_exit:
         time.sleep(0.02)
     if server.started:

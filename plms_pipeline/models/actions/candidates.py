@@ -1,0 +1,146 @@
+"""How does a training become a candidate that waits for a person?
+
+Its row is written when its folder is whole: a folder without a row is a training that nobody waits for, and harmless. How many
+candidates were tried on the same data is counted here and not believed: whoever tries twenty experiments and tells of the best
+one has been lucky, and the deflated Sharpe ratio takes that luck off.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+
+from sqlalchemy.orm import Session
+
+from plms_pipeline.access import store as audit
+from plms_pipeline.access.actors import Actor
+from plms_pipeline.clock import Clock
+from plms_pipeline.errors import Conflict, NotFound
+from plms_pipeline.models.actions.retraining import Retrained
+from plms_pipeline.models.decision.tree import DATA_NOT_OK, recommend
+from plms_pipeline.models.files import SUMMARY_FILE, folder_of, sha256_of
+from plms_pipeline.models.market.findings import errors
+from plms_pipeline.models.records import Bytes, Candidate, NewCandidate
+from plms_pipeline.models.store import candidates as store
+from plms_pipeline.registry.engine import Registry
+
+MORE_TRIALS = "more_trials_than_judged"
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """What a training of any family tells of itself.
+
+    Attributes:
+        folder: of the run, relative to the data folder.
+        trials: with how many candidates on these data it was judged, itself included.
+        alerts: stable codes of broken limits.
+        blocking: names of the gates that did not pass.
+        data_ok: whether the checks of its data found no error.
+        started_from_sha256: of the model that it was started from.
+    """
+
+    candidate_id: str
+    family: str
+    folder: str
+    bytes: Bytes
+    trials: int
+    alerts: tuple[str, ...]
+    blocking: tuple[str, ...]
+    data_ok: bool = True
+    started_from_sha256: str | None = None
+    reason: str | None = None
+
+
+def trained_market(done: Retrained, root: Path) -> Trained:
+    """What a retraining on prices tells of itself.
+
+    Raises:
+        BadInput: its folder lies outside of the data folder (`outside_of_data`).
+    """
+    document = done.run.manifest
+    lineage = document.get("lineage") or {}
+    alerts = done.summary.get("alerts") or []
+    return Trained(
+        str(document["run_id"]), str(document["family"]), folder_of(root, done.run.path),
+        Bytes(
+            done.run.model_sha256, sha256_of(done.run.path / SUMMARY_FILE), done.data.digest, done.run.manifest_sha256,
+            str(document["experiment_sha256"]),
+        ),
+        done.trials, tuple(str(one["code"]) for one in alerts), tuple(gate.name for gate in done.verdict.blocking),
+        not errors(done.data.findings), lineage.get("started_from_sha256"), lineage.get("reason"),
+    )  # fmt: skip
+
+
+def trials_of(registry: Registry, family: str, data_sha256: str, experiment_sha256: str, *, at_least: int = 1) -> int:
+    """How many distinct experiments of a family were tried on the same data, this one included.
+
+    Args:
+        at_least: what the caller knows of trials elsewhere; it may only raise the count.
+    """
+    with registry.reading() as session:
+        return _trials(session, family, data_sha256, experiment_sha256, at_least)
+
+
+def _trials(session: Session, family: str, data_sha256: str, experiment_sha256: str, at_least: int) -> int:
+    return max(len(store.experiments(session, family, data_sha256) | {experiment_sha256}), at_least, 1)
+
+
+def register(registry: Registry, trained: Trained, *, actor: Actor, clock: Clock, expiry: timedelta) -> Candidate:
+    """Let a training wait for a decision. Done again with the same training it changes nothing.
+
+    Args:
+        actor: who launched the training, and so can never sign it.
+        expiry: how long it waits.
+
+    Raises:
+        Conflict: another training has this id (`candidate_exists`).
+    """
+    now = clock.now()
+    with registry.writing() as session:
+        known = store.find(session, trained.candidate_id)
+        if known is not None:
+            if known.bytes != trained.bytes:
+                raise Conflict(
+                    f"Candidate {trained.candidate_id} is another training; ids are given once.",
+                    code="candidate_exists",
+                )
+            return known
+        counted = _trials(session, trained.family, trained.bytes.data, trained.bytes.experiment, trained.trials)
+        blockers = list(trained.blocking)
+        if not trained.data_ok:
+            blockers.append(DATA_NOT_OK)
+        if counted > trained.trials:
+            # Somebody registered another experiment on the same data meanwhile: this one was judged as if there were fewer.
+            blockers.append(MORE_TRIALS)
+        said = recommend(alerts=trained.alerts, blocking=trained.blocking, data_ok=trained.data_ok)
+        origin = None if trained.started_from_sha256 is None else store.by_model(session, trained.started_from_sha256)
+        store.add(
+            session,
+            NewCandidate(
+                trained.candidate_id, trained.family, trained.folder, trained.bytes, counted,
+                not trained.blocking and counted == trained.trials, trained.alerts, said.action, tuple(blockers),
+                origin.candidate_id if origin else None, actor.name[:255], actor.is_verified, trained.reason, now,
+                now + expiry,
+            ),
+        )  # fmt: skip
+        audit.record(
+            session, at=now, actor=actor, action="candidate.register", subject=f"candidate:{trained.candidate_id}",
+            outcome=said.action, details={"family": trained.family, "trials": counted},
+        )  # fmt: skip
+        return require(session, trained.candidate_id)
+
+
+def require(session: Session, candidate_id: str) -> Candidate:
+    """The candidate with this id.
+
+    Raises:
+        NotFound: there is none (`unknown_candidate`).
+    """
+    found = store.find(session, candidate_id)
+    if found is None:
+        raise NotFound(
+            f"There is no candidate {candidate_id[:64]!r}; `plms model list` shows them.", code="unknown_candidate"
+        )
+    return found

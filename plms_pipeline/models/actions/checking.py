@@ -1,0 +1,148 @@
+"""What keeps a candidate from going live, at this moment?
+
+Everything that an approval and a promotion ask, and that pages and asset checks show: what the gates said, whether its time is
+over, whether every byte is the one that was judged, whether the stored model still says what it said, and whether promotions of
+its family are stopped. Each has a stable code. An approval asks all of it; a promotion asks all of it again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final
+
+from sqlalchemy.orm import Session
+
+from plms_pipeline.errors import Conflict, PlmsError
+from plms_pipeline.models.decision.levels import breached
+from plms_pipeline.models.decision.tree import DATA_NOT_OK, LIMIT, hard_gates
+from plms_pipeline.models.decision.words import APPROVE
+from plms_pipeline.models.files import check_bytes, model_file, read_json
+from plms_pipeline.models.market.files.keeping import read_bars
+from plms_pipeline.models.records import MARKET, Candidate
+from plms_pipeline.models.store import levels, switches
+from plms_pipeline.models.training.experiment import experiment
+from plms_pipeline.models.training.files import GOLDEN, load_model
+from plms_pipeline.models.training.golden import disagreements
+from plms_pipeline.registry.engine import Registry
+
+# Compares a stored model with what it said when it was trained; the sentences that disagree.
+Golden = Callable[[Path, Candidate, Mapping[str, Any]], tuple[str, ...]]
+
+GATES_FAILED: Final = "gates_failed"
+CAPS_NEEDED: Final = "caps_needed"
+DATA_ANOMALY: Final = "data_anomaly"
+EXPIRED: Final = "candidate_expired"
+HALTED: Final = "promotion_halted"
+GUARDRAILS_OFF: Final = "guardrails_off"
+LEVEL_BREACHED: Final = "slo_breached"
+GOLDEN_FAILED: Final = "golden_failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Blocker:
+    """One reason why a candidate cannot go live now, with a stable code."""
+
+    code: str
+    sentence: str
+
+
+def blockers(
+    registry: Registry,
+    root: Path,
+    candidate: Candidate,
+    *,
+    now: datetime,
+    decision: str = APPROVE,
+    golden: Mapping[str, Golden] | None = None,
+) -> tuple[Blocker, ...]:
+    """Everything that keeps a candidate from going live, what was judged first and what is stopped last.
+
+    Args:
+        root: the data folder.
+        decision: `approve_with_caps` admits broken limits that caps can mend.
+        golden: the comparison of each family; that of `GOLDEN_BY_FAMILY` when omitted.
+    """
+    found = [*judged(candidate, decision=decision, now=now), *stored(root, candidate, golden=golden)]
+    with registry.reading() as session:
+        return (*found, *stopped(session, candidate.family, now))
+
+
+def judged(candidate: Candidate, *, decision: str, now: datetime) -> tuple[Blocker, ...]:
+    """What its own evaluation says, and whether its time is over."""
+    found = []
+    hard = hard_gates(name for name in candidate.blockers if name != DATA_NOT_OK)
+    if hard:
+        found.append(Blocker(GATES_FAILED, f"gates did not pass: {', '.join(hard)}"))
+    if DATA_NOT_OK in candidate.blockers:
+        found.append(Blocker(DATA_ANOMALY, "the checks of its data found errors; correct the data and train again"))
+    limits = [name for name in candidate.blockers if name.startswith(LIMIT) and name not in hard]
+    if limits and decision == APPROVE:
+        found.append(
+            Blocker(CAPS_NEEDED, f"limits are broken ({', '.join(limits)}); decide approve_with_caps, or not at all")
+        )
+    if candidate.expires_at <= now:
+        found.append(Blocker(EXPIRED, f"it waited until {candidate.expires_at:%Y-%m-%d %H:%M} UTC; train again"))
+    return tuple(found)
+
+
+def stored(root: Path, candidate: Candidate, *, golden: Mapping[str, Golden] | None = None) -> tuple[Blocker, ...]:
+    """Whether its files are those that were judged, and its stored model says what it said."""
+    compare = (GOLDEN_BY_FAMILY if golden is None else golden).get(candidate.family)
+    try:
+        document = check_bytes(root, candidate)
+        if compare is None:
+            return (Blocker(GOLDEN_FAILED, f"nothing can verify a stored model of the family {candidate.family}"),)
+        wrong = compare(root, candidate, document)
+    except PlmsError as error:
+        return (Blocker(error.code, error.message),)
+    if wrong:
+        return (Blocker(GOLDEN_FAILED, f"the stored model disagrees with itself: {'; '.join(wrong[:3])}"),)
+    return ()
+
+
+def stopped(session: Session, family: str, now: datetime) -> tuple[Blocker, ...]:
+    """Whether somebody or something stops the promotions of a family."""
+    found = [
+        Blocker(HALTED, f"{halt.halted_by} halted the promotions of {family}: {halt.reason[:200]} (plms model halts)")
+        for halt in switches.open_halts(session, family)[:1]
+    ]
+    switch = switches.guardrails(session, family)
+    if not switch.enabled:
+        found.append(
+            Blocker(GUARDRAILS_OFF, f"{switch.by} switched the guardrails of {family} off: turn them on first")
+        )
+    bad = breached(levels.service_levels(session, family, now))
+    if bad:
+        found.append(Blocker(LEVEL_BREACHED, f"serving breaks its levels: {'; '.join(one.sentence for one in bad)}"))
+    return tuple(found)
+
+
+def refuse(candidate: Candidate, found: tuple[Blocker, ...]) -> None:
+    """Refuse with the code of the first blocker and the sentences of all.
+
+    Raises:
+        Conflict: something blocks.
+    """
+    if found:
+        raise Conflict(
+            f"Candidate {candidate.candidate_id} cannot go live: {'; '.join(one.sentence.rstrip('.') for one in found)}.",
+            code=found[0].code,
+        )
+
+
+def market_golden(root: Path, candidate: Candidate, document: Mapping[str, Any]) -> tuple[str, ...]:
+    """Load the stored model, score the stored bars again, and compare with what it said when it was trained.
+
+    Raises:
+        NotFound, Conflict, BadInput: as `load_model` and `read_bars`.
+    """
+    model = load_model(model_file(root, candidate, document), candidate.bytes.model)
+    bars = read_bars(root / str(document["data"]["snapshot"]))
+    kept = read_json(root / candidate.folder / GOLDEN)
+    return disagreements(kept, model, bars, experiment(document["experiment"], "The candidate's experiment"))
+
+
+GOLDEN_BY_FAMILY: Final[Mapping[str, Golden]] = {MARKET: market_golden}

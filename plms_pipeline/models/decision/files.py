@@ -1,0 +1,51 @@
+"""Where do decisions lie for people?
+
+Copies of rows, written after the commit and written again when they are missing: a full disk must not undo a decision.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from plms_pipeline.intake.files.atomic import replacing
+from plms_pipeline.models.decision.record import approval_markdown
+
+APPROVAL: Final = "evaluation/approval.json"
+APPROVAL_TEXT: Final = "evaluation/approval.md"
+LOG: Final = "models/decision_log.md"
+
+
+def write_approval(run: Path, document: Mapping[str, Any]) -> bool:
+    """Write the record beside the summary of its run, if it is not there as it should be; whether it was written.
+
+    A run folder that is gone is left gone: an empty one would look like a candidate.
+    """
+    if not run.is_dir():
+        return False
+    text = json.dumps(document, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+    written = False
+    for name, content in ((APPROVAL, text), (APPROVAL_TEXT, approval_markdown(document))):
+        if _content(run / name) != content:
+            with replacing(run / name) as stream:
+                stream.write(content.encode("utf-8"))
+            written = True
+    return written
+
+
+def write_log(reports: Path, text: str) -> bool:
+    """Write the decision log below the reports, if it says anything else; whether it was written."""
+    if _content(reports / LOG) == text:
+        return False
+    with replacing(reports / LOG) as stream:
+        stream.write(text.encode("utf-8"))
+    return True
+
+
+def _content(path: Path) -> str | None:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        return None

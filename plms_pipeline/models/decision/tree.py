@@ -1,0 +1,108 @@
+"""What should be done with a candidate, or with a champion that is watched?
+
+The playbook's decision tree: an anomaly of data or telemetry wins over everything and halts; broken limits, or gates that did
+not pass, are the risk lead's; nothing at all means that it may be promoted, once a person has signed. It recommends: it decides
+nothing and promotes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final
+
+from plms_pipeline.models.decision.matrix import Escalation, escalation_of, escalations, is_anomaly, owners
+
+KEEP: Final = "keep"
+PROMOTE: Final = "promote"
+RISK_REVIEW: Final = "risk_review"
+REQUEST_RETRAIN: Final = "request_retrain"
+HALT: Final = "halt"
+
+LIMIT: Final = "limit:"
+DATA_NOT_OK: Final = "data_not_valid"
+_SAID: Final = {
+    KEEP: "Nothing is to be done.",
+    PROMOTE: "No alerts: it may be promoted once the risk lead has signed.",
+    RISK_REVIEW: "The risk lead decides: approve with reduced caps, request a retraining, or reject.",
+    REQUEST_RETRAIN: "The champion's figures have left their limits: retrain, and let the risk lead look.",
+    HALT: "Data or telemetry are not to be trusted: stop deployment, open a data-quality incident, then retrain.",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Recommendation:
+    """What the tree says.
+
+    Attributes:
+        action: one of the words above.
+        sentence: for people.
+        options: decisions that make sense, the first of them recommended.
+        owners: roles that must hear of it.
+        escalations: the lines of the matrix that were touched.
+    """
+
+    action: str
+    sentence: str
+    options: tuple[str, ...]
+    owners: tuple[str, ...]
+    escalations: tuple[Escalation, ...]
+
+
+_OPTIONS: Final = {
+    KEEP: (),
+    PROMOTE: ("approve", "approve_with_caps", "request_retrain", "reject", "halt"),
+    RISK_REVIEW: ("approve_with_caps", "request_retrain", "reject", "halt"),
+    REQUEST_RETRAIN: ("request_retrain", "halt"),
+    HALT: ("halt", "request_retrain", "reject"),
+}
+
+
+def recommend(*, alerts: Iterable[str], blocking: Iterable[str] = (), data_ok: bool = True) -> Recommendation:
+    """What to do with a candidate.
+
+    Args:
+        alerts: stable codes of broken limits of its operations summary.
+        blocking: names of the gates that did not pass; `limit:…` repeat alerts.
+        data_ok: whether the checks of its data found no error.
+    """
+    codes = _codes(alerts, blocking, data_ok=data_ok)
+    if any(is_anomaly(code) for code in codes):
+        return _recommended(HALT, codes)
+    hard = hard_gates(blocking)
+    if hard:
+        found = _recommended(RISK_REVIEW, codes)
+        # What is no more than noise is not made more by caps.
+        options = tuple(word for word in found.options if word != "approve_with_caps")
+        return Recommendation(found.action, found.sentence, options, found.owners, found.escalations)
+    return _recommended(RISK_REVIEW if codes else PROMOTE, codes)
+
+
+def watch(*, alerts: Iterable[str], data_ok: bool = True) -> Recommendation:
+    """What to do about a champion whose live figures broke these limits."""
+    codes = _codes(alerts, (), data_ok=data_ok)
+    if any(is_anomaly(code) for code in codes):
+        return _recommended(HALT, codes)
+    return _recommended(REQUEST_RETRAIN if codes else KEEP, codes)
+
+
+def hard_gates(blocking: Iterable[str]) -> tuple[str, ...]:
+    """The gates that no caps can mend: all but limits that are broken, and limits that nobody could judge."""
+    return tuple(name for name in blocking if not name.startswith(LIMIT) or is_anomaly(name.removeprefix(LIMIT)))
+
+
+def _codes(alerts: Iterable[str], blocking: Iterable[str], *, data_ok: bool) -> tuple[str, ...]:
+    limits = [name.removeprefix(LIMIT) for name in blocking if name.startswith(LIMIT)]
+    doubtful = [name for name in blocking if not name.startswith(LIMIT) and is_anomaly(name)]
+    found = [*(() if data_ok else (DATA_NOT_OK,)), *alerts, *limits, *doubtful]
+    return tuple(dict.fromkeys(found))
+
+
+def _recommended(action: str, codes: tuple[str, ...]) -> Recommendation:
+    return Recommendation(action, _SAID[action], _OPTIONS[action], owners(codes), escalations(codes))
+
+
+def path_of(codes: Iterable[str]) -> tuple[str, ...]:
+    """The escalation path of alerts as the record tells it: `owner: code`, the risk lead last, who signs."""
+    steps = [f"{escalation_of(code).owner}: {code}" for code in dict.fromkeys(codes)]
+    return (*steps, "risk_lead: sign-off")

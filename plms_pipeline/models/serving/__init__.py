@@ -1,0 +1,1 @@
+"""The champion at work: its answers, its guardrails, and what is measured of both."""

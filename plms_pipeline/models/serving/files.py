@@ -1,0 +1,101 @@
+"""How does a champion come from its folder into memory?
+
+Not a byte is parsed before its digest was compared with the one that the registry keeps: the manifest with that of the
+candidate, model and summary with those that were decided about, every other file with the manifest. A folder that was changed
+by as much as a byte is not served, and neither is one that was replaced as a whole.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+from pathlib import Path, PurePosixPath
+from typing import Any, Final
+
+from plms_pipeline.errors import BadInput, Conflict, NotFound
+from plms_pipeline.models.evaluation.files import FOLDER, SUMMARY
+from plms_pipeline.models.market.bars import Bars, content_hash
+from plms_pipeline.models.market.files.keeping import read_bars
+from plms_pipeline.models.serving.rows import tail
+from plms_pipeline.models.serving.served import Entry, Served
+from plms_pipeline.models.training.experiment import Experiment, experiment
+from plms_pipeline.models.training.files import CANDIDATE, EXPERIMENT, load_model, verify_run
+from plms_pipeline.models.training.manifest import files_of
+
+SNAPSHOTS: Final = "market_snapshots"
+MOST_BYTES: Final = 16 << 20
+
+
+def load(entry: Entry, root: Path) -> Served:
+    """Read the champion.
+
+    Args:
+        entry: as the registry has it.
+        root: the data folder.
+
+    Raises:
+        NotFound: its folder or a file of it is missing.
+        Conflict: something is not what was decided about.
+        BadInput: it is what was decided about, and no model that can be used.
+    """
+    folder = _below(root, entry.folder)
+    run = verify_run(folder, entry.manifest_sha256)
+    model = load_model(folder / CANDIDATE, entry.version.model_sha256)
+    vouched = files_of(run.manifest, str(folder))
+    asked = _experiment(folder / EXPERIMENT, vouched.get(EXPERIMENT, ""))
+    figures = _figures(folder / FOLDER / SUMMARY, entry.evaluation_sha256)
+    return Served(entry, model, asked, history(root, entry.data_sha256), figures)
+
+
+def history(root: Path, digest: str) -> Bars | None:
+    """The newest bars of a snapshot; None when it was removed.
+
+    Raises:
+        Conflict: it holds other bars than its name says.
+        BadInput: it is damaged.
+    """
+    path = root / SNAPSHOTS / f"{digest}.parquet"
+    try:
+        bars = read_bars(path)
+    except NotFound:
+        return None
+    if content_hash(bars) != digest:
+        raise Conflict(f"{path} does not hold the bars that its name says; restore it.", code="snapshot_altered")
+    return tail(bars)
+
+
+def _below(root: Path, folder: str) -> Path:
+    place = PurePosixPath(folder)
+    if place.is_absolute() or ".." in place.parts:
+        raise BadInput(f"The candidate's folder {folder!r} lies outside of the data folder.", code="bad_folder")
+    return root / place
+
+
+def _experiment(path: Path, sha256: str) -> Experiment:
+    document = json.loads(_vouched(path, sha256))
+    return experiment(document if isinstance(document, dict) else {"schema_version": None}, str(path))
+
+
+def _figures(path: Path, sha256: str) -> dict[str, float | None]:
+    """The risk figures of the summary that was signed."""
+    summary = json.loads(_vouched(path, sha256))
+    risk: dict[str, Any] = summary.get("risk", {}) if isinstance(summary, dict) else {}
+    return {
+        name: float(value) if isinstance(value, int | float) else None
+        for name, value in risk.items()
+        if value is None or (isinstance(value, int | float) and not isinstance(value, bool))
+    }
+
+
+def _vouched(path: Path, sha256: str) -> bytes:
+    try:
+        with path.open("rb") as stream:
+            content = stream.read(MOST_BYTES + 1)
+    except FileNotFoundError:
+        raise NotFound(f"There is no file {path}; was the run folder moved or cleaned?", code="file_missing") from None
+    except OSError as error:
+        raise BadInput(f"{path} cannot be read ({error.strerror}).", code="file_unreadable") from None
+    if not hmac.compare_digest(hashlib.sha256(content).hexdigest(), sha256.lower()):
+        raise Conflict(f"{path} is not what was decided about; restore it, or roll back.", code="run_altered")
+    return content

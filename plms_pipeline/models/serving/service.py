@@ -1,0 +1,263 @@
+"""How does one process keep serving the right model?
+
+A thread asks the registry every second who is to serve, and reads a new champion while the old one goes on answering; then one
+reference changes, so that every answer is of one model or of the other. A champion that cannot be verified is told (gauge and
+/health) and never served; the one before it stays. When the registry is away, who served goes on serving: an outage of the
+books is no reason for an outage of the answers. The same thread adds to the registry what was counted, and once more when
+the server ends.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from plms_pipeline.clock import Clock
+from plms_pipeline.errors import Conflict, PlmsError, Unavailable
+from plms_pipeline.models.evaluation.guardrails import GuardrailConfig
+from plms_pipeline.models.market.bars import Bars
+from plms_pipeline.models.records import MARKET, Switch
+from plms_pipeline.models.serving import files
+from plms_pipeline.models.serving.actions import Standing, standing, write_minutes
+from plms_pipeline.models.serving.judging import Judged, in_force
+from plms_pipeline.models.serving.limits import configured
+from plms_pipeline.models.serving.metrics import ServingMetrics
+from plms_pipeline.models.serving.minutes import Counts, added, answered, minute_of
+from plms_pipeline.models.serving.served import Entry, Served
+from plms_pipeline.registry.engine import Registry
+from plms_pipeline.settings import Settings
+
+WRITE_EVERY_S: Final = 10.0
+# What could not be verified is looked at again: somebody may have restored the file.
+AGAIN_AFTER_S: Final = 10.0
+MOST_SNAPSHOTS: Final = 4
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Unverified:
+    """A champion that could not be read, when that was tried, and why it failed."""
+
+    entry: Entry
+    tried_s: float
+    error: PlmsError
+
+
+class ModelServer:
+    """The champion of one family, and what is counted of it. Safe to share between threads.
+
+    Args:
+        settings: validated once.
+        registry: open, at head.
+        clock: the present moment.
+        metrics: the series of this process.
+
+    Raises:
+        BadInput: the settings name limits that nothing can be compared with.
+    """
+
+    def __init__(self, settings: Settings, registry: Registry, clock: Clock, metrics: ServingMetrics) -> None:
+        self.settings = settings
+        self.metrics = metrics
+        self._limits = configured(settings)
+        self._registry = registry
+        self._clock = clock
+        self._served: Served | None = None
+        self._switch = Switch(MARKET)
+        self._refused: Unverified | None = None
+        self._unread: PlmsError | None = None
+        self._turn = threading.Lock()
+        self._snapshots: dict[str, Bars] = {}
+        self._book: dict[datetime, Counts] = {}
+        self._book_turn = threading.Lock()
+        self._writing = threading.Lock()
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._keep, name="plms-model-watch", daemon=True)
+
+    @property
+    def served(self) -> Served | None:
+        """The model that answers now."""
+        return self._served
+
+    @property
+    def switch(self) -> Switch:
+        """Whether guardrails are on, as it was last read."""
+        return self._switch
+
+    @property
+    def refused(self) -> Unverified | None:
+        """The promoted model that could not be verified, if that is so."""
+        return self._refused
+
+    @property
+    def unread(self) -> PlmsError | None:
+        """Why the registry could not be read the last time; None when it could."""
+        return self._unread
+
+    def required(self, served: Served | None) -> Served:
+        """The model of a request.
+
+        Raises:
+            Unavailable: there is none.
+        """
+        if served is not None:
+            return served
+        if self._refused is not None:
+            raise Unavailable(
+                f"The promoted model cannot be verified ({self._refused.error.code}); restore its files, or roll back.",
+                code="model_not_verified",
+            )
+        raise Unavailable("No model was promoted yet; approve and promote a candidate.", code="no_champion")
+
+    def limits(self, served: Served | None) -> GuardrailConfig:
+        """The guardrails in force, with the caps of the model's approval."""
+        return in_force(self._limits, {} if served is None else served.entry.caps, self._switch)
+
+    def snapshot(self, served: Served, digest: str | None) -> Bars | None:
+        """The history to lay new bars over: that of the champion, or another snapshot by its hash.
+
+        Raises:
+            Conflict, BadInput: it holds other bars than its name says, or is damaged.
+        """
+        if digest is None or digest == served.entry.data_sha256:
+            return served.history
+        kept = self._snapshots.get(digest)
+        if kept is None:
+            kept = files.history(self.settings.data_dir, digest)
+            if kept is not None:
+                # One assignment: who reads meanwhile sees the old ones or these.
+                newest = list(self._snapshots.items())[1 - MOST_SNAPSHOTS :]
+                self._snapshots = {**dict(newest), digest: kept}
+        return kept
+
+    def look(self, *, again: bool = False) -> None:
+        """Ask the registry who is to serve, and put that model to work if it is another.
+
+        Args:
+            again: try a model that could not be verified at once, and raise what keeps it from being read.
+
+        Raises:
+            PlmsError: with `again` only: the registry is away, or the champion cannot be verified.
+        """
+        with self._turn:
+            try:
+                found = standing(self._registry, MARKET)
+            except PlmsError as error:
+                self._unread = error
+                if again:
+                    raise
+                _log.warning("event=registry_not_read code=%s", error.code)
+                return
+            self._unread = None
+            self._take(found, again=again)
+
+    def reload(self, model_sha256: str | None) -> Served:
+        """Load the current champion now.
+
+        Args:
+            model_sha256: what the sender expects it to be, if anything.
+
+        Raises:
+            Conflict: the champion is another model, or its bytes are not those that were decided about.
+            Unavailable: nothing was promoted, or the registry is away.
+            PlmsError: the champion cannot be read.
+        """
+        champion = standing(self._registry, MARKET).champion
+        if model_sha256 is not None and champion is not None and model_sha256 != champion.version.model_sha256:
+            raise Conflict(
+                f"{model_sha256[:12]}… is not the promoted model, which is {champion.version.model_sha256[:12]}…; only what "
+                "was approved and promoted is loaded. Promote it first.",
+                code="not_promoted",
+            )
+        self.look(again=True)
+        return self.required(self._served)
+
+    def answered(self, endpoint: str, method: str, status: int, seconds: float) -> None:
+        """Count one answer."""
+        now = self._clock.now()
+        self.metrics.answered(endpoint, method, status, seconds, now.timestamp())
+        counts = answered(endpoint, status, seconds)
+        if counts is not None:
+            self._add({minute_of(now): counts})
+
+    def judged(self, found: Judged) -> None:
+        """Count one book."""
+        self.metrics.judged(found.trades, found.violations, enforced=found.enforced, scaled=found.scaled)
+        if found.enforced and found.trades:
+            counts = Counts(trades_evaluated=found.trades, violations=sum(found.violations.values()))
+            self._add({minute_of(self._clock.now()): counts})
+
+    def start(self) -> None:
+        """Look once, then keep looking in a thread."""
+        self.look()
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End the thread, and write what was counted."""
+        self._stopping.set()
+        if self._thread.is_alive():
+            self._thread.join()
+        self.write()
+
+    def write(self) -> None:
+        """Add what was counted to the registry; kept for later when it is away."""
+        with self._writing:
+            with self._book_turn:
+                book, self._book = self._book, {}
+            try:
+                write_minutes(self._registry, MARKET, book)
+            except PlmsError as error:
+                _log.warning("event=minutes_not_written code=%s minutes=%d", error.code, len(book))
+                self._add(book)
+
+    def _add(self, more: Mapping[datetime, Counts]) -> None:
+        with self._book_turn:
+            self._book = added(self._book, more)
+
+    def _keep(self) -> None:
+        written = time.monotonic()
+        while not self._stopping.wait(self.settings.model_watch_s):
+            try:
+                self.look()
+                if time.monotonic() - written >= WRITE_EVERY_S:
+                    written = time.monotonic()
+                    self.write()
+            except Exception:  # noqa: BLE001 - a bug in one look must not end all others
+                _log.exception("event=watch_failed")
+
+    def _take(self, found: Standing, *, again: bool) -> None:
+        self._switch = found.switch
+        champion = found.champion
+        now = self._clock.now().timestamp()
+        self.metrics.looked(now, promoted=champion.sequence if champion else 0, enabled=found.switch.enabled)
+        if champion is None or (self._served is not None and self._served.entry == champion):
+            self._refused = None
+        elif again or self._is_due(champion):
+            self._load(champion, raises=again)
+        self.metrics.verified(is_verified=self._refused is None)
+
+    def _is_due(self, champion: Entry) -> bool:
+        before = self._refused
+        return before is None or before.entry != champion or time.monotonic() - before.tried_s >= AGAIN_AFTER_S
+
+    def _load(self, champion: Entry, *, raises: bool) -> None:
+        try:
+            served = files.load(champion, self.settings.data_dir)
+            # A cap that names nothing would be met with each request.
+            in_force(self._limits, champion.caps, self._switch)
+        except PlmsError as error:
+            self._refused = Unverified(champion, time.monotonic(), error)
+            self.metrics.verified(is_verified=False)
+            _log.error("event=model_not_verified candidate=%s code=%s", champion.version.candidate_id, error.code)
+            if raises:
+                raise
+            return
+        self._refused = None
+        self._served = served
+        self.metrics.serves(champion.sequence, served.figures)
+        _log.info("event=model_served candidate=%s sequence=%d", champion.version.candidate_id, champion.sequence)

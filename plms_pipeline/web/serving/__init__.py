@@ -1,0 +1,1 @@
+"""The model server as a process: `plms model serve`."""

@@ -1,0 +1,46 @@
+"""`plms model serve`: the promoted model over HTTP until Ctrl-C."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated
+
+import typer
+
+from plms_pipeline.settings import load_settings
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None)
+
+
+@app.callback()
+def model() -> None:
+    """Models: what waits, what serves."""
+
+
+@app.command(name="serve", epilog="Example: plms model serve --port 6300")
+def serve(
+    host: Annotated[str | None, typer.Option(help="Address to bind; PLMS_MODEL_HOST when omitted.")] = None,
+    port: Annotated[
+        int | None, typer.Option(min=0, max=65535, help="Port; 0 takes a free one; PLMS_MODEL_PORT when omitted.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Say what is ready as one line of JSON.")] = False,
+) -> None:
+    """Serve the promoted model: predictions, guardrails, metrics; promotions are picked up within seconds."""
+    from plms_pipeline.web.serving.service import ModelOptions, serve_model
+
+    settings = load_settings()
+
+    def tell(url: str) -> None:
+        if as_json:
+            typer.echo(json.dumps({"url": url, "auth": settings.auth, "openapi": f"{url}/openapi.json"}))
+        else:
+            typer.echo(f"The model server answers at {url} (auth: {settings.auth}; Ctrl-C stops it).")
+
+    options = ModelOptions(
+        host=settings.model_host if host is None else host, port=settings.model_port if port is None else port
+    )
+    try:
+        serve_model(settings, options, tell)
+    except KeyboardInterrupt:
+        if not as_json:
+            typer.echo("Stopped.")

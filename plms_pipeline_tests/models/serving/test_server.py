@@ -1,0 +1,186 @@
+"""Does the server keep serving the right model, whatever happens to registry, files and switches?"""
+
+from __future__ import annotations
+
+import pytest
+from sqlalchemy import func, select
+
+from plms_pipeline.clock import FrozenClock
+from plms_pipeline.errors import Conflict, Unavailable
+from plms_pipeline.models.serving.metrics import ServingMetrics
+from plms_pipeline.models.serving.service import ModelServer
+from plms_pipeline.registry.engine import Registry
+from plms_pipeline.registry.tables import ServingMinute
+from plms_pipeline.settings import Settings
+from plms_pipeline_tests.models.serving.worlds import promote, trained, turn
+
+
+@pytest.fixture
+def server(settings: Settings, registry: Registry, clock: FrozenClock) -> ModelServer:
+    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    return ModelServer(settings, registry, clock, ServingMetrics())
+
+
+def value(server: ModelServer, series: str, /, **labels: str) -> float | None:
+    return server.metrics.registry.get_sample_value(series, labels)
+
+
+def test_promotion_and_rollback_are_picked_up(server: ModelServer, registry: Registry, settings: Settings) -> None:
+    """A restart for every promotion is a reason not to roll back."""
+    server.look()
+    assert server.served is None
+    old, new = trained(settings.data_dir), trained(settings.data_dir, 3.0)
+    for of in (old, new, old):
+        champion = promote(registry, of)
+        server.look()
+        assert server.served is not None
+        assert server.served.version.promotion_id == champion.promotion_id
+        assert server.served.version.model_sha256 == of.model
+    assert value(server, "plus_ultra_service_model_sequence") == 3
+    assert value(server, "plus_ultra_service_model_swaps_total") == 3
+
+
+def test_a_model_that_cannot_be_verified_never_serves(
+    server: ModelServer, registry: Registry, settings: Settings
+) -> None:
+    """And the one before it goes on; the gauge tells somebody."""
+    old, new = trained(settings.data_dir), trained(settings.data_dir, 3.0)
+    promote(registry, old)
+    server.look()
+    path = settings.data_dir / new.folder / "training" / "checkpoints" / "candidate.npz"
+    content = path.read_bytes()
+    path.write_bytes(content + b"x")
+    promote(registry, new)
+    server.look()
+    assert server.served is not None
+    assert server.served.version.model_sha256 == old.model
+    assert value(server, "plus_ultra_service_model_unverified") == 1
+    assert value(server, "plus_ultra_service_promoted_sequence") == 2
+    with pytest.raises(Conflict):
+        server.reload(None)
+    # Restored, it is taken.
+    path.write_bytes(content)
+    assert server.reload(None).version.model_sha256 == new.model
+    assert value(server, "plus_ultra_service_model_unverified") == 0
+
+
+def test_without_any_good_model_it_says_why(server: ModelServer, registry: Registry, settings: Settings) -> None:
+    """`No model` and `a model that was tampered with` call for different people."""
+    with pytest.raises(Unavailable) as none:
+        server.required(server.served)
+    assert none.value.code == "no_champion"
+    of = trained(settings.data_dir)
+    promote(registry, of)
+    (settings.data_dir / of.folder / "manifest.json").write_text("{}")
+    server.look()
+    with pytest.raises(Unavailable) as bad:
+        server.required(server.served)
+    assert bad.value.code == "model_not_verified"
+
+
+def test_a_rollback_ends_the_alarm(server: ModelServer, registry: Registry, settings: Settings) -> None:
+    """What is not promoted any more need not be verified."""
+    old, new = trained(settings.data_dir), trained(settings.data_dir, 3.0)
+    promote(registry, old)
+    server.look()
+    (settings.data_dir / new.folder / "manifest.json").write_text("{}")
+    promote(registry, new)
+    server.look()
+    promote(registry, old)
+    server.look()
+    assert server.refused is None
+    assert value(server, "plus_ultra_service_model_unverified") == 0
+
+
+def test_reload_loads_what_is_promoted_and_nothing_else(
+    server: ModelServer, registry: Registry, settings: Settings
+) -> None:
+    """The original loaded whatever path was sent, and its default again when none was."""
+    old, new = trained(settings.data_dir), trained(settings.data_dir, 3.0)
+    promote(registry, old)
+    server.look()
+    promote(registry, new)
+    with pytest.raises(Conflict) as refused:
+        server.reload(old.model)
+    assert refused.value.code == "not_promoted"
+    assert server.reload(new.model).version.model_sha256 == new.model
+    assert server.reload(None).version.model_sha256 == new.model
+
+
+def test_a_registry_that_is_away_ends_no_answer(
+    server: ModelServer, registry: Registry, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An outage of the books is no reason for one of the answers, and counts are written later."""
+    promote(registry, trained(settings.data_dir))
+    server.look()
+    server.answered("predict", "POST", 200, 0.01)
+
+    def away(*_: object) -> None:
+        raise Unavailable("The registry is away.")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(registry, "reading", away)
+        broken.setattr(registry, "writing", away)
+        server.look()
+        server.write()
+        assert server.served is not None
+        assert server.unread is not None
+    server.answered("predict", "POST", 503, 0.9)
+    server.look()
+    server.write()
+    server.write()
+    assert server.unread is None
+    with registry.reading() as session:
+        sums = session.execute(
+            select(func.sum(ServingMinute.requests), func.sum(ServingMinute.errors), func.sum(ServingMinute.slow_750))
+        ).one()
+    assert tuple(sums) == (2, 1, 1)
+
+
+def test_the_switch_is_read_with_the_champion(server: ModelServer, registry: Registry) -> None:
+    """Whoever switches guardrails off wants them off now; whoever looks at the dashboard wants to see it."""
+    server.look()
+    assert value(server, "plus_ultra_guardrails_enabled", policy="service") == 1
+    turn(registry, enabled=False)
+    server.look()
+    assert not server.switch.enabled
+    assert value(server, "plus_ultra_guardrails_enabled", policy="service") == 0
+    assert not server.limits(None).enabled
+    turn(registry, enabled=True)
+    server.look()
+    assert server.limits(None).enabled
+
+
+def test_caps_that_name_no_limit_are_refused_when_they_are_loaded(
+    server: ModelServer, registry: Registry, settings: Settings
+) -> None:
+    """And not with the first book that is sent."""
+    promote(registry, trained(settings.data_dir), caps={"max_weather": 1.0})
+    server.look()
+    assert server.served is None
+    assert server.refused is not None
+    assert "max_weather" in server.refused.error.message
+
+
+def test_figures_of_the_champion_keep_their_sign(server: ModelServer, registry: Registry, settings: Settings) -> None:
+    """The original told a Sharpe ratio of -1.2 as 1.2 (defect 17)."""
+    promote(registry, trained(settings.data_dir))
+    server.look()
+    assert server.served is not None
+    told = value(server, "plus_ultra_service_champion_metric", name="max_drawdown")
+    assert told == server.served.figures["max_drawdown"]
+    assert told is not None
+    assert told < 0
+
+
+def test_an_end_of_the_server_writes_what_was_counted(
+    settings: Settings, registry: Registry, clock: FrozenClock
+) -> None:
+    """The last minute of a process is the one before its deployment."""
+    server = ModelServer(settings, registry, clock, ServingMetrics())
+    server.start()
+    server.answered("guardrails", "POST", 200, 0.3)
+    server.stop()
+    with registry.reading() as session:
+        [row] = session.execute(select(ServingMinute.guardrail_requests, ServingMinute.slow_250)).all()
+    assert tuple(row) == (1, 1)
