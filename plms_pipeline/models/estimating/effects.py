@@ -1,7 +1,7 @@
 """What does it make of a task that it is this one, of this kind, done by this provider?
 
-A linear mixed model of the logarithm of the measure: a provider, a lane, a kind, a complexity, a task, a provider on a kind, and
-a provider on a task each have an effect, drawn from a normal distribution whose variance is learnt. Their posterior is updated
+A linear mixed model of the logarithm of the measure: a provider, a lane, a kind, a complexity, a task, a provider on a kind,
+and a provider on a task each have an effect, drawn from a normal distribution whose variance is learnt. Their posterior is updated
 with one receipt after another in the order of completion (the Kalman filter of a state that stands still), so that a forecast
 knows exactly what had been completed when its task began; an effect that was seen little is shrunk towards none.
 
@@ -37,7 +37,6 @@ SLOPE_STRENGTH: Final = 20.0  # sum of squared effects until a provider's own sl
 STEEPEST: Final = 1.3
 ASSUMED_SLOPE: Final = 0.7
 SMALLEST: Final = 1e-9
-_LN_2PI_HALF: Final = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,7 +199,7 @@ def _learn(
     sums[2] += value
     sums[3] += told * told
     sums[4] += told * value
-    return -_LN_2PI_HALF * (np.log(variance) + loss)
+    return -0.5 * (np.log(variance) + loss)
 
 
 @compiled
@@ -219,4 +218,5 @@ def _slope(sums: Floats, provider: int) -> float:
                 own_squares, own_products = square, product
     shared = products / squares
     found = (own_products + SLOPE_STRENGTH * shared) / (own_squares + SLOPE_STRENGTH)
-    return min(max(found, 0.0), STEEPEST)
+    bounded: float = min(max(found, 0.0), STEEPEST)
+    return bounded

@@ -7,7 +7,6 @@ that do not are still seen, because what a task took those who failed at it says
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
@@ -86,13 +85,3 @@ class History:
             more(self.completed_ms, max(at_ms, int(self.completed_ms.max(initial=at_ms)))), more(self.value, 1.0),
             {basis: more(self.taught[basis], True) for basis in BASES},
         )  # fmt: skip
-
-    def digest(self) -> str:
-        """SHA-256 (hex) of the content."""
-        found = hashlib.sha256(self.measure.encode())
-        for values in (self.lane_id, self.started_ms, self.completed_ms, self.value, *(self.taught[b] for b in BASES)):
-            found.update(np.ascontiguousarray(values).tobytes())
-        for words in (self.provider, self.task, self.kind, self.complexity):
-            for word in words:
-                found.update(str(word).encode() + b"\x00")
-        return found.hexdigest()

@@ -88,13 +88,18 @@ class Judgement:
         }  # fmt: skip
 
 
-def judge(found: Forecasts, limits: Limits) -> Judgement:
-    """Figures and conditions of the judged forecasts of a basis."""
-    told = figures(found) if len(found.history) else {"n": 0}
+def judge(found: Forecasts, limits: Limits, *, trials: int = 1) -> Judgement:
+    """Figures and conditions of the judged forecasts of a basis.
+
+    Args:
+        trials: how many experiments were tried on these receipts; the interval of the ratio is widened by it (Bonferroni).
+    """
+    level = 1 - (1 - limits.level) / max(1, trials)
+    told = figures(found, level=level) if len(found.history) else {"n": 0}
     return Judgement(found.history.measure, found.basis, told, tuple(_conditions(told, limits)))
 
 
-def figures(found: Forecasts) -> dict[str, Any]:
+def figures(found: Forecasts, *, level: float = 0.95) -> dict[str, Any]:
     """Scores of model and priors, their ratio with its interval, and the same per lane and per (lane, provider)."""
     ours, theirs = _winkler(found, found.quantiles), _winkler(found, found.prior)
     order = np.argsort(theirs)[::-1][: max(1, int(WORST * theirs.size))]
@@ -102,7 +107,7 @@ def figures(found: Forecasts) -> dict[str, Any]:
     rest[order] = False
     lanes = sorted(set(found.history.lane_id.tolist()))
     cells = sorted(set(zip(found.history.lane_id.tolist(), found.history.provider.tolist(), strict=True)))
-    interval = ratio_interval(ours, theirs)
+    interval = ratio_interval(ours, theirs, level=level)
     return {
         **_scores(found, np.ones(theirs.size, dtype=bool)),
         "winkler_ratio_low": interval[0], "winkler_ratio_high": interval[1],

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from plms_pipeline.measures import Basis, Measure
+from plms_pipeline.measures import BASES, Basis, Measure
 from plms_pipeline.models.estimating.effects import Scatter
 
 
@@ -44,3 +44,8 @@ class EstimatesModel:
     def may_serve(self, measure: Measure, basis: Basis) -> bool:
         """Whether this model is heard, or the prior alone."""
         return (measure, basis) in self.serves and measure in self.parts
+
+
+def untrusting(measure: Measure) -> Part:
+    """A part that takes nobody's word: the prior itself."""
+    return Part(measure, Scatter(), {basis: Trust() for basis in BASES})
