@@ -29,7 +29,7 @@ PIPE_CLOSED = 141
 # command → (module, what it is in `plms --help`). The module offers `app`, a Typer with the command(s) under that name.
 COMMANDS: dict[str, tuple[str, str]] = {
     "db": ("plms_pipeline.registry.commands:app", "Create, migrate and check the registry's schema."),
-    "import": ("plms_pipeline.intake.commands:app", "Bring receipts into the books."),
+    "import": ("plms_pipeline.models.dataset.commands:app", "Bring receipts into the books, and prices into the dataset."),
     "receipts": ("plms_pipeline.estimates.commands:receipts_app", "Explain what a run's receipts taught."),
     "priors": ("plms_pipeline.estimates.commands:priors_app", "What is believed per lane and provider."),
     "forecast": ("plms_pipeline.estimates.commands:forecast_app", "What a task or project will take."),

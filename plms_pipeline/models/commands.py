@@ -22,8 +22,9 @@ retrain_app = typer.Typer(no_args_is_help=True)
 )
 def retrain(
     dataset: Annotated[
-        Path, typer.Option(help="Prices: CSV, CSV.gz, Parquet, or an SQLite file with the table `series`.")
-    ],
+        Path | None,
+        typer.Option(help="Prices: CSV, CSV.gz, Parquet, SQLite; default: what `plms import prices` imported."),
+    ] = None,
     train_config: Annotated[
         Path | None, typer.Option(help="An experiment, YAML or JSON; default: ridge, walk-forward.")
     ] = None,
@@ -58,31 +59,35 @@ def retrain(
     """
     from plms_pipeline.access.actors import local_actor
     from plms_pipeline.models.actions.retraining import Request
+    from plms_pipeline.models.dataset.files import current_path
     from plms_pipeline.models.evaluation.thresholds import OperationsThresholds
     from plms_pipeline.models.training.experiment import experiment
     from plms_pipeline.models.training.files import read_experiment
 
+    data_dir = load_settings().data_dir
     limits = OperationsThresholds(
         min_sharpe=min_sharpe, max_drawdown=max_drawdown, max_gross_exposure=max_gross_exposure, max_turnover=max_turnover,
         max_symbol_exposure=max_symbol_exposure,
     )  # fmt: skip
+    chosen = experiment({}) if train_config is None else read_experiment(train_config)
     asked = Request(
-        dataset, experiment({}) if train_config is None else read_experiment(train_config), strict=strict_validation,
+        dataset or current_path(data_dir), chosen, strict=strict_validation,
         symbol=symbol, trials=trials, thresholds=limits, requested_by=local_actor().name, reason=reason,
     )  # fmt: skip
     if dry_run:
         _looked(asked, as_json=as_json)
         return
-    done = _trained(asked, output_dir or load_settings().data_dir, as_json=as_json)
+    done = _trained(asked, output_dir or data_dir, as_json=as_json)
     typer.echo(json.dumps(_as_json(done))) if as_json else _show(done)
 
 
 def _looked(asked: Request, *, as_json: bool) -> None:
     from plms_pipeline.errors import VerdictNo
-    from plms_pipeline.models.actions.retraining import dataset
+    from plms_pipeline.models.actions.retraining import dataset, refuse_what_deceives
     from plms_pipeline.models.market.findings import errors
 
     data = dataset(asked)
+    refuse_what_deceives(data.examination.bars, asked.experiment)
     if as_json:
         typer.echo(
             json.dumps({"dry_run": True, "stages": ["dataset", "training", "evaluation", "report"], **_data_json(data)})

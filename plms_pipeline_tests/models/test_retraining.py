@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from plms_pipeline.clock import FrozenClock
-from plms_pipeline.errors import PlmsError, VerdictNo
+from plms_pipeline.errors import BadInput, PlmsError, VerdictNo
 from plms_pipeline.models.actions.retraining import Request, Retrained, dataset, judged, retrain
 from plms_pipeline.models.evaluation.gates import GateConfig
 from plms_pipeline.models.evaluation.thresholds import OperationsThresholds
+from plms_pipeline.models.market.bars import Bars, Floats
 from plms_pipeline.models.market.checks import examine
 from plms_pipeline.models.market.files.keeping import write_prices
 from plms_pipeline.models.market.generator import World, generate
 from plms_pipeline.models.reporting.blocks import number
 from plms_pipeline.models.training.experiment import experiment
+from plms_pipeline.models.training.features import backward_features
 from plms_pipeline.models.training.fit import train
+from plms_pipeline_tests.models.worlds import small_experiment, small_training
 
 SAMPLE = Path(__file__).parents[2] / "data" / "samples" / "sp500_daily.csv.gz"
 CLOCK = FrozenClock(datetime(2026, 3, 1, 12, tzinfo=UTC))
@@ -114,6 +119,92 @@ def test_a_symbol_that_is_not_there_is_named(tmp_path: Path) -> None:
             code_version="0",
         )
     assert not list(tmp_path.iterdir())
+
+
+def deceptive(folder: Path, what: str) -> Path:
+    """A market whose file makes one of the mistakes that look like skill."""
+    raw = generate(World(bars=2_000), 3).raw
+    chance = np.random.default_rng(5)
+    close = raw.numbers["close"]
+    closes = {
+        "shuffled_time": chance.permuted(close.reshape(4, -1), axis=1).ravel(),
+        "returns_as_prices": 1.0 + chance.normal(0.0, 0.01, close.size),
+    }[what]
+    prices = dict.fromkeys(("open", "high", "low", "close"), closes)
+    write_prices(folder / "deceptive.csv", replace(raw, numbers={**raw.numbers, **prices}))
+    return folder / "deceptive.csv"
+
+
+@pytest.mark.parametrize("what", ["shuffled_time", "returns_as_prices"])
+def test_data_that_deceive_are_refused_by_name_and_leave_nothing_behind(tmp_path: Path, what: str) -> None:
+    """Whatever is learnt from them looks like skill, and the gates would see a good candidate."""
+    with pytest.raises(BadInput) as caught:
+        trained(tmp_path / "out", deceptive(tmp_path, what))
+    assert caught.value.code == what
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_feature_that_sees_the_future_is_refused_by_name(tmp_path: Path) -> None:
+    """It would earn a fortune in every backtest."""
+
+    def tomorrow(bars: Bars, rows: slice) -> dict[str, Floats]:
+        log = np.log(bars.close[rows])
+        return {**backward_features(bars, rows), "tomorrow": np.diff(log, append=log[-1:])}
+
+    asked = Request(market(tmp_path, 0.0), experiment({}), gates=QUICK)
+    with pytest.raises(BadInput, match="tomorrow of SIM000") as caught:
+        retrain(asked, root=tmp_path / "out", clock=CLOCK, run_id="r", code_version="0", function=tomorrow)
+    assert caught.value.code == "look_ahead_features"
+    assert not (tmp_path / "out").exists()
+
+
+def test_predictions_that_earn_price_levels_are_refused_by_name() -> None:
+    """What the source called realised return was the price."""
+    rows = small_training().predictions
+    asked = Request(SAMPLE, small_experiment(), gates=QUICK)
+    judged(rows, asked, run_id="r")
+    with pytest.raises(BadInput, match=r"levels_as_returns.*realised_return") as caught:
+        judged(replace(rows, realised_return=100.0 * np.exp(np.cumsum(rows.next_return))), asked, run_id="r")
+    assert caught.value.code == "levels_as_returns"
+
+
+def test_limits_of_the_experiment_hold_unless_a_flag_says_otherwise() -> None:
+    """A limit that stands in the file and is not asked protects nobody."""
+    rows = small_training().predictions
+    file = small_experiment(thresholds={"min_sharpe": 90.0, "max_drawdown": 0.0001})
+    codes = ["sharpe_below_minimum", "drawdown_above_limit"]
+    summary, verdict = judged(rows, Request(SAMPLE, file, gates=QUICK), run_id="r")
+    assert [one["code"] for one in summary["alerts"]] == codes
+    assert {f"limit:{code}" for code in codes} <= {gate.name for gate in verdict.blocking}
+    lenient = Request(SAMPLE, file, gates=QUICK, thresholds=OperationsThresholds(max_drawdown=1.0))
+    summary, _ = judged(rows, lenient, run_id="r")
+    assert [one["code"] for one in summary["alerts"]] == codes[:1]
+    assert summary["thresholds"]["max_drawdown"] == 1.0
+
+
+def test_guardrails_of_the_experiment_cut_or_tell() -> None:
+    """A book beyond the limit that only a drawing of the exposures shows is found out when it is traded."""
+    rows = small_training().predictions
+    limits = {
+        "enabled": True,
+        "max_gross_exposure": 0.01,
+        "max_symbol_exposure": 0.01,
+        "sector_caps": {"technology": 0.1},
+    }
+    cut, passed = judged(rows, Request(SAMPLE, small_experiment(guardrails=limits), gates=QUICK), run_id="r")
+    assert cut["enforcement"] == {"kind": "clip", "scaled": True, "violations": []}
+    assert not [gate for gate in passed.blocking if gate.name.startswith("limit:")]
+    warned, verdict = judged(
+        rows, Request(SAMPLE, small_experiment(guardrails={**limits, "enforcement": "warn"}), gates=QUICK), run_id="r"
+    )
+    assert not warned["enforcement"]["scaled"]
+    assert {"gross_exposure_peak", "symbol_exposure:SIM000"} <= {
+        one["name"] for one in warned["enforcement"]["violations"]
+    }
+    names = {gate.name for gate in verdict.blocking}
+    assert {"limit:guardrail_gross_exposure_peak_broken", "limit:guardrail_symbol_exposure_broken"} <= names
+    without, _ = judged(rows, Request(SAMPLE, small_experiment(), gates=QUICK), run_id="r")
+    assert "enforcement" not in without
 
 
 def test_a_report_lies_beside_the_model_and_tells_its_figures(tmp_path: Path) -> None:

@@ -17,19 +17,21 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from plms_pipeline.clock import Clock
-from plms_pipeline.models.evaluation import gates
+from plms_pipeline.models.evaluation import gates, sanity
 from plms_pipeline.models.evaluation.files import write_evaluation
 from plms_pipeline.models.evaluation.gates import GateConfig, GateVerdict
+from plms_pipeline.models.evaluation.guardrails import Guarded, GuardrailConfig, Violation, guard
 from plms_pipeline.models.evaluation.summary import SummaryInput, evaluated, operations_summary
-from plms_pipeline.models.evaluation.thresholds import OperationsThresholds
+from plms_pipeline.models.evaluation.thresholds import Alert, OperationsThresholds
 from plms_pipeline.models.files import sha256_of
-from plms_pipeline.models.market.bars import content_hash, select
+from plms_pipeline.models.market.bars import Bars, content_hash, select
 from plms_pipeline.models.market.checks import Examination, examine
 from plms_pipeline.models.market.files.keeping import snapshot, write_rejected
 from plms_pipeline.models.market.files.reading import read_prices
 from plms_pipeline.models.market.findings import Finding, insist
 from plms_pipeline.models.reporting.actions import report_run
 from plms_pipeline.models.training.experiment import Experiment
+from plms_pipeline.models.training.features import FeatureFunction, backward_features
 from plms_pipeline.models.training.files import RUNS, RunFolder, environment, write_run
 from plms_pipeline.models.training.fit import train
 from plms_pipeline.models.training.manifest import Kept, Lineage, Origin
@@ -51,8 +53,8 @@ class Request:
     """What is to be trained, on what, by whom.
 
     `trials`: how many candidates were tried on these data at least, this one included; the luck of the best of them is taken
-    off. The registry counts those that it knows (`retrain`'s `trials_of`); this may only raise it. `has_report`: whether
-    report.html and report.md are written, too.
+    off. The registry counts those that it knows (`retrain`'s `trials_of`); this may only raise it. `thresholds`: limits that
+    go before those of the experiment. `has_report`: whether report.html and report.md are written, too.
     """
 
     dataset: Path
@@ -65,6 +67,12 @@ class Request:
     requested_by: str | None = None
     reason: str | None = None
     has_report: bool = True
+
+    @property
+    def limits(self) -> OperationsThresholds:
+        """The limits of the experiment, but for those that the request names itself."""
+        named = {name: limit for name, limit in self.thresholds.as_document().items() if limit is not None}
+        return replace(self.experiment.thresholds.limits, **named)
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,9 +125,26 @@ def dataset(asked: Request, *, as_of: datetime | None = None) -> Data:
     return Data(found, content_hash(found.bars))
 
 
+def refuse_what_deceives(bars: Bars, asked: Experiment, function: FeatureFunction = backward_features) -> None:
+    """What looks like skill and is none is refused before anything is trained on it.
+
+    Args:
+        bars: of all symbols; those of the experiment are looked at.
+        function: what computes the features.
+
+    Raises:
+        BadInput: `shuffled_time`, `returns_as_prices` or `look_ahead_features`; the message names symbols or features.
+    """
+    chosen = bars if asked.data.symbols is None else select(bars, asked.data.symbols)
+    # Returns in place of prices are out of order besides: what they are comes first.
+    sanity.refuse_returns_as_prices(chosen)
+    sanity.refuse_shuffled(chosen)
+    sanity.refuse_look_ahead(chosen, function, asked.data.features)
+
+
 def retrain(
     asked: Request, *, root: Path, clock: Clock, run_id: str, code_version: str, told: Told = lambda _stage, _what: None,
-    trials_of: Counted | None = None,
+    trials_of: Counted | None = None, function: FeatureFunction = backward_features,
 ) -> Retrained:  # fmt: skip
     """Train a candidate and evaluate it.
 
@@ -128,18 +153,21 @@ def retrain(
         told: hears the name of each stage as it begins, and what it works on.
         trials_of: how many experiments were tried on data of this content hash, one of this digest included; None: only
             what the request says.
+        function: what computes the features.
 
     Raises:
-        BadInput, NoData, VerdictNo: as `dataset`; there are too few bars, or a feature is unknown. Nothing is left behind.
+        BadInput, NoData, VerdictNo: as `dataset`, `refuse_what_deceives` and `judged`; there are too few bars, or a feature is
+            unknown. Nothing is left behind but the snapshot of what was to be trained on.
     """
     told("dataset", str(asked.dataset))
     data = dataset(asked)
     bars = data.examination.bars
+    refuse_what_deceives(bars, asked.experiment, function)
     kept, _ = snapshot(root / SNAPSHOTS, bars)
     if trials_of is not None:
         asked = replace(asked, trials=max(asked.trials, trials_of(data.digest, asked.experiment.digest())))
     told("training", f"{len(bars.symbols)} symbols, {bars.timestamp.size} bars")
-    trained = train(bars, asked.experiment)
+    trained = train(bars, asked.experiment, function=function)
     told("evaluation", f"{trained.predictions.count} predictions out of sample")
     summary, verdict = judged(trained.predictions, asked, run_id=run_id)
     origin = Origin(
@@ -157,18 +185,47 @@ def retrain(
 
 
 def judged(rows: Predictions, asked: Request, *, run_id: str) -> tuple[dict[str, Any], GateVerdict]:
-    """The operations summary of predictions out of sample, and the verdict of the gates."""
+    """The operations summary of predictions out of sample, and the verdict of the gates.
+
+    Raises:
+        BadInput: the predictions are none: `outcome_before_prediction`, `levels_as_returns`.
+    """
     frame = rows.frame()
+    sanity.refuse_early_outcomes(frame, made_at="window_end", known_at="target_timestamp_1")
+    sanity.refuse_levels(frame)
+    rails = asked.experiment.guardrails.config
+    book = _book(frame)
     given = SummaryInput(
         run_id,
         benchmark_column="benchmark_return",
         timestamp="window_end",
         trials=asked.trials,
-        thresholds=asked.thresholds,
+        thresholds=asked.limits,
+        guardrails=rails,
     )
-    found = evaluated(frame, _book(frame), given)
+    found = evaluated(frame, book, given)
+    guarded = _guarded(book, rails)
+    found = replace(found, alerts=(*found.alerts, *(_broken(one) for one in guarded.violations)))
     evidence = gates.evidence_of(_evidence(frame), trials=asked.trials, config=asked.gates)
-    return operations_summary(found, given), gates.judge(evidence, asked.gates, alerts=found.alerts)
+    summary = operations_summary(found, given)
+    if rails.enabled:
+        summary["enforcement"] = {
+            "kind": rails.enforcement,
+            "scaled": guarded.scaled,
+            "violations": [one.as_document() for one in guarded.violations],
+        }
+    return summary, gates.judge(evidence, asked.gates, alerts=found.alerts)
+
+
+def _guarded(book: pd.DataFrame, rails: GuardrailConfig) -> Guarded:
+    """The book under the guardrails of the experiment; bars have no sectors and factors: those caps bind what is served."""
+    return guard(book, replace(rails, sector_caps={}, factor_caps={}))
+
+
+def _broken(one: Violation) -> Alert:
+    # Names of symbols are data, and codes are stable.
+    kind = one.name.partition(":")[0]
+    return Alert(f"guardrail_{kind}_broken", one.name, one.value, one.threshold, f"Guardrails: {one.message}.")
 
 
 def _book(frame: pd.DataFrame) -> pd.DataFrame:

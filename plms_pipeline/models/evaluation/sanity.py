@@ -1,14 +1,15 @@
 """Has something of the future, or the wrong order of time, found its way into what is evaluated?
 
-Such mistakes do not look like mistakes but like skill, so each is looked for by what it cannot avoid doing. A feature that
-sees the future changes when the future is cut off. Prices whose days were shuffled jump back and forth: two neighbouring
-returns share one price, with opposite signs, so they correlate at about -1/2, which no market does. An outcome that was known
-before its prediction is no prediction.
+Such mistakes do not look like mistakes but like skill, so each is looked for by what it cannot avoid doing, and whoever trains
+is refused by the name of the check. A feature that sees the future changes when the future does. Prices whose days were
+shuffled jump back and forth: two neighbouring returns share one price, with opposite signs, so they correlate at about -1/2,
+which no market does. Price levels that stand where returns should be never change sign. An outcome that was known before its
+prediction is no prediction.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping
 from typing import Final
 
 import numpy as np
@@ -16,11 +17,17 @@ import pandas as pd
 
 from plms_pipeline.errors import BadInput
 from plms_pipeline.models.evaluation.returns import Floats, follows_itself
+from plms_pipeline.models.market.bars import Bars, select
+from plms_pipeline.models.market.findings import Finding
+from plms_pipeline.models.market.suspicions import levels_as_returns, returns_as_prices, shuffled_time
+from plms_pipeline.models.training.features import FeatureFunction, look_ahead
 
 # A market's returns hardly follow each other; those of shuffled prices, at -1/2 ± 1/√n, are told apart from 100 on.
 _SHUFFLED: Final = -0.3
 _FEWEST: Final = 100
-_SAME: Final = 1e-9
+# All symbols share the code of the features: some of them say what all would.
+_LOOKED_AT: Final = 4
+_RETURNS: Final = ("realised_return", "next_return", "benchmark_return")
 
 
 def is_shuffled(prices: Floats) -> bool:
@@ -33,25 +40,62 @@ def is_shuffled(prices: Floats) -> bool:
     return known.size >= _FEWEST and follows_itself(np.diff(np.log(known))) < _SHUFFLED
 
 
-def refuse_shuffled(bars: pd.DataFrame, *, symbol: str = "symbol", price: str = "close") -> None:
-    """Raises an error that names the symbols whose rows are not in the order of time.
-
-    Args:
-        bars: rows of each symbol in the order in which they will be used.
+def refuse_shuffled(bars: Bars) -> None:
+    """Raises an error that names the symbols whose bars are not in the order of time.
 
     Raises:
         BadInput: with the code `shuffled_time`.
     """
-    wrong = [
-        str(name)
-        for name, rows in bars.groupby(symbol, sort=True)
-        if is_shuffled(rows[price].to_numpy(dtype=np.float64, na_value=np.nan))
-    ]
+    wrong = [symbol for symbol, rows in bars.slices() if is_shuffled(bars.close[rows])]
     if wrong:
         raise BadInput(
-            f"Prices of {', '.join(wrong)} jump back and forth as shuffled days do; sort the rows by time.",
+            f"shuffled_time: prices of {', '.join(wrong)} jump back and forth as shuffled days do; import them with the "
+            "timestamps that belong to them.",
             code="shuffled_time",
         )
+    _refuse(shuffled_time(bars))
+
+
+def refuse_returns_as_prices(bars: Bars) -> None:
+    """Raises an error that names the symbols whose closes are returns or growth factors.
+
+    Raises:
+        BadInput: with the code `returns_as_prices`.
+    """
+    _refuse(returns_as_prices(bars))
+
+
+def refuse_look_ahead(bars: Bars, function: FeatureFunction, names: tuple[str, ...] | None = None) -> None:
+    """Raises an error that names the features that change when only later bars do.
+
+    Args:
+        bars: what the features are made of; some of the symbols are looked at.
+        function: what computes the features.
+        names: those that are used; all of them when omitted.
+
+    Raises:
+        BadInput: with the code `look_ahead_features`.
+    """
+
+    def used(some: Bars, rows: slice) -> Mapping[str, Floats]:
+        found = function(some, rows)
+        return found if names is None else {name: found[name] for name in names if name in found}
+
+    step = max(len(bars.symbols) // _LOOKED_AT, 1)
+    _refuse(look_ahead(select(bars, bars.symbols[::step][:_LOOKED_AT]), used))
+
+
+def refuse_levels(predictions: pd.DataFrame) -> None:
+    """Raises an error that names the column of returns that holds price levels.
+
+    Args:
+        predictions: rows with the columns of `Predictions.frame`.
+
+    Raises:
+        BadInput: with the code `levels_as_returns`.
+    """
+    for name in _RETURNS:
+        _refuse(levels_as_returns(predictions[name].to_numpy(dtype=np.float64, na_value=np.nan), name))
 
 
 def refuse_early_outcomes(predictions: pd.DataFrame, *, made_at: str, known_at: str) -> None:
@@ -72,31 +116,6 @@ def refuse_early_outcomes(predictions: pd.DataFrame, *, made_at: str, known_at: 
         )
 
 
-def leaking_features(
-    build: Callable[[pd.DataFrame], pd.DataFrame], bars: pd.DataFrame, *, timestamp: str, cuts: Sequence[object]
-) -> tuple[str, ...]:
-    """Features that change for moments up to a cut when what comes after it is taken away.
-
-    Args:
-        build: the features of bars, with the index of the bars that they belong to.
-        bars: rows of all symbols, uniquely indexed.
-        timestamp: the column of moments.
-        cuts: moments of `bars`; a few that lie apart are enough.
-
-    Returns:
-        The names of the features that see the future, in the order of their columns; () where none does.
-    """
-    whole = build(bars)
-    leaking: set[str] = set()
-    for cut in cuts:
-        past = bars[bars[timestamp] <= cut]
-        again = build(past)
-        for name in whole.columns:
-            if name not in again.columns:
-                leaking.add(str(name))
-                continue
-            now = again[name].to_numpy(dtype=np.float64, na_value=np.nan)
-            then = whole[name].reindex(again.index).to_numpy(dtype=np.float64, na_value=np.nan)
-            if not np.allclose(now, then, rtol=_SAME, atol=_SAME, equal_nan=True):
-                leaking.add(str(name))
-    return tuple(str(name) for name in whole.columns if str(name) in leaking)
+def _refuse(found: Finding | None) -> None:
+    if found is not None:
+        raise BadInput(found.sentence, code=found.name)

@@ -29,6 +29,8 @@ LARGEST_PRICE: Final = 1e15
 LARGEST_VOLUME: Final = 1e18
 # A bar may be stamped with the end of its day in a zone that is ahead.
 AHEAD: Final = np.timedelta64(1, "D")
+# A symbol is behind when its last bar is so many of its usual spacings old.
+STALE_AFTER_BARS: Final = 5.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -104,7 +106,9 @@ ROW_RULES: Final[tuple[tuple[str, Callable[[RawBars], Flags], str, str], ...]] =
 )  # fmt: skip
 
 
-def examine(raw: RawBars, *, as_of: np.datetime64 | None = None, stale_after_bars: float = 5.0) -> Examination:
+def examine(
+    raw: RawBars, *, as_of: np.datetime64 | None = None, stale_after_bars: float = STALE_AFTER_BARS
+) -> Examination:
     """Check rows, take out those that are impossible, and look at what is left.
 
     Args:

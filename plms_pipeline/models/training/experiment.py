@@ -10,13 +10,17 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from typing import Annotated, Any, Final, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from plms_pipeline.errors import BadInput
 from plms_pipeline.models.training.costs import Costs
 from plms_pipeline.models.training.walkforward import Plan
+
+if TYPE_CHECKING:
+    from plms_pipeline.models.evaluation.guardrails import GuardrailConfig
+    from plms_pipeline.models.evaluation.thresholds import OperationsThresholds
 
 SHOWN: Final = 8
 
@@ -76,6 +80,49 @@ class TradingSection(_Section):
     holding: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
 
 
+class ThresholdsSection(_Section):
+    """Limits on the operations summary; none by default. A flag of `plms retrain` goes before the limit of its name."""
+
+    min_sharpe: float | None = None
+    max_drawdown: float | None = None
+    max_gross_exposure: float | None = None
+    max_turnover: float | None = None
+    min_tail_return: float | None = None
+    max_tail_frequency: float | None = None
+    max_symbol_exposure: float | None = None
+
+    @property
+    def limits(self) -> OperationsThresholds:
+        """As the summary reads them; raises BadInput for one that cannot be compared."""
+        from plms_pipeline.models.evaluation.thresholds import OperationsThresholds
+
+        return OperationsThresholds(**self.model_dump())
+
+
+class GuardrailsSection(_Section):
+    """Limits on books: what training measures them against, and what serving the candidate cuts trades to."""
+
+    enabled: bool = False
+    enforcement: Literal["clip", "warn"] = "clip"
+    capital_base: float = 1.0
+    tail_percentile: float = 5.0
+    max_gross_exposure: float | None = None
+    max_net_exposure: float | None = None
+    max_turnover: float | None = None
+    min_tail_return: float | None = None
+    max_tail_frequency: float | None = None
+    max_symbol_exposure: float | None = None
+    sector_caps: dict[str, float] = Field(default_factory=dict)
+    factor_caps: dict[str, float] = Field(default_factory=dict)
+
+    @property
+    def config(self) -> GuardrailConfig:
+        """As `guard` reads them; raises BadInput for one that cannot be compared."""
+        from plms_pipeline.models.evaluation.guardrails import GuardrailConfig
+
+        return GuardrailConfig(**self.model_dump())
+
+
 class Experiment(_Section):
     """A whole training. The empty document is the default one."""
 
@@ -88,6 +135,8 @@ class Experiment(_Section):
     model: Annotated[RidgeSection | BoostingSection, Field(discriminator="kind")] = RidgeSection()
     walk_forward: WalkForwardSection = WalkForwardSection()
     trading: TradingSection = TradingSection()
+    thresholds: ThresholdsSection = ThresholdsSection()
+    guardrails: GuardrailsSection = GuardrailsSection()
 
     @model_validator(mode="after")
     def _purge_covers_the_horizon(self) -> Self:
@@ -97,6 +146,18 @@ class Experiment(_Section):
                 f"walk_forward.purge is {purge}, but a target of {self.target.horizon} bars reaches that far into the test; "
                 "leave purge out or make it at least the horizon"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _limits_can_be_compared(self) -> Self:
+        for name, made in (
+            ("thresholds", lambda: self.thresholds.limits),
+            ("guardrails", lambda: self.guardrails.config),
+        ):
+            try:
+                made()
+            except BadInput as error:
+                raise ValueError(f"{name}: {error.message}") from None
         return self
 
     @property

@@ -17,7 +17,14 @@ from plms_pipeline.errors import BadInput, NoData
 from plms_pipeline.models.market.bars import Bars, Flags, Floats, Instants, Ints, select
 from plms_pipeline.models.training.costs import changes, positions, realised
 from plms_pipeline.models.training.experiment import Experiment, RidgeSection
-from plms_pipeline.models.training.features import WARM_UP, Features, features, following
+from plms_pipeline.models.training.features import (
+    WARM_UP,
+    FeatureFunction,
+    Features,
+    backward_features,
+    features,
+    following,
+)
 from plms_pipeline.models.training.linear import LinearModel, fit_linear
 from plms_pipeline.models.training.predictions import Predictions, information_coefficient, skill
 from plms_pipeline.models.training.trees import TreesModel, fit_trees
@@ -82,15 +89,15 @@ class Training:
     left_out: tuple[str, ...] = ()
 
 
-def matrix(bars: Bars, asked: Experiment) -> Matrix:
-    """Features and targets of the bars that an experiment asks for.
+def matrix(bars: Bars, asked: Experiment, function: FeatureFunction = backward_features) -> Matrix:
+    """Features and targets of the bars that an experiment asks for; `function` computes the features.
 
     Raises:
         BadInput: it asks for a symbol that is not there.
         NoData: the history is too short, or a feature does not exist.
     """
     chosen = bars if asked.data.symbols is None else select(bars, asked.data.symbols)
-    found = features(chosen, names=asked.data.features)
+    found = features(chosen, function, names=asked.data.features)
     horizon = asked.target.horizon
     ahead, known_at = following(chosen, horizon)
     one_ahead, _ = following(chosen, 1)
@@ -111,7 +118,10 @@ def _benchmark(bars: Bars, next_return: Floats) -> Floats:
     return np.asarray((totals / np.maximum(counts, 1))[place])
 
 
-def train(bars: Bars, asked: Experiment, *, weights: Floats | None = None, start: Model | None = None) -> Training:
+def train(
+    bars: Bars, asked: Experiment, *, weights: Floats | None = None, start: Model | None = None,
+    function: FeatureFunction = backward_features,
+) -> Training:  # fmt: skip
     """Train and judge walk-forward.
 
     Args:
@@ -119,6 +129,7 @@ def train(bars: Bars, asked: Experiment, *, weights: Floats | None = None, start
         asked: the experiment.
         weights: how much each bar of `bars` teaches, 0 or more; all alike when omitted.
         start: the model to start from (a warm start); a ridge only.
+        function: what computes the features.
 
     Raises:
         BadInput: weights do not fit the bars, or the model to start from has other features or another kind.
@@ -133,7 +144,7 @@ def train(bars: Bars, asked: Experiment, *, weights: Floats | None = None, start
             "Only a ridge can start from another model, and only from a ridge; train boosting without --from.",
             code="no_warm_start",
         )
-    rows = matrix(bars, asked)
+    rows = matrix(bars, asked, function)
     plan = asked.plan
     found = splits(rows.calendar.size, plan)
     wrong = leaks(found, rows.calendar, plan)

@@ -21,6 +21,7 @@ from plms_pipeline.models.evaluation.guardrails import (
     guardrail_metrics,
     with_caps,
 )
+from plms_pipeline_tests.models.evaluation.books_at_random import random_book
 
 
 def book(*rows: tuple[Any, ...], columns: str = "timestamp symbol notional pnl") -> pd.DataFrame:
@@ -29,36 +30,6 @@ def book(*rows: tuple[Any, ...], columns: str = "timestamp symbol notional pnl")
 
 def limits(**given_: Any) -> GuardrailConfig:
     return GuardrailConfig(enabled=True, **given_)
-
-
-def random_book(seed: int) -> tuple[pd.DataFrame, GuardrailConfig]:
-    """Any book, and limits of which most are broken."""
-    chance = np.random.default_rng(seed)
-    size = int(chance.integers(1, 40))
-    frame = pd.DataFrame(
-        {
-            "timestamp": chance.integers(0, 6, size),
-            "symbol": chance.choice(list("ABCDE"), size),
-            "sector": chance.choice(["tech", "energy"], size),
-            "factor": chance.choice(["value", "growth"], size),
-            "position": chance.normal(0, 10.0 ** chance.integers(-2, 4), size),
-            "price": chance.uniform(0.1, 500, size),
-            "pnl": chance.normal(0, 10, size),
-        }
-    )
-    frame["notional"] = frame["position"] * frame["price"]
-    cap = float(chance.uniform(0.01, 1000))
-    config = limits(
-        capital_base=cap,
-        max_gross_exposure=float(chance.uniform(0, 2)),
-        max_net_exposure=float(chance.uniform(0, 1)),
-        max_turnover=float(chance.uniform(0, 1)),
-        min_tail_return=-float(chance.uniform(0.001, 5)),
-        max_symbol_exposure=float(chance.uniform(0, 1)),
-        sector_caps={"tech": float(chance.uniform(0, 1))},
-        factor_caps={"value": float(chance.uniform(0, 1)), "none": 0.1},
-    )
-    return frame, config
 
 
 def false_violations(frame: pd.DataFrame, config: GuardrailConfig) -> list[str]:

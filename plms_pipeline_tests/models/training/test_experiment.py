@@ -1,11 +1,19 @@
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import pytest
+import yaml
 
 from plms_pipeline.errors import BadInput
+from plms_pipeline.models.evaluation.guardrails import GuardrailConfig
+from plms_pipeline.models.evaluation.thresholds import OperationsThresholds
 from plms_pipeline.models.training.costs import Costs
 from plms_pipeline.models.training.experiment import BoostingSection, experiment
 from plms_pipeline.models.training.walkforward import Plan
+
+DOCUMENT = Path(__file__).parents[3] / "docs" / "experiment.md"
 
 
 def test_the_empty_document_is_the_default_experiment() -> None:
@@ -31,6 +39,12 @@ def test_the_empty_document_is_the_default_experiment() -> None:
         ({"name": "../etc"}, "name"),
         ({"data": {"symbols": []}}, "data.symbols"),
         ({"schema_version": 2}, "schema_version"),
+        ({"thresholds": {"min_sharp": 1.0}}, "thresholds.min_sharp is not a known key"),
+        ({"thresholds": {"max_drawdown": -0.1}}, "thresholds: max_drawdown is -0.1; it is compared with sizes"),
+        ({"thresholds": {"max_tail_frequency": 0.1}}, "thresholds: max_tail_frequency counts returns below"),
+        ({"guardrails": {"enforcement": "shrug"}}, "guardrails.enforcement"),
+        ({"guardrails": {"capital_base": 0}}, "guardrails: capital_base is 0"),
+        ({"guardrails": {"sector_caps": {"tech": -1}}}, r"guardrails: sector_caps\[tech\] is -1"),
     ],
 )
 def test_what_is_wrong_is_named_and_refused(document: dict[str, object], told: str) -> None:
@@ -57,3 +71,30 @@ def test_documents_that_mean_the_same_have_the_same_digest() -> None:
     assert isinstance(short.model, BoostingSection)
     assert short.digest() == long.digest() != experiment({}).digest()
     assert experiment({"target": {"clip": 6}}).digest() == experiment({}).digest()
+
+
+def test_limits_of_the_file_are_those_that_judge() -> None:
+    """A limit that is written down and not asked protects nobody."""
+    asked = experiment(
+        {"thresholds": {"min_sharpe": 1, "max_drawdown": 0.05}, "guardrails": {"enabled": True, "max_turnover": 2}}
+    )
+    assert (asked.thresholds.limits.min_sharpe, asked.thresholds.limits.max_drawdown) == (1.0, 0.05)
+    assert asked.thresholds.limits.max_turnover is None
+    assert (asked.guardrails.config.enabled, asked.guardrails.config.max_turnover) == (True, 2.0)
+    assert experiment({}).guardrails.config == GuardrailConfig()
+    assert experiment({}).thresholds.limits == OperationsThresholds()
+    assert asked.digest() != experiment({}).digest()
+
+
+def test_the_documented_file_is_the_default_experiment() -> None:
+    """What people copy must be read, and its defaults must be ours; a key that is not in it is not documented."""
+    text = DOCUMENT.read_text(encoding="utf-8")
+    shown = yaml.safe_load(text.split("```yaml\n")[1].split("```")[0])
+    assert experiment(shown).canonical() == experiment({}).canonical()
+    whole = json.loads(experiment({}).canonical())
+    assert {name: set(section) for name, section in shown.items() if isinstance(section, dict)} == {
+        name: set(section) for name, section in whole.items() if isinstance(section, dict)
+    }
+    assert set(shown) == set(whole)
+    boosting = json.loads(experiment({"model": {"kind": "boosting"}}).canonical())["model"]
+    assert all(f"`{name}`" in text for name in boosting.keys() - {"kind"})
