@@ -60,6 +60,6 @@ def book_of(receipts: Receipts, kinds: Kinds) -> Book:
         "provider": receipts.provider, "task": receipts.task_id,
         "kind": np.asarray([*(kind for kind, _ in known), None], dtype=object)[:-1],
         "complexity": np.asarray([*(word for _, word in known), None], dtype=object)[:-1],
-        **receipts.measures,
-        **{basis: included(receipts.policy, basis) for basis in BASES},
+        **{str(measure): values for measure, values in receipts.measures.items()},
+        **{str(basis): included(receipts.policy, basis) for basis in BASES},
     })  # fmt: skip

@@ -1,9 +1,9 @@
 """What does it make of a task that it is this one, of this kind, done by this provider?
 
 A linear mixed model of the logarithm of the measure: a provider, a lane, a kind, a complexity, a task, a provider on a kind,
-and a provider on a task each have an effect, drawn from a normal distribution whose variance is learnt. Their posterior is updated
-with one receipt after another in the order of completion (the Kalman filter of a state that stands still), so that a forecast
-knows exactly what had been completed when its task began; an effect that was seen little is shrunk towards none.
+and a provider on a task each have an effect, drawn from a normal distribution whose variance is learnt. Their posterior is
+updated with one receipt after another in the order of completion (the Kalman filter of a state that stands still), so that a
+forecast knows exactly what had been completed when its task began; an effect that was seen little is shrunk towards none.
 
 Costs of one provider are three times as scattered as those of another, and one that hung for a week must not move a task for
 ever. So each receipt counts by the fading variance of its provider's own misses, and a miss beyond three deviations counts as
@@ -138,7 +138,6 @@ def _walk(
     misses = np.zeros((n_providers, 2))
     sums = np.zeros((n_providers, 5))
     gain = np.zeros(size)
-    touched = np.zeros(size, dtype=np.int64)
     likelihood = 0.0
     done = 0
     for place in range(order.size):
@@ -147,7 +146,7 @@ def _walk(
             if is_seen[done]:
                 likelihood += _learn(
                     numbers[done], logs[done], effect[done], noise, mean, covariance, misses[provider[done]],
-                    sums[provider[done]], gain, touched,
+                    sums[provider[done]], gain,
                 )  # fmt: skip
             done += 1
         for column in range(numbers.shape[1]):
@@ -160,7 +159,7 @@ def _walk(
 @compiled
 def _learn(
     levels: Ints, value: float, told: float, noise: float, mean: Floats, covariance: Floats, misses: Floats, sums: Floats,
-    gain: Floats, touched: Ints,
+    gain: Floats,
 ) -> float:  # fmt: skip
     """Take one receipt into the posterior; its log likelihood, up to a constant."""
     gain[:] = 0.0
@@ -182,24 +181,21 @@ def _learn(
     loss = 2.0 * abs(clipped * deviations) - clipped * clipped
     misses[0] = misses[0] * FADING + clipped * clipped * own
     misses[1] = misses[1] * FADING + 1.0
-    n = 0
+    step = clipped / np.sqrt(variance)
     for level in range(mean.size):
         if abs(gain[level]) > SMALLEST:
-            touched[n] = level
-            n += 1
-    step = clipped / np.sqrt(variance)
-    for first in range(n):
-        one = touched[first]
-        mean[one] += gain[one] * step
-        share = gain[one] / variance
-        for second in range(n):
-            covariance[one, touched[second]] -= share * gain[touched[second]]
+            mean[level] += gain[level] * step
+            share = gain[level] / variance
+            # The whole row, zeros included: contiguous, it is several times faster than picking.
+            for other in range(mean.size):
+                covariance[level, other] -= share * gain[other]
     sums[0] += 1.0
     sums[1] += told
     sums[2] += value
     sums[3] += told * told
     sums[4] += told * value
-    return -0.5 * (np.log(variance) + loss)
+    found: float = -0.5 * (np.log(variance) + loss)
+    return found
 
 
 @compiled

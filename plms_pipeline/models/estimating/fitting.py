@@ -29,16 +29,16 @@ TAUGHT_FIRST: Final = 0.5
 FEWEST_TO_CHOOSE: Final = 100
 
 
-def fit(history: History, start: Part | None = None, *, sweeps: int = 2) -> Part:
+def fit(history: History, start: Part | None = None, *, sweeps: int = 1) -> Part:
     """The model of a measure.
 
     Args:
         history: every receipt that was completed by now.
         start: an earlier model, from which fewer steps lead to this one.
-        sweeps: rounds over the variances; one is enough from an earlier model.
+        sweeps: rounds over the variances.
     """
     levels = levels_of(history)
-    scatter = _scatter(history, levels, start.scatter if start else Scatter(), sweeps=1 if start else sweeps)
+    scatter = _scatter(history, levels, start.scatter if start else Scatter(), sweeps=sweeps)
     explained = explain(history, scatter, levels)
     return Part(history.measure, scatter, {basis: _trust(history, basis, explained) for basis in BASES})
 
