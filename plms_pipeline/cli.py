@@ -29,7 +29,10 @@ PIPE_CLOSED = 141
 # command → (module, what it is in `plms --help`). The module offers `app`, a Typer with the command(s) under that name.
 COMMANDS: dict[str, tuple[str, str]] = {
     "db": ("plms_pipeline.registry.commands:app", "Create, migrate and check the registry's schema."),
-    "import": ("plms_pipeline.models.dataset.commands:app", "Bring receipts into the books, and prices into the dataset."),
+    "import": (
+        "plms_pipeline.models.dataset.commands:app",
+        "Bring receipts into the books, and prices into the dataset.",
+    ),
     "receipts": ("plms_pipeline.estimates.commands:receipts_app", "Explain what a run's receipts taught."),
     "priors": ("plms_pipeline.estimates.commands:priors_app", "What is believed per lane and provider."),
     "forecast": ("plms_pipeline.estimates.commands:forecast_app", "What a task or project will take."),
@@ -45,8 +48,9 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "plms_pipeline.models.estimating.commands:forecast_app",
         "What one task will take, by the promoted model beside the priors.",
     ),
-    "model": ("plms_pipeline.web.serving.commands:app", "Models: what serves."),
+    "model": ("plms_pipeline.web.serving.commands:app", "Models: what waits, what is decided, what serves."),
     "report-model": ("plms_pipeline.models.reporting.commands:app", "Report on an evaluation, as a page or Markdown."),
+    "annotate": ("plms_pipeline.models.annotations.commands:app", "What people think of single trades."),
     "nightly": ("plms_pipeline.monitoring.commands:nightly_app", "Run the night now, or for a date."),
     "report": ("plms_pipeline.monitoring.commands:report_app", "List and open nightly reports."),
     "purge": ("plms_pipeline.monitoring.growth.commands:app", "Remove what grew old; never the books."),

@@ -11,6 +11,7 @@ from plms_pipeline.intake import defs as intake
 from plms_pipeline.invariants import defs as invariants
 from plms_pipeline.kpis import defs as kpis
 from plms_pipeline.letters import defs as letters
+from plms_pipeline.models import defs as models
 from plms_pipeline.monitoring import defs as monitoring
 from plms_pipeline.monitoring.backup import defs as backup
 from plms_pipeline.monitoring.growth import defs as growth
@@ -18,14 +19,30 @@ from plms_pipeline.portfolio import defs as portfolio
 from plms_pipeline.resources import DOCUMENTS, Documents, Plms
 from plms_pipeline.runs import defs as runs
 
-_JOBS = [*monitoring.JOBS, *growth.JOBS, *backup.JOBS, *evidence.JOBS, *runs.JOBS, *portfolio.JOBS, *alerts.JOBS]
-
-_SCHEDULES = [*monitoring.SCHEDULES, *growth.SCHEDULES, *backup.SCHEDULES, *runs.SCHEDULES, *portfolio.SCHEDULES]
+_JOBS = [
+    *monitoring.JOBS,
+    *growth.JOBS,
+    *backup.JOBS,
+    *evidence.JOBS,
+    *runs.JOBS,
+    *portfolio.JOBS,
+    *alerts.JOBS,
+    *models.JOBS,
+]
+_SCHEDULES = [
+    *monitoring.SCHEDULES,
+    *growth.SCHEDULES,
+    *backup.SCHEDULES,
+    *runs.SCHEDULES,
+    *portfolio.SCHEDULES,
+    *models.SCHEDULES,
+]
 _SENSORS = [
     *runs.SENSORS,
     *evidence.SENSORS,
     *portfolio.SENSORS,
     *alerts.SENSORS,
+    *models.SENSORS,
     *letters.SENSORS,
     letters.retry_sensor(_JOBS),
 ]
@@ -42,8 +59,9 @@ defs = dg.Definitions(
         *letters.ASSETS,
         *portfolio.ASSETS,
         *alerts.ASSETS,
+        *models.ASSETS,
     ],
-    asset_checks=[*invariants.CHECKS, *runs.CHECKS, *portfolio.CHECKS, *alerts.CHECKS],
+    asset_checks=[*invariants.CHECKS, *runs.CHECKS, *portfolio.CHECKS, *alerts.CHECKS, *models.CHECKS],
     jobs=_JOBS,
     schedules=_SCHEDULES,
     sensors=[*_SENSORS, alerts.rules_sensor([one.name for one in (*_SENSORS, *_SCHEDULES)])],

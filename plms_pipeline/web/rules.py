@@ -115,6 +115,9 @@ JOBS: MappingProxyType[str, str] = MappingProxyType(
         "accept_ungated_lane": LANES,
         "request_kpi_override": WORKS,
         "decide_kpi_override": OVERRIDES,
+        "decide_candidate": APPROVES,
+        "promote_candidate": APPROVES,
+        "rollback_champion": APPROVES,
         # Guards.
         "killswitch": GUARDS,
         "reset_guards": GUARDS,
@@ -137,6 +140,8 @@ JOBS: MappingProxyType[str, str] = MappingProxyType(
         "measure_lanes": WORKS,
         "review_evidence": WORKS,
         "verify_golden": WORKS,
+        "champion_summary": WORKS,
+        "retrain_models": WORKS,
         # One forgets; the other takes all that is not secret to wherever its configuration says.
         "purge": GUARDS,
         "back_up": GUARDS,

@@ -21,7 +21,14 @@ ADMIN_ONLY = {
     "setConcurrencyLimit", "deleteConcurrencyLimit", "freeConcurrencySlotsForRun", "freeConcurrencySlots",
 }  # fmt: skip
 DECIDED_BY = {
-    "approver": {"approve_project", "override_lane", "decide_kpi_override"},
+    "approver": {
+        "approve_project",
+        "override_lane",
+        "decide_kpi_override",
+        "decide_candidate",
+        "promote_candidate",
+        "rollback_champion",
+    },
     "admin": {
         "accept_ungated_lane",
         "killswitch",

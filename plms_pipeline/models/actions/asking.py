@@ -6,6 +6,7 @@ from pathlib import Path
 
 from plms_pipeline.errors import BadInput
 from plms_pipeline.models.actions.retraining import Request
+from plms_pipeline.models.dataset.files import current_path
 from plms_pipeline.models.evaluation.thresholds import OperationsThresholds
 from plms_pipeline.models.stages.files import inside
 from plms_pipeline.models.training.experiment import Experiment, experiment
@@ -42,7 +43,7 @@ def request_of(
         NoData: nothing was imported (`no_bars`).
     """
     return Request(
-        inside(data_dir, dataset) if dataset.strip() else imported(data_dir), experiment, strict=strict,
+        inside(data_dir, dataset) if dataset.strip() else current_path(data_dir), experiment, strict=strict,
         symbol=symbol.strip() or None, trials=trials, thresholds=thresholds or OperationsThresholds(),
         requested_by=requested_by, reason=(reason or "").strip() or None,
     )  # fmt: skip

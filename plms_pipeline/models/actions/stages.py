@@ -10,7 +10,10 @@ from datetime import datetime
 from pathlib import Path
 
 from plms_pipeline.errors import PlmsError
+from plms_pipeline.models.actions.checking import blockers
 from plms_pipeline.models.actions.retraining import SNAPSHOTS, Data, Request, dataset
+from plms_pipeline.models.decision.tree import DATA_NOT_OK, recommend
+from plms_pipeline.models.decision.words import APPROVE, APPROVE_WITH_CAPS
 from plms_pipeline.models.evaluation.files import FOLDER, GATES, METRICS, SUMMARY
 from plms_pipeline.models.market.files.keeping import read_bars, snapshot
 from plms_pipeline.models.records import Candidate
@@ -19,10 +22,12 @@ from plms_pipeline.models.reporting.render import markdown
 from plms_pipeline.models.stages.candidate import evaluation_stage, model_stage, predictions_stage, summary_stage
 from plms_pipeline.models.stages.data import bars_stage, features_stage, snapshot_stage
 from plms_pipeline.models.stages.files import read_document, read_frame
+from plms_pipeline.models.stages.recommendation import Obstacle, recommendation_stage
 from plms_pipeline.models.stages.report import report_stage
 from plms_pipeline.models.stages.stage import Stage
 from plms_pipeline.models.training.experiment import Experiment
 from plms_pipeline.models.training.files import MANIFEST, PREDICTIONS, verify_run
+from plms_pipeline.registry.engine import Registry
 
 
 def data_stages(asked: Request, *, root: Path, as_of: datetime) -> tuple[Data, Stage, Stage]:
@@ -94,3 +99,12 @@ def written_report(candidate: Candidate, data_dir: Path) -> Stage:
     folder = "pictures"
     text = markdown.markdown(page.report, folder)
     return report_stage(str(page.path), text, markdown.pictures(page.report), folder=folder)
+
+
+def recommendation(registry: Registry, candidate: Candidate, data_dir: Path, *, now: datetime) -> Stage:
+    """What should be done with a candidate, and what is in the way at this moment."""
+    word = APPROVE_WITH_CAPS if candidate.caps else APPROVE
+    found = blockers(registry, data_dir, candidate, now=now, decision=word)
+    gates = [name for name in candidate.blockers if name != DATA_NOT_OK]
+    said = recommend(alerts=candidate.alerts, blocking=gates, data_ok=DATA_NOT_OK not in candidate.blockers)
+    return recommendation_stage(candidate, said, [Obstacle(one.code, one.sentence) for one in found])

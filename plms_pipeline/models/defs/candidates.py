@@ -1,7 +1,7 @@
 """A candidate as assets: each a partition of its own, told again from what lies on the disk and in the registry now.
 
-The job `retrain_models` makes candidates and tells the same assets as it goes. To materialize a partition here trains nothing: it
-looks again, so that a file that was changed since shows, and the report is written anew.
+The job `retrain_models` makes candidates and tells the same assets as it goes. To materialize a partition here trains nothing:
+it looks again, so that a file that was changed since shows, and the report is written anew.
 """
 
 # No `from __future__ import annotations`: Dagster compares the annotation of `context` itself, not its text.
@@ -52,7 +52,7 @@ def candidate_of(plms: Plms, key: str) -> "Candidate":
     specs=[
         _spec(
             names.CANDIDATE_MODEL, {"scikitlearn"},
-            "A trained model that waits for a decision: arrays and JSON, never a pickle, with the hashes that a decision binds.",
+            "A trained model that waits for a decision: arrays and JSON, never a pickle, with the hashes a decision binds.",
             names.FEATURE_MATRIX,
         ),
         _spec(
@@ -98,4 +98,38 @@ def candidate_report(context: dg.AssetExecutionContext, plms: Plms) -> dg.Materi
         return result(written_report(candidate_of(plms, context.partition_key), plms.settings().data_dir))
 
 
-ASSETS = [look_at_candidate, candidate_report]
+@dg.asset(
+    partitions_def=CANDIDATES, group_name=GROUP, owners=OWNERS, kinds={"sqlalchemy"}, code_version="1",
+    deps=[names.CANDIDATE_EVALUATION, names.OPERATIONS_SUMMARY, names.CANDIDATE_REPORT],
+    check_specs=specs_of(names.PROMOTION_RECOMMENDATION),
+    description="What the decision tree says of a candidate, what is in the way now, and how a person decides. Each check is a "
+    "sentence that must be true before it goes live; whoever promotes asks the registry again.",
+)  # fmt: skip
+def promotion_recommendation(context: dg.AssetExecutionContext, plms: Plms) -> Iterator[dg.MaterializeResult[Any]]:
+    """Ask the tree, and everything that a promotion asks."""
+    from plms_pipeline.models.actions.stages import recommendation
+
+    with no_retry_for_permanent_errors():
+        found = candidate_of(plms, context.partition_key)
+        stage = recommendation(plms.registry(), found, plms.settings().data_dir, now=plms.clock().now())
+    context.log.info(f"recommended candidate_id={found.candidate_id} action={stage.facts['action']}")
+    yield result(stage)
+
+
+@dg.asset(
+    partitions_def=CANDIDATES, group_name=GROUP, owners=OWNERS, kinds={"sqlalchemy"}, code_version="1",
+    deps=[names.PROMOTION_RECOMMENDATION],
+    description="The candidate as the champion of its family: what serves, and what served before. To materialize a partition "
+    "promotes a candidate that a person approved, once; anything else is refused.",
+)  # fmt: skip
+def promoted_model(context: dg.AssetExecutionContext, plms: Plms) -> dg.MaterializeResult[Any]:
+    """Carry the decision out; doing it again changes nothing."""
+    from plms_pipeline.access.actors import launch_actor
+    from plms_pipeline.models.defs.promotion import promoted
+
+    with no_retry_for_permanent_errors():
+        found = candidate_of(plms, context.partition_key)
+        return result(promoted(plms, found.candidate_id, launch_actor(context.run.tags))[0])
+
+
+ASSETS = [look_at_candidate, candidate_report, promotion_recommendation, promoted_model]

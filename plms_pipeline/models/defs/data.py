@@ -17,7 +17,7 @@ from plms_pipeline.resources import DOCUMENTS, Plms, no_retry_for_permanent_erro
     name="dataset",
     specs=[
         dg.AssetSpec(
-            MARKET_BARS, group_name=GROUP, owners=OWNERS, kinds={"parquet"}, code_version="1", skippable=True,
+            MARKET_BARS, group_name=GROUP, owners=OWNERS, kinds={"parquet"}, code_version="1",
             description="The imported prices, one bar per symbol and moment, after the checks: rows that cannot be are taken "
             "out, and what is suspicious is named for a person to judge.",
         ),
@@ -31,13 +31,14 @@ from plms_pipeline.resources import DOCUMENTS, Plms, no_retry_for_permanent_erro
 )  # fmt: skip
 def dataset(context: dg.AssetExecutionContext, config: DataConfig, plms: Plms) -> Iterator[dg.MaterializeResult[Any]]:
     """Read, check, keep."""
+    from plms_pipeline.models.actions.asking import experiment_of, request_of
     from plms_pipeline.models.actions.stages import data_stages
 
-    settings = plms.settings()
+    data_dir = plms.settings().data_dir
     with no_retry_for_permanent_errors():
-        data, bars, kept = data_stages(
-            requested(plms, config, strict=False), root=settings.data_dir, as_of=plms.clock().now()
-        )
+        default = experiment_of("ridge", "", data_dir=data_dir)
+        asked = request_of(config.dataset, config.symbol, default, data_dir=data_dir)
+        data, bars, kept = data_stages(asked, root=data_dir, as_of=plms.clock().now())
     context.log.info(f"dataset_read bars={data.examination.bars.count} findings={len(data.findings)}")
     yield result(bars)
     yield result(kept, {"content_hash": data.digest})
@@ -50,7 +51,7 @@ def dataset(context: dg.AssetExecutionContext, config: DataConfig, plms: Plms) -
 )  # fmt: skip
 def feature_matrix(
     context: dg.AssetExecutionContext, config: ExperimentConfig, plms: Plms, dataset_snapshot: dict[str, Any]
-) -> dg.MaterializeResult[Any]:
+) -> Iterator[dg.MaterializeResult[Any]]:
     """Compute the features once more, and look whether one of them sees the future."""
     from plms_pipeline.models.actions.asking import experiment_of
     from plms_pipeline.models.actions.stages import feature_stage
@@ -60,7 +61,7 @@ def feature_matrix(
         asked = experiment_of(config.experiment, config.experiment_file, data_dir=data_dir)
         stage = feature_stage(data_dir, dataset_snapshot["content_hash"], asked)
     context.log.info(f"features_made rows={stage.facts['dagster/row_count']} features={stage.facts['features']}")
-    return result(stage)
+    yield result(stage)
 
 
 ASSETS = [dataset, feature_matrix]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from plms_pipeline.models.stages.names import CheckName, checks_of
+from plms_pipeline.models.stages.names import PROMOTION_RECOMMENDATION, CheckName, checks_of
 
 if TYPE_CHECKING:
     from plms_pipeline.models.stages.stage import Check, Stage
@@ -22,11 +22,18 @@ LONGEST_TEXT = 400_000
 
 
 def specs_of(asset: str) -> list[dg.AssetCheckSpec]:
-    """The checks of an asset. What blocks, blocks the promotion; nothing else waits for it, or nobody could read why not."""
+    """The checks of an asset.
+
+    In a run only the promotion waits for its checks: a report or a recommendation that waited for the gates, too, could not be
+    read by whoever wants to know why they did not pass.
+    """
     return [
-        dg.AssetCheckSpec(one.name, asset=asset, description=one.description, metadata={"blocks_promotion": one.is_blocking})
+        dg.AssetCheckSpec(
+            one.name, asset=asset, description=one.description, blocking=asset == PROMOTION_RECOMMENDATION,
+            metadata={"blocks_promotion": one.is_blocking},
+        )
         for one in checks_of(asset)
-    ]
+    ]  # fmt: skip
 
 
 def result(stage: "Stage", value: Any = None) -> dg.MaterializeResult[Any]:

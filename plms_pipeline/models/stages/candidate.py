@@ -93,8 +93,8 @@ def _inside(frame: pd.DataFrame, folds: Sequence[Mapping[str, Any]]) -> str:
     """Which predictions lie in what their own model was trained on, or in no fold at all."""
     spans = {int(one["number"]): one for one in folds}
     wrong = []
-    for number, rows in frame.groupby(_SPLIT)[_MADE]:
-        fold = spans.get(int(number))
+    for number in sorted({int(one) for one in frame[_SPLIT]}):
+        rows, fold = frame.loc[frame[_SPLIT] == number, _MADE], spans.get(number)
         first, last = rows.min(), rows.max()
         if fold is None:
             wrong.append(f"fold {number} is unknown")

@@ -36,7 +36,9 @@ def bars_stage(examined: Examination, digest: str, *, source: str) -> Stage:
         source: where they came from, for people.
     """
     found = {one.name: one for one in examined.findings}
-    checks = [_bar_check(name, [found[rule] for rule in rules if rule in found]) for name, rules in BAR_FINDINGS.items()]
+    checks = [
+        _bar_check(name, [found[rule] for rule in rules if rule in found]) for name, rules in BAR_FINDINGS.items()
+    ]
     checks.append(_bar_check(STRICT, list(examined.findings)))
     facts = {
         "dagster/row_count": examined.bars.count, "content_hash": digest, **_span(examined.bars), "source": source,
@@ -46,9 +48,7 @@ def bars_stage(examined: Examination, digest: str, *, source: str) -> Stage:
 
 
 def _bar_check(name: str, found: Sequence[Finding]) -> Check:
-    return Check(
-        name, not found, " ".join(one.sentence for one in found), {one.name: one.count for one in found}
-    )
+    return Check(name, not found, " ".join(one.sentence for one in found), {one.name: one.count for one in found})
 
 
 def _span(bars: Bars) -> dict[str, Fact]:

@@ -1,7 +1,7 @@
 """Which stages are there, and which sentences must be true of each?
 
-Plain tables that import nothing heavy: Dagster reads them whenever a process of it starts. Names of checks are sentences that are
-true when they pass; what is behind each is found out by the other modules of this folder, by the gates, and by what keeps a
+Plain tables that import nothing heavy: Dagster reads them whenever a process of it starts. Names of checks are sentences that
+are true when they pass; what is behind each is found out by the other modules of this folder, by the gates, and by what keeps a
 promotion back.
 """
 
@@ -67,6 +67,26 @@ GATES: Final[dict[str, str]] = {
     "sharpe_is_believable": "The Sharpe ratio is not too good to be true.",
 }
 
+# Which codes of `actions/checking.py` make which sentence untrue; what has no line here speaks of stored files.
+FILES_AS_JUDGED: Final = "hashes_are_unchanged"
+OBSTACLES: Final[dict[str, tuple[str, ...]]] = {
+    "every_gate_is_passed": ("gates_failed", "caps_needed"),
+    "data_are_sound": ("data_anomaly",),
+    "candidate_has_not_expired": ("candidate_expired",),
+    FILES_AS_JUDGED: (
+        "model_altered",
+        "summary_altered",
+        "run_altered",
+        "data_altered",
+        "data_unknown",
+        "file_missing",
+    ),
+    "golden_results_are_verified": ("golden_failed", "bad_golden", "bad_model"),
+    "promotion_is_not_halted": ("promotion_halted",),
+    "guardrails_are_on": ("guardrails_off",),
+    "service_levels_hold": ("slo_breached",),
+}
+
 CHECKS: Final[tuple[CheckName, ...]] = (
     *(
         CheckName(name, MARKET_BARS, f"Nothing of these was found: {', '.join(found)}.", is_warning=name in _SUSPICIONS)
@@ -97,6 +117,10 @@ CHECKS: Final[tuple[CheckName, ...]] = (
     ),
     CheckName(
         SUMMARY_UNCHANGED, OPERATIONS_SUMMARY, "The summary has the bytes that a decision is about.", is_blocking=True
+    ),
+    *(
+        CheckName(name, PROMOTION_RECOMMENDATION, f"None of these is in the way: {', '.join(codes)}.", is_blocking=True)
+        for name, codes in OBSTACLES.items()
     ),
     CheckName(LIVE_DRIFT, LIVE_MONITOR, "What the champion earns is distributed as what was approved."),
     CheckName(LIVE_RISK, LIVE_MONITOR, "Sharpe ratio, drawdown and tail of the champion are within their limits."),

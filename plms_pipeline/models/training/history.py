@@ -1,7 +1,7 @@
 """What is known of earlier trainings, and is drift being answered already?
 
-Put together from facts: candidates in the registry say on which content a training ended well, Dagster's runs say what is under way
-and what failed. A cursor would forget both when somebody resets it.
+Put together from facts: candidates in the registry say on which content a training ended well, Dagster's runs say what is under
+way and what failed. A cursor would forget both when somebody resets it.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def history_of(trained: Sequence[Trained], attempts: Sequence[Attempt]) -> Histo
     newest = max(trained, key=lambda one: one.at, default=None)
     tries = sorted(attempts, key=lambda one: one.at, reverse=True)
     running = next((one for one in tries if one.progress == "running"), None)
-    moments = [one.at for one in (*trained, *attempts)]
+    moments = [*(one.at for one in trained), *(one.at for one in attempts)]
     failed_hash, failed = _failures(tries)
     return History(
         trained_hash=None if newest is None else newest.data_hash,
