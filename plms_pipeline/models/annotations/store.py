@@ -110,8 +110,8 @@ def read_trades(file: str) -> pd.DataFrame:
             names = [name for name in ("trade_id", *COLUMNS, *OPTIONAL) if name in there]
             if not names:
                 raise BadInput(f"{file} has no table trades.", code="bad_database")
-            # The names are ours, not the file's.
-            rows = connection.execute(f"SELECT {', '.join(names)} FROM trades ORDER BY rowid").fetchall()  # noqa: S608
+            asked = f"SELECT {', '.join(names)} FROM trades ORDER BY rowid"  # noqa: S608 - the names are ours
+            rows = connection.execute(asked).fetchall()
     except sqlite3.Error as error:
         raise BadInput(f"{file} cannot be read as a database of trades ({error}).", code="bad_database") from None
     return pd.DataFrame(rows, columns=names)
