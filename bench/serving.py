@@ -105,7 +105,9 @@ def _served(settings: Settings) -> Iterator[str]:
 def _questions(bars: Bars) -> dict[str, tuple[str, bytes]]:
     """Name → path and body."""
     newest = [_next_bar(bars, name, rows) for name, rows in bars.slices()]
-    book = [{"timestamp": "2026-03-02T14:30:00Z", "symbol": row["symbol"], "notional": 0.1, "pnl": 0.0} for row in newest]
+    book = [
+        {"timestamp": "2026-03-02T14:30:00Z", "symbol": row["symbol"], "notional": 0.1, "pnl": 0.0} for row in newest
+    ]
     asked: dict[str, tuple[str, Any]] = {
         f"the newest bars of {SYMBOLS} symbols": ("/predict", {}),
         "one new bar of one symbol": ("/predict", {"bars": newest[:1]}),
