@@ -40,9 +40,18 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "kpi": ("plms_pipeline.kpis.commands:app", "Measure artifacts against their gates."),
     "invariants": ("plms_pipeline.invariants.commands:app", "Prove the books."),
     "retrain": ("plms_pipeline.models.commands:retrain_app", "Train a model on prices and judge it out of sample."),
+    "retrain-estimates": (
+        "plms_pipeline.models.estimating.commands:retrain_app",
+        "Train a model of what tasks take and judge it against the priors.",
+    ),
+    "forecast-task": (
+        "plms_pipeline.models.estimating.commands:forecast_app",
+        "What one task will take, by the promoted model beside the priors.",
+    ),
     "model": ("plms_pipeline.web.serving.commands:app", "Models: what waits, what is decided, what serves."),
     "report-model": ("plms_pipeline.models.reporting.commands:app", "Report on an evaluation, as a page or Markdown."),
     "annotate": ("plms_pipeline.models.annotations.commands:app", "What people think of single trades."),
+    "monitor": ("plms_pipeline.models.watch.commands:app", "Watch the promoted model: drift and risk against limits."),
     "nightly": ("plms_pipeline.monitoring.commands:nightly_app", "Run the night now, or for a date."),
     "report": ("plms_pipeline.monitoring.commands:report_app", "List and open nightly reports."),
     "purge": ("plms_pipeline.monitoring.growth.commands:app", "Remove what grew old; never the books."),
