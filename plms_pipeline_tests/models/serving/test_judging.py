@@ -103,7 +103,12 @@ def test_caps_of_the_approval_hold_over_looser_settings() -> None:
 
 def test_limits_of_the_experiment_hold_where_it_has_any() -> None:
     """What a model was judged under is what it serves under."""
-    section = {"max_gross_exposure": 0.4, "min_tail_return": -0.02, "max_tail_frequency": 0.1, "sector_caps": {"tech": 0.2}}
+    section = {
+        "max_gross_exposure": 0.4,
+        "min_tail_return": -0.02,
+        "max_tail_frequency": 0.1,
+        "sector_caps": {"tech": 0.2},
+    }
     off, on = (experiment({"guardrails": {**section, "enabled": enabled}}).guardrails for enabled in (False, True))
     assert caps_of_experiment(off) == {}
     limits = in_force(config(max_gross_exposure=1.0), caps_of_experiment(on), ON)
