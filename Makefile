@@ -22,7 +22,7 @@ FLOOD ?=
 WORLDS ?=
 ONLY ?=
 
-.PHONY: help setup run simulate test test-live test-ui ui lint lint-rules dashboards format bench bench-peers demo-budget demo-guides demo-portfolio demo-retrain demo-run prove-alerts prove-api prove-completions prove-gates prove-guards prove-kill prove-portfolio prove-observer prove-panels prove-restore prove-simulation prove-small prove-small-guards prove-small-runs prove-start lock clean prove-forecast prove-page
+.PHONY: help setup run simulate test test-live test-ui ui lint lint-rules dashboards format bench bench-peers demo-budget demo-guides demo-portfolio demo-retrain demo-run prove-alerts prove-api prove-completions prove-gates prove-guards prove-kill prove-portfolio prove-promotion prove-observer prove-panels prove-restore prove-simulation prove-small prove-small-guards prove-small-runs prove-start lock clean prove-forecast prove-page
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -99,6 +99,9 @@ prove-kill: setup ## SIGKILL at N random moments of import and night; priors sta
 prove-alerts: setup ## N × SIGKILL in the middle of sending, 2 and 5 replicas, both databases; nothing lost, nothing told twice without a crash (N=100 SEED=…)
 	$(BIN)/python -m plms_pipeline_tests.proofs.alerts $(if $(N),--kills $(N)) $(if $(SEED),--seed $(SEED))
 
+prove-promotion: setup ## turned bits and launchers refused by name; N × SIGKILL in promotions and rollbacks, both databases: something always serves (N=100 SEED=…)
+	$(BIN)/python -m plms_pipeline_tests.proofs.promotion $(if $(N),--kills $(N)) $(if $(SEED),--seed $(SEED))
+
 prove-api: setup ## schemathesis over the OpenAPI of a live `plms serve`, all checks (N=examples per operation SEED=…)
 	$(BIN)/python -m plms_pipeline_tests.proofs.api $(if $(N),--examples $(N)) $(if $(SEED),--seed $(SEED))
 
@@ -156,6 +159,7 @@ prove-small-guards:
 	$(IN_MEMORY)$(MAKE) prove-observer FLOOD=4 KILLS=1
 	$(IN_MEMORY)$(MAKE) prove-guards N=4
 	$(IN_MEMORY)$(MAKE) prove-alerts N=6
+	$(IN_MEMORY)$(MAKE) prove-promotion N=4
 	$(IN_MEMORY)$(MAKE) prove-page N=4
 	$(IN_MEMORY)$(MAKE) prove-simulation N=80
 	$(IN_MEMORY)$(MAKE) prove-restore N=4 BACKUPS=1 FLIPS=20

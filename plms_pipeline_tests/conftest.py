@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import gc
 import shutil
 import tempfile
 import warnings
@@ -53,9 +54,21 @@ def _parameters(item: pytest.Item) -> list[object]:
     return list(item.callspec.params.values()) if hasattr(item, "callspec") else []
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection() -> None:
+    """Nothing of what is imported now is ever garbage."""
+    gc.disable()
+
+
 def pytest_collection_finish() -> None:
     """All modules of the tests are imported now."""
     keep_what_is_imported()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtestloop() -> None:
+    """Also where others collected: the process that only hands out tests."""
+    gc.enable()
 
 
 @pytest.fixture

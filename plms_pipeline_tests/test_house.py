@@ -86,20 +86,25 @@ class Module:
     def tree(self) -> ast.Module:
         return ast.parse(self.text)
 
+    @cached_property
+    def nodes(self) -> tuple[ast.AST, ...]:
+        """Ten rules look at every node: they are walked once."""
+        return tuple(ast.walk(self.tree))
+
     @property
     def roles(self) -> set[str]:
         return set(self.name.split(".")[1:]) & (TOUCHING | {"registry"} | TOP_LEVEL)
 
     def imports(self) -> Iterator[tuple[str, str | None, int]]:
         """(module, imported name, line) of every absolute import, wherever it stands."""
-        for node in ast.walk(self.tree):
+        for node in self.nodes:
             if isinstance(node, ast.Import):
                 yield from ((alias.name, None, node.lineno) for alias in node.names)
             elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
                 yield from ((node.module, alias.name, node.lineno) for alias in node.names)
 
     def functions(self) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
-        for node in ast.walk(self.tree):
+        for node in self.nodes:
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
                 yield node
 
@@ -113,12 +118,14 @@ def offenders(lines: list[str]) -> str:
     return "\n" + "\n".join(lines)
 
 
+@pytest.mark.live
 def test_the_import_contracts_hold() -> None:
     """Both rules of ARCHITECTURE.md: downwards only, and a file's name says what it may touch."""
     done = subprocess.run([BIN / "lint-imports", "--no-cache"], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout
 
 
+@pytest.mark.live
 def test_the_import_contracts_bite(tmp_path: Path) -> None:
     """A contract that matches nothing is kept for ever: here one module breaks all of them at once."""
     shutil.copytree(PACKAGE, tmp_path / "plms_pipeline", ignore=shutil.ignore_patterns("__pycache__"))
@@ -153,6 +160,7 @@ def test_the_import_contracts_bite(tmp_path: Path) -> None:
     assert "plms_pipeline.access.profiles -> shutil " in done.stdout
 
 
+@pytest.mark.live
 def test_a_new_domain_must_be_given_its_place(tmp_path: Path) -> None:
     """A folder that no layer names could import anything from anywhere."""
     shutil.copytree(PACKAGE, tmp_path / "plms_pipeline", ignore=shutil.ignore_patterns("__pycache__"))
@@ -205,7 +213,7 @@ def test_only_files_and_their_like_open_files() -> None:
     for module in modules():
         if module.roles & may:
             continue
-        for node in ast.walk(module.tree):
+        for node in module.nodes:
             if not isinstance(node, ast.Call):
                 continue
             function = node.func
@@ -232,7 +240,7 @@ def test_what_is_printed_is_never_read_as_markup() -> None:
     """A provider called `gpt [/nope]` ended a good night in a traceback, `a:fire:b` was shown with a flame in it."""
     wrong = []
     for module in modules():
-        for node in ast.walk(module.tree):
+        for node in module.nodes:
             if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "Console":
                 off = {word.arg for word in node.keywords if getattr(word.value, "value", None) is False}
                 if not {"markup", "emoji"} <= off:
@@ -269,7 +277,7 @@ def test_there_is_one_definitions_object() -> None:
     made = [
         module.name
         for module in modules()
-        for node in ast.walk(module.tree)
+        for node in module.nodes
         if isinstance(node, ast.Call)
         and (getattr(node.func, "attr", None) == "Definitions" or getattr(node.func, "id", None) == "Definitions")
     ]
@@ -485,13 +493,20 @@ def test_every_command_is_documented() -> None:
     assert [name for name in COMMANDS if f"plms {name}" not in readme] == []
 
 
+def _outermost(tree: ast.Module) -> Iterator[ast.FunctionDef]:
+    """Functions of a module and of its classes: pytest collects no others."""
+    for node in tree.body:
+        inside = node.body if isinstance(node, ast.ClassDef) else [node]
+        yield from (one for one in inside if isinstance(one, ast.FunctionDef))
+
+
 def test_every_test_is_a_sentence() -> None:
     """When it fails at night, its name is all that the person on call sees."""
     wrong = [
         f"{path}:{node.lineno}: {node.name}"
         for path in sorted(Path(__file__).parent.rglob("test_*.py"))
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
-        if isinstance(node, ast.FunctionDef) and node.name.startswith("test_") and node.name.count("_") < 3
+        for node in _outermost(ast.parse(path.read_text(encoding="utf-8")))
+        if node.name.startswith("test_") and node.name.count("_") < 3
     ]
     assert not wrong, offenders(wrong)
 

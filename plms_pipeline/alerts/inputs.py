@@ -77,6 +77,11 @@ _ALL: Final = (
     Input("nightly_absent_hours", "nights", "count", "hours since a night was due whose report is not there"),
     Input("sensor_failures", "dagster", "count", "failures in a row of a sensor or schedule"),
     Input("sensor_lag_s", "dagster", "seconds", "how long a running sensor or schedule has not ticked, over its interval"),
+    Input("candidate_for_risk_lead", "candidates", "flag", "a trained model waits for the risk lead"),
+    Input("candidate_for_data_engineering", "candidates", "flag", "a trained model waits, and its data are in doubt"),
+    Input("candidate_for_trading_supervision", "candidates", "flag", "a trained model waits whose book broke limits"),
+    Input("candidate_for_portfolio_manager", "candidates", "flag", "a trained model waits that analysts doubt"),
+    Input("live_data_in_doubt", "candidates", "flag", "the newest look at what serves found data that cannot be judged"),
     Input("daemon_silence_s", "daemon", "seconds", "how long the Dagster daemon has given no sign"),
 )  # fmt: skip
 INPUTS: Final[dict[str, Input]] = {one.name: one for one in _ALL}

@@ -13,6 +13,7 @@ from plms_pipeline.settings import load_settings
 if TYPE_CHECKING:
     from plms_pipeline.models.actions.retraining import Data, Request, Retrained
     from plms_pipeline.models.market.findings import Finding
+    from plms_pipeline.models.records import Candidate
 
 retrain_app = typer.Typer(no_args_is_help=True)
 
@@ -29,7 +30,7 @@ def retrain(
         Path | None, typer.Option(help="An experiment, YAML or JSON; default: ridge, walk-forward.")
     ] = None,
     output_dir: Annotated[
-        Path | None, typer.Option(help="Where runs and snapshots are kept; default: the data directory.")
+        Path | None, typer.Option(help="Keep run and snapshot there and register nothing; default: the data directory.")
     ] = None,
     symbol: Annotated[
         str | None, typer.Option(help="Of a file without a symbol column; default: from its name.")
@@ -38,7 +39,7 @@ def retrain(
         bool, typer.Option("--strict-validation", help="Refuse data with any error (exit 1).")
     ] = False,
     trials: Annotated[
-        int, typer.Option(min=1, help="How many candidates were tried on these data, this one included.")
+        int, typer.Option(min=1, help="Raises the count of trials on these data, which the registry keeps.")
     ] = 1,
     min_sharpe: Annotated[float | None, typer.Option(help="Alert below this Sharpe ratio (annualised).")] = None,
     max_drawdown: Annotated[float | None, typer.Option(help="Alert beyond this drawdown, a positive fraction.")] = None,
@@ -77,8 +78,23 @@ def retrain(
     if dry_run:
         _looked(asked, as_json=as_json)
         return
-    done = _trained(asked, output_dir or data_dir, as_json=as_json)
-    typer.echo(json.dumps(_as_json(done))) if as_json else _show(done)
+    done, candidate = _trained(asked, output_dir, as_json=as_json)
+    _tell(done, candidate, as_json=as_json)
+
+
+def _tell(done: Retrained, candidate: Candidate | None, *, as_json: bool) -> None:
+    if as_json:
+        waits = None if candidate is None else candidate.as_json()
+        typer.echo(json.dumps({**_as_json(done), "candidate": waits}))
+        return
+    _show(done)
+    if candidate is None:
+        typer.echo("It is no candidate: with --output-dir nothing is registered, and nobody is asked.")
+    else:
+        typer.echo(
+            f"Candidate {candidate.candidate_id} waits until {candidate.expires_at:%Y-%m-%d}; recommended: "
+            f"{candidate.action.replace('_', ' ')}; trial {candidate.trials} on these data"
+        )
 
 
 def _looked(asked: Request, *, as_json: bool) -> None:
@@ -100,19 +116,33 @@ def _looked(asked: Request, *, as_json: bool) -> None:
         raise VerdictNo(f"{len(wrong)} checks of the data found errors; correct the data, or train without those rows.")
 
 
-def _trained(asked: Request, root: Path, *, as_json: bool) -> Retrained:
+def _trained(asked: Request, output_dir: Path | None, *, as_json: bool) -> tuple[Retrained, Candidate | None]:
+    from datetime import timedelta
     from importlib.metadata import version
     from uuid import uuid4
 
+    from plms_pipeline.access.actors import local_actor
     from plms_pipeline.clock import SystemClock
+    from plms_pipeline.models.actions.candidates import retrain_candidate
     from plms_pipeline.models.actions.retraining import retrain as train
+    from plms_pipeline.models.decision.commands import opened
 
-    commit = load_settings().git_commit
-    return train(
-        asked, root=root, clock=SystemClock(), run_id=str(uuid4()),
-        code_version=version("plms_pipeline") + (f"+{commit}" if commit else ""),
-        told=lambda stage, what: None if as_json else typer.echo(f"{stage}: {what}", err=True),
-    )  # fmt: skip
+    settings = load_settings()
+    clock, run_id = SystemClock(), str(uuid4())
+    code = version("plms_pipeline") + (f"+{settings.git_commit}" if settings.git_commit else "")
+
+    def told(stage: str, what: str) -> None:
+        if not as_json:
+            typer.echo(f"{stage}: {what}", err=True)
+
+    if output_dir is not None:
+        return train(asked, root=output_dir, clock=clock, run_id=run_id, code_version=code, told=told), None
+    # Opened first: who finds out after a long training that the registry is away has trained for nothing.
+    with opened(settings) as registry:
+        return retrain_candidate(
+            registry, asked, root=settings.data_dir, clock=clock, run_id=run_id, code_version=code, actor=local_actor(),
+            expiry=timedelta(days=settings.candidate_expiry_days), told=told,
+        )  # fmt: skip
 
 
 def _as_json(done: Retrained) -> dict[str, Any]:

@@ -38,7 +38,8 @@ NAMES = (
     "idempotency_hit_rate_50 passport_incomplete kpi_gate_blocks invariants_broken calibration_drift_30 lane_busy_95 queue_20 "
     "launcher_runs_2 rate_limited failures_10 failures_50 dead_letters_10 dead_letters_growing disk_1gb killswitch_on "
     "secret_found evidence_dropped evidence_timeouts_50 evidence_backend_errors latency_p95_2x latency_p95_3x nightly_failed "
-    "nightly_absent sensor_failing sensor_lagging daemon_dead"
+    "nightly_absent sensor_failing sensor_lagging daemon_dead candidate_waits_risk_lead candidate_waits_data_engineering "
+    "candidate_waits_trading_supervision candidate_waits_portfolio_manager live_data_incident"
 )
 
 

@@ -13,16 +13,29 @@ from sqlalchemy import insert
 
 from plms_pipeline.alerts.looking import Asked, Seen
 from plms_pipeline.alerts.metrics import latency_buckets
-from plms_pipeline.alerts.sources import budget, daemon, dagster, latency, machine, nights, redis, spending, work
+from plms_pipeline.alerts.sources import (
+    budget,
+    candidates,
+    daemon,
+    dagster,
+    latency,
+    machine,
+    nights,
+    redis,
+    spending,
+    work,
+)
 from plms_pipeline.alerts.store import states
 from plms_pipeline.registry.engine import Registry
 from plms_pipeline.registry.tables import (
     AuditEntry,
+    Candidate,
     DeadLetter,
     KillSwitch,
     LaneMinute,
     LedgerAccount,
     LedgerEntry,
+    LiveSnapshot,
     Obligation,
     Observation,
     RunPassport,
@@ -293,3 +306,33 @@ def test_one_disk_is_one_subject(asked: Callable[..., Asked]) -> None:
     assert one.subject == "disk:data"
     assert one.value
     assert one.value > 0
+
+
+def test_a_candidate_waits_for_the_risk_lead_and_for_whom_its_alerts_concern(
+    registry: Registry, asked: Callable[..., Asked]
+) -> None:
+    """A candidate that nobody was told of expires, and a week of training with it."""
+    shas = ("model_sha256", "evaluation_sha256", "data_sha256", "manifest_sha256", "experiment_sha256")
+    row = {
+        **dict.fromkeys(shas, "a" * 64), "family": "market", "state": "waiting", "folder": "f", "trials": 1,
+        "gates_passed": True, "alerts_json": [], "action": "promote", "blockers_json": [], "requested_by": "ann",
+        "requested_by_verified": True, "created_at": AT - timedelta(days=1), "expires_at": AT + timedelta(days=1),
+    }  # fmt: skip
+    doubted = {"alerts_json": ["turnover_rate_unknown"], "blockers_json": ["limit:turnover_rate_unknown"]}
+    put(
+        registry, Candidate, row | {"candidate_id": "fine"}, row | doubted | {"candidate_id": "doubted"},
+        row | {"candidate_id": "late", "expires_at": AT}, row | {"candidate_id": "over", "state": "expired"},
+    )  # fmt: skip
+    seen = candidates.look(asked())
+    assert values(seen, "candidate_for_risk_lead") == {"candidate:fine": 1.0, "candidate:doubted": 1.0}
+    assert values(seen, "candidate_for_data_engineering") == {"candidate:doubted": 1.0}
+    assert values(seen, "candidate_for_portfolio_manager") == {}
+
+
+def test_an_incident_of_the_data_is_that_of_the_newest_look(registry: Registry, asked: Callable[..., Asked]) -> None:
+    """An incident that never ends is one that nobody reads."""
+    look = {"family": "market", "at": AT, "rows": 5, "metrics_json": {}, "alerts_json": ["sharpe_unknown"]}
+    put(registry, LiveSnapshot, look | {"action": "keep"}, look | {"action": "halt"})
+    assert values(candidates.look(asked()), "live_data_in_doubt") == {"family:market": 1.0}
+    put(registry, LiveSnapshot, look | {"action": "request_retrain"})
+    assert values(candidates.look(asked()), "live_data_in_doubt") == {"family:market": 0.0}

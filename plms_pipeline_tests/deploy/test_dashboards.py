@@ -33,9 +33,9 @@ def test_the_dashboard_in_the_checkout_is_the_one_that_the_code_makes(board: Boa
 
 
 def test_there_are_the_dashboards_of_the_guide_and_no_other_file() -> None:
-    """The five of guide 000, the invariants, operations."""
+    """The five of guide 000, the invariants, operations, models."""
     assert {path.stem for path in DASHBOARDS.glob("*")} == {board.uid for board in BOARDS}
-    assert {*GUIDE, "plms-invariants", "plms-operations"} == {board.uid for board in BOARDS}
+    assert {*GUIDE, "plms-invariants", "plms-operations", "plms-models"} == {board.uid for board in BOARDS}
     [invariants] = [board for board in BOARDS if board.uid == "plms-invariants"]
     assert tuple(panel.title for panel in invariants.panels) == EIGHT
 

@@ -10,12 +10,12 @@ from collections.abc import Iterator
 
 from deploy.grafana.boards import BOARDS
 from plms_pipeline.monitoring.exporter.catalogue import CATALOGUE
-from plms_pipeline.monitoring.exporter.catalogue.pages import API, UI
+from plms_pipeline.monitoring.exporter.catalogue.pages import API, MODEL, UI
 from plms_pipeline.monitoring.exporter.series import Series
 from plms_pipeline_tests.deploy.rules import rules
 
-KNOWN: dict[str, Series] = {**CATALOGUE, **{series.name: series for series in (*API, *UI)}}
-SELECTOR = re.compile(r"\b((?:plms|p28)_[a-z0-9_]+)(?:\{([^}]*)\})?")
+KNOWN: dict[str, Series] = {**CATALOGUE, **{series.name: series for series in (*API, *MODEL, *UI)}}
+SELECTOR = re.compile(r"\b((?:plms|p28|plus_ultra)_[a-z0-9_]+)(?:\{([^}]*)\})?")
 MATCHER = re.compile(r'(\w+)\s*(=~|!~|!=|=)\s*"([^"]*)"')
 PARTS_OF_HISTOGRAM = re.compile(r"_(bucket|count|sum)$")
 # Labels that Prometheus itself adds.

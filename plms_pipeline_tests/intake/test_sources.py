@@ -64,6 +64,7 @@ def test_a_run_id_is_the_uuid5_of_source_and_natural_key() -> None:
     assert receipt.natural_key == "m\ti\t2025-07-20"
 
 
+@pytest.mark.live
 def test_the_swebench_sample_lands_whole(sqlite_importer: Importer, samples: object) -> None:
     """Compared with pandas' reading of the same file, not with our own."""
     path: Path = samples("swebench")  # type: ignore[operator]

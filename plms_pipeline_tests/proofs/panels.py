@@ -1,9 +1,9 @@
 """Does every panel of every dashboard show something? (`make prove-panels`)
 
-A demo world on PostgreSQL and Redis: executor, API, guarded UI with its daemon, exporter, nights; projects are worked while a
-real Prometheus with the shipped configuration scrapes the three pages (every five seconds instead of fifteen) and evaluates the
-shipped rules. Each question of each panel is asked of its real source until it has an answer. What never answers is named, and
-fails.
+A demo world on PostgreSQL and Redis: executor, API, guarded UI with its daemon, model server, exporter, nights; projects are
+worked and models asked while a real Prometheus with the shipped configuration scrapes the four pages (every five seconds
+instead of fifteen) and evaluates the shipped rules. Each question of each panel is asked of its real source until it has an
+answer. What never answers is named, and fails.
 """
 
 from __future__ import annotations
@@ -37,6 +37,7 @@ from plms_pipeline_tests.deploy.asking import statement
 from plms_pipeline_tests.deploy.programs import DEPLOY, free_port, program
 from plms_pipeline_tests.proofs.api import environment, plms, server
 from plms_pipeline_tests.proofs.completions import postgresql
+from plms_pipeline_tests.proofs.panels_models import Trader, promoted
 from plms_pipeline_tests.redis_servers import redis_server
 from plms_pipeline_tests.vectors.live import ROOT, Live, issued, new_key, say
 from plms_pipeline_tests.vectors.plans import calculator
@@ -232,8 +233,13 @@ def demo(folder: Path) -> Iterator[tuple[Live, Sources]]:
         )
         api = stack.enter_context(server(environ, folder / "api.log", "serve"))
         ui = stack.enter_context(server(environ, folder / "ui.log", "ui", "--port", "0"))
+        promoted(environ)
+        model = stack.enter_context(server(environ, folder / "model.log", "model", "serve", "--port", "0"))
+        trader = Trader(model, tokens["operator"])
+        stack.callback(_ended, trader)
+        trader.start()
         exporter = stack.enter_context(server(environ, folder / "exporter.log", "exporter", "--port", "0"))
-        pages = {"plms-api": api, "plms-ui": ui, "plms-exporter": exporter}
+        pages = {"plms-api": api, "plms-ui": ui, "plms-model": model, "plms-exporter": exporter}
         client = stack.enter_context(httpx.Client(timeout=60, trust_env=False))
         asked = stack.enter_context(
             prometheus(folder, {job: httpx.URL(page).netloc.decode() for job, page in pages.items()})
@@ -241,6 +247,13 @@ def demo(folder: Path) -> Iterator[tuple[Live, Sources]]:
         registry = create_engine(url)
         stack.callback(registry.dispose)
         yield Live(api, tokens, environ, client), Sources(asked, registry, client)
+
+
+def _ended(trader: Trader) -> None:
+    trader.is_over.set()
+    trader.join(60)
+    if trader.failed is not None:
+        raise trader.failed
 
 
 def unanswered(sources: Sources, left: list[Question]) -> list[Question]:

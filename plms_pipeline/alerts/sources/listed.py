@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from plms_pipeline.alerts.client import api_latency, redis_info
 from plms_pipeline.alerts.looking import Source
-from plms_pipeline.alerts.sources import budget, daemon, latency, machine, nights, redis, spending, work
+from plms_pipeline.alerts.sources import budget, candidates, daemon, latency, machine, nights, redis, spending, work
 from plms_pipeline.settings import Settings
 
 
@@ -27,5 +27,6 @@ def sources_of_the_books(settings: Settings) -> tuple[Source, ...]:
         Source("lanes", work.lanes, 300.0),
         Source("nights", nights.look, 300.0),
         Source("drift", work.drift, 600.0),
+        Source("candidates", candidates.look, 30.0),
         Source("secrets", machine.secrets, 600.0),
     )

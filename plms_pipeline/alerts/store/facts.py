@@ -15,6 +15,7 @@ from plms_pipeline.registry.tables import (
     DeadLetter,
     Lane,
     LaneMinute,
+    LiveSnapshot,
     Observation,
     Project,
     ProjectRun,
@@ -39,6 +40,13 @@ def runs_without_passport(session: Session, since: datetime) -> list[tuple[str, 
         .limit(MOST)
     )  # fmt: skip
     return [(row[0], row[1], row[2]) for row in rows]
+
+
+def newest_live_looks(session: Session) -> list[tuple[str, str, list[str], datetime]]:
+    """(family, action, alert codes, moment) of the newest look at each family that serves."""
+    newest = select(func.max(LiveSnapshot.id)).group_by(LiveSnapshot.family)
+    rows = session.scalars(select(LiveSnapshot).where(LiveSnapshot.id.in_(newest)).order_by(LiveSnapshot.family))
+    return [(row.family, row.action, list(row.alerts_json), row.at) for row in rows]
 
 
 def passports_since(session: Session, since: datetime, *, limit: int) -> list[tuple[str, datetime, str]]:

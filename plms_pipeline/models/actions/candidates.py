@@ -16,12 +16,12 @@ from sqlalchemy.orm import Session
 from plms_pipeline.access import store as audit
 from plms_pipeline.access.actors import Actor
 from plms_pipeline.clock import Clock
-from plms_pipeline.errors import Conflict, NotFound
-from plms_pipeline.models.actions.retraining import Retrained
+from plms_pipeline.errors import Conflict, NotFound, PlmsError
+from plms_pipeline.models.actions.retraining import Request, Retrained, Told, retrain
 from plms_pipeline.models.decision.tree import DATA_NOT_OK, recommend
 from plms_pipeline.models.files import SUMMARY_FILE, folder_of, sha256_of
 from plms_pipeline.models.market.findings import errors
-from plms_pipeline.models.records import Bytes, Candidate, NewCandidate
+from plms_pipeline.models.records import MARKET, Bytes, Candidate, NewCandidate
 from plms_pipeline.models.store import candidates as store
 from plms_pipeline.registry.engine import Registry
 
@@ -144,3 +144,31 @@ def require(session: Session, candidate_id: str) -> Candidate:
             f"There is no candidate {candidate_id[:64]!r}; `plms model list` shows them.", code="unknown_candidate"
         )
     return found
+
+
+def retrain_candidate(
+    registry: Registry, asked: Request, *, root: Path, clock: Clock, run_id: str, code_version: str, actor: Actor,
+    expiry: timedelta, told: Told = lambda _stage, _what: None,
+) -> tuple[Retrained, Candidate]:  # fmt: skip
+    """Train on prices with the trials that the registry counts, and let the candidate wait for a decision.
+
+    Raises:
+        BadInput, NoData, VerdictNo: as `retraining.retrain`; nothing is left behind.
+        PlmsError: the registry refused or was away once the run was whole: its folder stays, harmless, and the message says
+            where.
+    """
+
+    def counted(data: str, experiment: str) -> int:
+        return trials_of(registry, MARKET, data, experiment, at_least=asked.trials)
+
+    done = retrain(
+        asked, root=root, clock=clock, run_id=run_id, code_version=code_version, told=told, trials_of=counted
+    )
+    try:
+        return done, register(registry, trained_market(done, root), actor=actor, clock=clock, expiry=expiry)
+    except PlmsError as error:
+        raise type(error)(
+            f"{error.message} The training itself is whole and lies at {done.run.path}; it is no candidate and nothing waits "
+            "for it, so it can stay or be removed. Train again to have one.",
+            code=error.code,
+        ) from error

@@ -91,20 +91,10 @@ def decide_candidate(
     word, reason = words.decision_of(decision), reason_of(reason)
     allowed = words.caps_of(caps, word)
     now, decision_id = clock.now(), ids()
-    with registry.reading() as session:
-        seen = require(session, candidate_id)
-    words.next_state(seen.state, word, candidate_id)
-    if evidence_sha256 is not None and evidence_sha256 != seen.bytes.evaluation:
-        raise Conflict(
-            f"The summary of candidate {candidate_id} is not the one that was shown; read it again and decide.",
-            code="evidence_changed",
-        )
+    seen = _shown(registry, candidate_id, word, evidence_sha256)
     # Files are read before the transaction: nobody else shall wait for a disk.
-    found = (
-        checking.blockers(registry, places.root, seen, now=now, decision=word, golden=golden)
-        if word in words.APPROVALS
-        else ()
-    )
+    approves = word in words.APPROVALS
+    found = checking.blockers(registry, places.root, seen, now=now, decision=word, golden=golden) if approves else ()
     with recording(registry, clock, actor, f"decide.{KIND}", f"candidate:{candidate_id}") as session:
         _require_person(actor)
         signer = words.role_of(role, word)
@@ -113,16 +103,14 @@ def decide_candidate(
         said = Said(
             decision_id, word, actor.name[:255], actor.is_verified, signer, reason, allowed, now, candidate.decision_id
         )
-        document = signed(
-            record(candidate, said, path_of((*candidate.alerts, *_doubts(candidate)))), key.encode() if key else None
-        )
+        document = _document(candidate, said, key)
         decide(
             session, clock_now=now, ids=lambda: decision_id, kind=KIND, subject_type="candidate",
             subject_id=candidate_id, decision=word, reason=reason, actor=actor, role=signer,
             requested_by=candidate.requested_by, evidence_sha256=candidate.bytes.evaluation, payload=document,
-            second_person=word in words.APPROVALS, auth_disabled=auth_disabled,
+            second_person=approves, auth_disabled=auth_disabled,
         )  # fmt: skip
-        if word in words.APPROVALS:
+        if approves:
             checking.refuse(candidate, found or checking.stopped(session, candidate.family, now))
         if not candidates.decide(
             session, candidate_id, was=candidate.state, state=state, decision_id=decision_id, decided_at=now,
@@ -137,6 +125,24 @@ def decide_candidate(
         after = require(session, candidate_id)
     tell(registry, places, after, document)
     return CandidateDecision(decision_id, after, document)
+
+
+def _shown(registry: Registry, candidate_id: str, word: str, evidence_sha256: str | None) -> Candidate:
+    """The candidate that is decided about, as it is now: undecided, with the summary that the actor was shown."""
+    with registry.reading() as session:
+        seen = require(session, candidate_id)
+    words.next_state(seen.state, word, candidate_id)
+    if evidence_sha256 is not None and evidence_sha256 != seen.bytes.evaluation:
+        raise Conflict(
+            f"The summary of candidate {candidate_id} is not the one that was shown; read it again and decide.",
+            code="evidence_changed",
+        )
+    return seen
+
+
+def _document(candidate: Candidate, said: Said, key: str | None) -> dict[str, Any]:
+    path = path_of((*candidate.alerts, *_doubts(candidate)))
+    return signed(record(candidate, said, path), key.encode() if key else None)
 
 
 def _doubts(candidate: Candidate) -> list[str]:

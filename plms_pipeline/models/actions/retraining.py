@@ -8,7 +8,7 @@ promotes anything.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,6 +17,9 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from plms_pipeline.clock import Clock
+from plms_pipeline.errors import BadInput
+from plms_pipeline.models.annotations.rules import Annotation
+from plms_pipeline.models.annotations.weights import Weighted, weighted
 from plms_pipeline.models.evaluation import gates, sanity
 from plms_pipeline.models.evaluation.files import write_evaluation
 from plms_pipeline.models.evaluation.gates import GateConfig, GateVerdict
@@ -46,6 +49,8 @@ REJECTED: Final = "rejected_rows.csv"
 Told = Callable[[str, str], None]
 # Content hash of the data and digest of the experiment → how many experiments were tried on these data, this one included.
 Counted = Callable[[str, str], int]
+# Symbols → what people said about trades of them.
+Said = Callable[[Sequence[str]], Sequence[Annotation]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +149,7 @@ def refuse_what_deceives(bars: Bars, asked: Experiment, function: FeatureFunctio
 
 def retrain(
     asked: Request, *, root: Path, clock: Clock, run_id: str, code_version: str, told: Told = lambda _stage, _what: None,
-    trials_of: Counted | None = None, function: FeatureFunction = backward_features,
+    trials_of: Counted | None = None, function: FeatureFunction = backward_features, said: Said | None = None,
 ) -> Retrained:  # fmt: skip
     """Train a candidate and evaluate it.
 
@@ -154,6 +159,7 @@ def retrain(
         trials_of: how many experiments were tried on data of this content hash, one of this digest included; None: only
             what the request says.
         function: what computes the features.
+        said: what people said about trades of these symbols: shown in the report, and weighed as the experiment says.
 
     Raises:
         BadInput, NoData, VerdictNo: as `dataset`, `refuse_what_deceives` and `judged`; there are too few bars, or a feature is
@@ -167,12 +173,15 @@ def retrain(
     if trials_of is not None:
         asked = replace(asked, trials=max(asked.trials, trials_of(data.digest, asked.experiment.digest())))
     told("training", f"{len(bars.symbols)} symbols, {bars.timestamp.size} bars")
-    trained = train(bars, asked.experiment, function=function)
+    spoken = None if said is None else tuple(said(bars.symbols))
+    weight = _weighted(bars, asked.experiment, spoken)
+    trained = train(bars, asked.experiment, weights=None if weight is None else weight.weights, function=function)
     told("evaluation", f"{trained.predictions.count} predictions out of sample")
     summary, verdict = judged(trained.predictions, asked, run_id=run_id)
     origin = Origin(
         run_id, _second(clock.now()), code_version, environment(), Lineage(None, asked.requested_by, asked.reason),
         Kept(f"{SNAPSHOTS}/{kept.name}", sha256_of(kept)),
+        None if weight is None else weight.as_document(asked.experiment.annotations.by_word),
     )  # fmt: skip
     run = write_run(root / RUNS, bars, asked.experiment, trained, origin)
     write_evaluation(run.path, summary=summary, metrics=trained.metrics, gates=verdict.as_document())
@@ -180,8 +189,19 @@ def retrain(
         write_rejected(run.path / REJECTED, data.examination.rejected)
     if asked.has_report:
         told("report", str(run.path))
-        report_run(run.path)
+        report_run(run.path, annotations=None if spoken is None else [one.as_document() for one in spoken])
     return Retrained(run, data, dict(trained.metrics), summary, verdict, asked.trials)
+
+
+def _weighted(bars: Bars, asked: Experiment, spoken: Sequence[Annotation] | None) -> Weighted | None:
+    """What annotations make each bar weigh; None where the experiment weighs none."""
+    if asked.annotations.weights and spoken is None:
+        raise BadInput(
+            "The experiment weighs annotations, which are in the registry; train without --output-dir, or without "
+            "annotations.weights.",
+            code="no_annotations",
+        )
+    return weighted(bars, spoken or (), asked.annotations.by_word)
 
 
 def judged(rows: Predictions, asked: Request, *, run_id: str) -> tuple[dict[str, Any], GateVerdict]:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from plms_pipeline.models.decision.matrix import Escalation, escalation_of, escalations, is_anomaly, owners
+from plms_pipeline.models.records import NewCandidate
 
 KEEP: Final = "keep"
 PROMOTE: Final = "promote"
@@ -76,6 +77,12 @@ def recommend(*, alerts: Iterable[str], blocking: Iterable[str] = (), data_ok: b
         options = tuple(word for word in found.options if word != "approve_with_caps")
         return Recommendation(found.action, found.sentence, options, found.owners, found.escalations)
     return _recommended(RISK_REVIEW if codes else PROMOTE, codes)
+
+
+def recommend_candidate(candidate: NewCandidate) -> Recommendation:
+    """What to do with a candidate, from what is kept of its evaluation."""
+    gates = [name for name in candidate.blockers if name != DATA_NOT_OK]
+    return recommend(alerts=candidate.alerts, blocking=gates, data_ok=DATA_NOT_OK not in candidate.blockers)
 
 
 def watch(*, alerts: Iterable[str], data_ok: bool = True) -> Recommendation:

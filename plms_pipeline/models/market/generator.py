@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Final, Literal, TypeAlias
 
 import numpy as np
-from scipy.signal import lfilter
+import pandas as pd
 
 from plms_pipeline.errors import BadInput
 from plms_pipeline.models.market.bars import UNIT, Bars, Floats, Instants, Ints, RawBars, canonical
@@ -132,9 +132,10 @@ def _refuse_impossible(world: World) -> None:
 
 def _remembering(noise: Floats, memory: float) -> Floats:
     """AR(1) along the last axis with unit variance from the first value on."""
-    shocks = noise * np.sqrt(1.0 - memory**2)
+    # As a weighted mean: what is new has the weight 1 − memory.
+    shocks = noise * (np.sqrt(1.0 - memory**2) / (1.0 - memory))
     shocks[..., 0] = noise[..., 0]
-    return np.asarray(lfilter([1.0], [1.0, -memory], shocks, axis=-1))
+    return np.asarray(pd.DataFrame(shocks.T).ewm(alpha=1.0 - memory, adjust=False).mean()).T
 
 
 def _volatility(rng: np.random.Generator, shape: tuple[int, ...]) -> Floats:

@@ -19,11 +19,6 @@ from plms_pipeline.errors import BadInput, Unprocessable
 from plms_pipeline.models.evaluation.guardrails import Guarded, GuardrailConfig, guard, with_caps
 from plms_pipeline.models.records import Switch
 
-# The kinds of violations: what names a symbol, sector or factor is counted by its kind, so that labels stay few.
-KINDS: Final = (
-    "gross_exposure_peak", "net_exposure_peak", "turnover_rate", "tail_return_quantile", "tail_event_frequency",
-    "symbol_exposure", "sector_exposure", "factor_exposure",
-)  # fmt: skip
 COLUMNS: Final = ("timestamp", "symbol", "sector", "factor", "notional", "price", "position", "pnl")
 _NUMBERS: Final = ("notional", "price", "position", "pnl")
 

@@ -14,8 +14,7 @@ from typing import Final
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
-from plms_pipeline.models.serving.judging import KINDS
-from plms_pipeline.models.serving.names import ENDPOINTS, EXCEPTIONS, FIGURES, METHODS, OTHER, STATUSES
+from plms_pipeline.models.serving.names import ENDPOINTS, EXCEPTIONS, FIGURES, KINDS, METHODS, OTHER, STATUSES
 
 LATENCY_EDGES_S: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 10.0)
 ROWS_EDGES: Final = (1, 5, 10, 25, 50, 100, 250, 500, 1000, 2000, 5000)

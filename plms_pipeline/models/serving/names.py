@@ -23,4 +23,9 @@ FIGURES: Final = (
     "sharpe", "sortino", "max_drawdown", "calmar", "volatility", "hit_rate", "value_at_risk", "expected_shortfall",
     "total_return", "annualised_return",
 )  # fmt: skip
+# The kinds of violations: what names a symbol, sector or factor is counted by its kind, so that labels stay few.
+KINDS: Final = (
+    "gross_exposure_peak", "net_exposure_peak", "turnover_rate", "tail_return_quantile", "tail_event_frequency",
+    "symbol_exposure", "sector_exposure", "factor_exposure",
+)  # fmt: skip
 UNCOUNTED: Final = ("/metrics", "/healthz")

@@ -123,6 +123,19 @@ class GuardrailsSection(_Section):
         return GuardrailConfig(**self.model_dump())
 
 
+class AnnotationsSection(_Section):
+    """How much a bar teaches about which somebody said this; what is not named weighs 1, as a bar that nobody spoke about."""
+
+    weights: dict[
+        Literal["approve", "escalate", "flag", "hold", "reject"], Annotated[float, Field(ge=0.0, le=1_000.0)]
+    ] = Field(default_factory=dict)
+
+    @property
+    def by_word(self) -> dict[str, float]:
+        """The weights by decision."""
+        return {str(word): weight for word, weight in self.weights.items()}
+
+
 class Experiment(_Section):
     """A whole training. The empty document is the default one."""
 
@@ -137,6 +150,7 @@ class Experiment(_Section):
     trading: TradingSection = TradingSection()
     thresholds: ThresholdsSection = ThresholdsSection()
     guardrails: GuardrailsSection = GuardrailsSection()
+    annotations: AnnotationsSection = AnnotationsSection()
 
     @model_validator(mode="after")
     def _purge_covers_the_horizon(self) -> Self:

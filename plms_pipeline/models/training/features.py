@@ -14,8 +14,8 @@ from dataclasses import dataclass, replace
 from typing import Any, Final, TypeAlias
 
 import numpy as np
+import pandas as pd
 from numpy.lib.stride_tricks import sliding_window_view
-from scipy.signal import lfilter
 
 from plms_pipeline.errors import NoData
 from plms_pipeline.models.market.bars import Bars, Flags, Floats, Instants
@@ -60,10 +60,7 @@ def ewm(values: Floats, span: float) -> Floats:
 
 def smoothed(values: Floats, weight: float) -> Floats:
     """m ← m + weight·(x − m), starting at the first value."""
-    if not values.size:
-        return values.copy()
-    start = np.array([(1.0 - weight) * values[0]])
-    return np.asarray(lfilter([weight], [1.0, weight - 1.0], values, zi=start)[0])
+    return np.asarray(pd.Series(values).ewm(alpha=weight, adjust=False).mean())
 
 
 def relative_strength(close: Floats, bars: int = 14) -> Floats:

@@ -44,8 +44,8 @@ class Kept:
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """What the training could not know by itself: run, moment (UTC), version of the code, environment, lineage, and
-    where the bars were kept.
+    """What the training could not know by itself: run, moment (UTC), version of the code, environment, lineage,
+    where the bars were kept, and what annotations weighed.
     """
 
     run_id: str
@@ -54,6 +54,7 @@ class Origin:
     environment: Mapping[str, str]
     lineage: Lineage = field(default_factory=Lineage)
     snapshot: Kept | None = None
+    annotations: Mapping[str, Any] | None = None
 
 
 def instant(moment: np.datetime64) -> str:
@@ -113,6 +114,7 @@ def manifest(
         "folds": [fold_facts(one) for one in trained.folds],
         "metrics": dict(trained.metrics),
         "symbols_left_out": list(trained.left_out),
+        "annotations": None if origin.annotations is None else dict(origin.annotations),
         "files": dict(sorted(files.items())),
     }
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from plms_pipeline.monitoring.exporter.catalogue import CATALOGUE
-from plms_pipeline.monitoring.exporter.catalogue.pages import API, UI
+from plms_pipeline.monitoring.exporter.catalogue.pages import API, MODEL, UI
 from plms_pipeline.monitoring.exporter.series import Series
 
 _HEAD: Final = """\
@@ -14,7 +14,7 @@ _HEAD: Final = """\
 
 Written by `plms exporter --markdown > docs/metrics.md`; a test holds this page equal to what is exposed.
 
-Three pages are scraped. None has a label with a project, run, task or person in it: what is many is counted, added up, or
+Four pages are scraped. None has a label with a project, run, task or person in it: what is many is counted, added up, or
 ranked. Labels are closed lists and exist from the start with zero; a series whose value nobody can know is absent, and the
 tables say when. Names that a guide gave are kept, also where Prometheus would choose others
 (`plms_invariants_…_total` are gauges).
@@ -23,6 +23,7 @@ tables say when. Names that a guide gave are kept, also where Prometheus would c
 |---|---|---|
 | http://127.0.0.1:6100/metrics | `plms serve` | what the API answered; with `--workers` the sums of all processes |
 | http://127.0.0.1:3000/metrics | `plms ui` | what the front door of the Dagster UI answered and refused |
+| http://127.0.0.1:6300/metrics | `plms model serve` | what the promoted model answered, what its guardrails judged |
 | http://127.0.0.1:9464/metrics | `plms exporter` | what stands in the registry, Dagster's storage, Redis and the disk |
 
 `plms exporter` reads everything anew for each scrape, in a thread per part and with a time limit
@@ -42,6 +43,7 @@ def page() -> str:
         _table("The exporter", list(CATALOGUE.values())),
         _table("The API", API),
         _table("The guarded Dagster UI", UI),
+        _table("The model server", MODEL),
     ]
     return "\n".join(parts)
 

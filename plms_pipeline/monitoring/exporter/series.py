@@ -16,7 +16,7 @@ from typing import Final, Literal
 
 Kind = Literal["gauge", "counter", "histogram"]
 # Where a series is read: one reading each, with a time limit of its own.
-Part = Literal["registry", "dagster", "redis", "disk", "nights", "exporter", "api", "ui"]
+Part = Literal["registry", "dagster", "redis", "disk", "nights", "exporter", "api", "ui", "model"]
 PARTS: Final[tuple[Part, ...]] = ("registry", "dagster", "redis", "disk", "nights")
 
 

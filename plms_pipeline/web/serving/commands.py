@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from plms_pipeline.models.decision.commands import register
 from plms_pipeline.settings import load_settings
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None)
@@ -44,3 +45,6 @@ def serve(
     except KeyboardInterrupt:
         if not as_json:
             typer.echo("Stopped.")
+
+
+register(app)

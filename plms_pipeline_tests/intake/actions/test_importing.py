@@ -316,6 +316,7 @@ def test_progress_counts_every_row(sqlite_importer: Importer, tmp_path: Path) ->
     assert seen == [5, 5, 5, 1]
 
 
+@pytest.mark.live
 def test_the_samples_import_in_one_go(importer: Importer, samples: Callable[[str], Path]) -> None:
     results = [importer(name, samples(name)) for name in ("swebench", "metr")]
     assert [result.inserted for result in results] == [6500, 3684]

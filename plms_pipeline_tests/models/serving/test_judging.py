@@ -10,8 +10,9 @@ import pytest
 from plms_pipeline.errors import BadInput, Unprocessable
 from plms_pipeline.models.evaluation.guardrails import METRICS, GuardrailConfig
 from plms_pipeline.models.records import MARKET, Switch
-from plms_pipeline.models.serving.judging import COLUMNS, KINDS, in_force, judge
+from plms_pipeline.models.serving.judging import COLUMNS, in_force, judge
 from plms_pipeline.models.serving.limits import caps_of
+from plms_pipeline.models.serving.names import KINDS
 
 ON, OFF = Switch(MARKET), Switch(MARKET, enabled=False, reason="Vendor outage", by="a-risk-lead")
 

@@ -11,8 +11,10 @@ from prometheus_client import CollectorRegistry, Metric
 
 from plms_pipeline.clock import FrozenClock
 from plms_pipeline.evidence.metrics import ObserverMetrics
+from plms_pipeline.models.serving.metrics import ServingMetrics
+from plms_pipeline.models.serving.names import FIGURES
 from plms_pipeline.monitoring.exporter.catalogue import CATALOGUE
-from plms_pipeline.monitoring.exporter.catalogue.pages import API, UI
+from plms_pipeline.monitoring.exporter.catalogue.pages import API, MODEL, UI
 from plms_pipeline.monitoring.exporter.metrics import page, text_of
 from plms_pipeline.monitoring.exporter.names_page import page as names_page
 from plms_pipeline.monitoring.exporter.series import Samples, Series, Spread
@@ -45,7 +47,7 @@ def labels_of(metric: Metric) -> set[str]:
     return {label for sample in metric.samples for label in sample.labels} - {"le"}
 
 
-@pytest.mark.parametrize("which", ["api", "ui"])
+@pytest.mark.parametrize("which", ["api", "ui", "model"])
 def test_what_the_pages_of_servers_expose_is_what_is_documented(which: str) -> None:
     """Otherwise somebody builds a board on a name that is written down and not there."""
     registry = UiMetrics().registry
@@ -54,6 +56,10 @@ def test_what_the_pages_of_servers_expose_is_what_is_documented(which: str) -> N
         metrics = ApiMetrics([("/healthz", "GET")])
         ObserverMetrics(metrics.registry).belong_to("o")
         registry, declared = metrics.registry, API
+    elif which == "model":
+        serving = ServingMetrics()
+        serving.serves(1, dict.fromkeys(FIGURES, 0.5))
+        registry, declared = serving.registry, MODEL
     found = exposed(registry)
     assert set(found) == {each.name for each in declared}
     for each in declared:
@@ -96,7 +102,7 @@ def test_names_are_those_that_prometheus_expects() -> None:
     """Otherwise units and kinds are guessed; the names of the sources' dashboard are the exception."""
     kept = {"plms_invariants_violations_total", "plms_invariants_checks_total"}
     for name, series in CATALOGUE.items():
-        assert re.fullmatch(r"plms_[a-z0-9_]+", name)
+        assert re.fullmatch(r"(plms|plus_ultra)_[a-z0-9_]+", name)
         assert (series.kind == "counter") == (name.endswith("_total") and name not in kept), name
         assert series.says.endswith("."), name
         assert (series.kind == "histogram") == bool(series.edges)

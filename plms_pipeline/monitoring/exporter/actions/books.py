@@ -19,6 +19,7 @@ from plms_pipeline.clock import Clock
 from plms_pipeline.decisions.rules import REQUEST
 from plms_pipeline.monitoring.exporter import runways
 from plms_pipeline.monitoring.exporter.actions import grown
+from plms_pipeline.monitoring.exporter.actions.models import Models
 from plms_pipeline.monitoring.exporter.actions.money import stand
 from plms_pipeline.monitoring.exporter.catalogue import CATALOGUE
 from plms_pipeline.monitoring.exporter.catalogue.work import DECISIONS, HOLDS
@@ -54,6 +55,7 @@ class BooksReader:
     flag: Flag
     grown: grown.Grown = field(default_factory=grown.Grown)
     errors: tuple[datetime, dict[str, float]] | None = None
+    models: Models = field(default_factory=Models)
     has_alerts: bool = False
     has_forecasts: bool = False
 
@@ -78,6 +80,7 @@ class BooksReader:
             runways.tell(samples, stand(session, now, has_forecasts=self.has_forecasts))
             self._errors(session, samples, now)
             self._alerts(session, samples, now)
+            self.models.read(session, samples, now)
             samples.put("plms_registry_size_bytes", learning.size_bytes(session))
         words = {"lane": [lane for lane, _, _ in known]}
         samples.fill("registry", words)

@@ -1,7 +1,7 @@
-"""The series of the two other pages, as docs/metrics.md tells them.
+"""The series of the three other pages, as docs/metrics.md tells them.
 
-They are declared where they are counted (`web/api/metrics.py`, `web/metrics.py`, `evidence/metrics.py`); a test holds names,
-types, labels and help texts equal to theirs.
+They are declared where they are counted (`web/api/metrics.py`, `web/metrics.py`, `evidence/metrics.py`,
+`models/serving/metrics.py`); a test holds names, types, labels and help texts equal to theirs.
 """
 
 from __future__ import annotations
@@ -10,7 +10,8 @@ from typing import Final
 
 from plms_pipeline.evidence.obligations import OBS_POINTS
 from plms_pipeline.evidence.sights import GUIDE_REASONS
-from plms_pipeline.monitoring.exporter.series import Label, Series
+from plms_pipeline.models.serving.names import ENDPOINTS, EXCEPTIONS, FIGURES, KINDS, METHODS, OTHER, STATUSES
+from plms_pipeline.monitoring.exporter.series import Kind, Label, Series
 
 _STATUS: Final = Label("status", ("2xx", "3xx", "4xx", "5xx", "none"))
 _POINT: Final = Label("obs_point", OBS_POINTS)
@@ -85,4 +86,60 @@ UI: Final = (
         labels=(Label("class"), Label("outcome", ("allowed", "refused"))),
     ),
     Series("plms_ui_websockets_open", "gauge", "ui", "WebSockets that are open."),
+)  # fmt: skip
+
+_SERVICE: Final = "guide 002, service"
+_ENDPOINT: Final = Label("endpoint", (*ENDPOINTS, OTHER))
+_CALL: Final = (_ENDPOINT, Label("method", METHODS))
+
+
+def _model(
+    name: str, kind: Kind, says: str, *labels: Label, source: str = "ours", absent: str = ""
+) -> Series:  # fmt: skip
+    return Series(f"plus_ultra_{name}", kind, "model", says, source, labels, absent=absent)
+
+
+MODEL: Final = (
+    _model(
+        "service_requests_total", "counter", "Answers by endpoint, method and status.", *_CALL, Label("status", STATUSES),
+        source=_SERVICE,
+    ),
+    _model(
+        "service_request_latency_seconds", "histogram", "Time from the request's head to the end of the answer.", *_CALL,
+        source=_SERVICE,
+    ),
+    _model(
+        "service_request_exceptions_total", "counter", "Requests that ended with an exception, by its class.", *_CALL,
+        Label("exception", EXCEPTIONS), source=_SERVICE,
+    ),
+    _model(
+        "service_last_success_timestamp", "gauge", "When an endpoint last answered below 400.", _ENDPOINT, source=_SERVICE
+    ),
+    _model(
+        "service_last_error_timestamp", "gauge", "When an endpoint last answered 400 or above.", _ENDPOINT, source=_SERVICE
+    ),
+    _model("service_prediction_rows", "histogram", "Predictions per answer, after the cap.", source=_SERVICE),
+    _model("service_last_prediction_rows", "gauge", "Predictions of the last answer, after the cap.", source=_SERVICE),
+    _model("guardrails_enabled", "gauge", "1: guardrails are enforced.", Label("policy", ("service",)), source=_SERVICE),
+    _model(
+        "guardrail_violations_total", "counter", "Limits that were broken after enforcement, by kind.", Label("name", KINDS),
+        source=_SERVICE,
+    ),
+    _model("guardrail_last_violation_count", "gauge", "Limits broken by the last book.", source=_SERVICE),
+    _model("guardrail_trades_evaluated_total", "counter", "Trades that guardrails judged."),
+    _model("guardrail_trades_unguarded_total", "counter", "Trades seen while guardrails were switched off."),
+    _model("guardrail_books_scaled_total", "counter", "Books that were cut to their limits."),
+    _model("service_model_loaded", "gauge", "1: a verified model answers."),
+    _model(
+        "service_model_unverified", "gauge",
+        "1: the promoted model could not be verified; the one before it answers, if any.",
+    ),
+    _model("service_model_sequence", "gauge", "The number of the promotion by which the loaded model serves."),
+    _model("service_promoted_sequence", "gauge", "The number of the newest promotion in the registry."),
+    _model("service_last_look_timestamp", "gauge", "When the registry was last asked who is to serve."),
+    _model("service_model_swaps_total", "counter", "Models that were put to work since the server began."),
+    _model(
+        "service_champion_metric", "gauge", "A figure of the loaded model out of sample, as it was signed.",
+        Label("name", FIGURES), absent="No model is loaded, or this figure is not known.",
+    ),
 )  # fmt: skip

@@ -21,6 +21,7 @@ from plms_pipeline.access.routes import AppState, DoneAtOnce, ToldAtOnce
 from plms_pipeline.alerts.routes import ROUTERS as ALERT_ROUTERS
 from plms_pipeline.intake.routes import ROUTERS as EVENT_ROUTERS
 from plms_pipeline.letters.routes import ROUTERS as LETTER_ROUTERS
+from plms_pipeline.models.decision.routes import ROUTERS as MODEL_ROUTERS
 from plms_pipeline.portfolio.routes import ROUTERS as PORTFOLIO_ROUTERS
 from plms_pipeline.registry.engine import Registry
 from plms_pipeline.runs.routes import ROUTERS as RUN_ROUTERS
@@ -37,7 +38,8 @@ from plms_pipeline.web.page.routes import ROUTERS as PAGE_ROUTERS
 from plms_pipeline.web.page.same_origin import page_refusal
 
 DOMAIN_ROUTERS: tuple[APIRouter, ...] = (
-    *RUN_ROUTERS, *EVENT_ROUTERS, *PORTFOLIO_ROUTERS, *LETTER_ROUTERS, *ALERT_ROUTERS, *PAGE_ROUTERS, sessions.router,
+    *RUN_ROUTERS, *EVENT_ROUTERS, *PORTFOLIO_ROUTERS, *LETTER_ROUTERS, *ALERT_ROUTERS, *MODEL_ROUTERS, *PAGE_ROUTERS,
+    sessions.router,
 )  # fmt: skip
 
 

@@ -1,0 +1,1 @@
+"""What do people think of single trades, and what does it teach?"""
