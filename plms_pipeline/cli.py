@@ -43,6 +43,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "model": ("plms_pipeline.web.serving.commands:app", "Models: what waits, what is decided, what serves."),
     "report-model": ("plms_pipeline.models.reporting.commands:app", "Report on an evaluation, as a page or Markdown."),
     "annotate": ("plms_pipeline.models.annotations.commands:app", "What people think of single trades."),
+    "monitor": ("plms_pipeline.models.watch.commands:app", "Watch the promoted model: drift and risk against limits."),
     "nightly": ("plms_pipeline.monitoring.commands:nightly_app", "Run the night now, or for a date."),
     "report": ("plms_pipeline.monitoring.commands:report_app", "List and open nightly reports."),
     "purge": ("plms_pipeline.monitoring.growth.commands:app", "Remove what grew old; never the books."),

@@ -14,6 +14,7 @@ from plms_pipeline.access.actors import Actor
 from plms_pipeline.clock import Clock
 from plms_pipeline.models.actions.candidates import register, trained_market, trials_of
 from plms_pipeline.models.actions.retraining import Request, retrain
+from plms_pipeline.models.annotations.actions import listed
 from plms_pipeline.models.records import MARKET, Candidate
 from plms_pipeline.models.store import candidates
 from plms_pipeline.registry.engine import Registry
@@ -42,6 +43,7 @@ def candidate_for(
     done = retrain(
         asked, root=root, clock=clock, run_id=candidate_id, code_version=code_version, told=told,
         trials_of=lambda data, experiment: trials_of(registry, MARKET, data, experiment, at_least=asked.trials),
+        said=lambda symbols: listed(registry, symbols=symbols),
     )  # fmt: skip
     return register(registry, trained_market(done, root), actor=actor, clock=clock, expiry=expiry)
 

@@ -1,0 +1,1 @@
+"""Does what was promoted still behave as what was approved?"""
