@@ -41,6 +41,8 @@ from plms_pipeline.registry.engine import Registry
 
 NewId = Callable[[], str]
 LOG_ROWS: Final = 1000
+# How what runs by itself is called: a token vouches for it, but it is nobody.
+MACHINE: Final = "sensor:"
 _log = logging.getLogger(__name__)
 
 
@@ -150,8 +152,8 @@ def _doubts(candidate: Candidate) -> list[str]:
 
 
 def _require_person(actor: Actor) -> None:
-    if actor == SCHEDULE:
-        raise Forbidden("A schedule decides nothing about models; a person does.", code="only_a_person")
+    if actor.name == SCHEDULE.name or actor.name.startswith(MACHINE):
+        raise Forbidden(f"{actor.name} decides nothing about models; a person does.", code="only_a_person")
 
 
 def lift_halt(
@@ -226,11 +228,15 @@ def rewrite(registry: Registry, places: Places, *, limit: int = 200) -> int:
             for one in candidates.listed(session, limit=limit)
             if one.decision_id is not None
         ]
-    written = sum(
-        write_approval(places.root / one.folder, row.payload) for one, row in found if row is not None and row.payload
-    )
-    if places.reports is not None:
-        write_log(places.reports, _log_text(registry))
+    written = 0
+    try:
+        for one, row in found:
+            if row is not None and row.payload:
+                written += write_approval(places.root / one.folder, row.payload)
+        if places.reports is not None:
+            write_log(places.reports, _log_text(registry))
+    except OSError as error:
+        _log.warning("event=decision_copy_failed error=%s", type(error).__name__)
     return written
 
 

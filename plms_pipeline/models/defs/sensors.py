@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from plms_pipeline.models.defs.promotion import approved_ids, promoted
+from plms_pipeline.models.defs.promotion import approved_ids, places, promoted
 from plms_pipeline.models.defs.retraining import DATA_TAG, JOB, retrain_models
 from plms_pipeline.models.defs.telling import CANDIDATES, events
 from plms_pipeline.resources import Plms
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from plms_pipeline.models.training.history import Attempt, Progress
 
 EVERY_S = 30
+# Candidates whose copies for people are looked at in a tick, the newest.
+COPIES = 50
 # A feed that is written all day is trained on once a day at most.
 COOLDOWN = timedelta(hours=20)
 RUNS = 100
@@ -119,6 +121,7 @@ def decision_recorded(context: dg.SensorEvaluationContext, plms: Plms) -> dg.Sen
     """Carry out what is in the books."""
     from plms_pipeline.access.actors import Actor
     from plms_pipeline.errors import PlmsError, Unavailable
+    from plms_pipeline.models.actions.deciding import rewrite
     from plms_pipeline.models.actions.expiry import expire
 
     actor = Actor("sensor:decision_recorded", is_verified=True)
@@ -126,6 +129,8 @@ def decision_recorded(context: dg.SensorEvaluationContext, plms: Plms) -> dg.Sen
     said = []
     try:
         said += [f"{one} expired" for one in expire(plms.registry(), clock=plms.clock(), actor=actor)]
+        # Copies for people that a full disk or a cleaned folder has lost.
+        rewrite(plms.registry(), places(plms), limit=COPIES)
         fresh = _unknown(context.instance, plms)
         for one in approved_ids(plms):
             try:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import func, select, update
+from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from plms_pipeline.models.records import APPROVED, EXPIRED, WAITING, Bytes, Candidate, NewCandidate
@@ -119,12 +119,6 @@ def move(session: Session, candidate_id: str, *, was: str, state: str) -> bool:
 def expire(session: Session, candidate_id: str, *, was: str) -> bool:
     """End a candidate whose time is over, if it still is what it was; whether it did."""
     return move(session, candidate_id, was=was, state=EXPIRED)
-
-
-def counts(session: Session) -> dict[tuple[str, str], int]:
-    """How many candidates there are, by family and state."""
-    rows = session.execute(select(Row.family, Row.state, func.count()).group_by(Row.family, Row.state))
-    return {(family, state): number for family, state, number in rows}
 
 
 def _moved(session: Session, candidate_id: str, was: str, values: dict[str, Any]) -> bool:

@@ -38,11 +38,6 @@ def history(session: Session, family: str, *, limit: int = 100) -> list[Champion
     return [_champion(row, folder) for row, folder in rows]
 
 
-def carried_out(session: Session, decision_id: str) -> Champion | None:
-    """The promotion or rollback that a decision led to."""
-    return _first(session, _all().where(Row.decision_id == decision_id).order_by(Row.sequence.desc()))
-
-
 def add(
     session: Session,
     *,
@@ -86,12 +81,9 @@ def add(
         ) from None
 
 
-def _all() -> Select[Row, str]:
-    return select(Row, CandidateRow.folder).join(CandidateRow, CandidateRow.candidate_id == Row.candidate_id)
-
-
 def _of(family: str) -> Select[Row, str]:
-    return _all().where(Row.family == family)
+    joined = select(Row, CandidateRow.folder).join(CandidateRow, CandidateRow.candidate_id == Row.candidate_id)
+    return joined.where(Row.family == family)
 
 
 def _first(session: Session, query: Select[Row, str]) -> Champion | None:
