@@ -22,7 +22,7 @@ FLOOD ?=
 WORLDS ?=
 ONLY ?=
 
-.PHONY: help setup run simulate test test-live test-ui ui lint lint-rules dashboards format bench bench-peers demo-budget demo-guides demo-portfolio demo-run prove-alerts prove-api prove-completions prove-gates prove-guards prove-kill prove-portfolio prove-promotion prove-observer prove-panels prove-restore prove-simulation prove-small prove-small-guards prove-small-runs prove-start lock clean prove-forecast prove-page
+.PHONY: help setup run simulate test test-live test-ui ui lint lint-rules dashboards format bench bench-peers demo-budget demo-guides demo-portfolio demo-retrain demo-run prove-alerts prove-api prove-completions prove-gates prove-guards prove-kill prove-portfolio prove-promotion prove-observer prove-panels prove-restore prove-simulation prove-small prove-small-guards prove-small-runs prove-start lock clean prove-forecast prove-estimates prove-page
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -60,6 +60,9 @@ demo-guides: setup ## the guides' three demos: idempotent start, representative 
 
 demo-portfolio: setup ## twelve projects share the lanes; a picture of lanes over time and of shares
 	$(BIN)/python -m plms_pipeline_tests.vectors.demo_portfolio
+
+demo-retrain: setup ## a model from prices to its service and back: the S&P 500 told honestly, a planted signal promoted and rolled back
+	$(BIN)/python -m plms_pipeline_tests.vectors.demo_retrain
 
 test: setup ## the fast tests, on SQLite and PostgreSQL (whole servers: make test-live)
 	$(IN_MEMORY)$(BIN)/pytest -n 3 --dist loadgroup
@@ -138,11 +141,15 @@ prove-forecast: setup ## N simulated projects of shipped receipts: 90 % interval
 prove-gates: setup ## N null worlds are blocked, N worlds with a signal pass, every mistake that looks like skill is named (N=40 SEED=0)
 	$(BIN)/python -m plms_pipeline_tests.proofs.gates $(if $(N),--count $(N)) $(if $(SEED),--seed $(SEED))
 
+prove-estimates: setup ## a model of estimates against the priors on the shipped receipts, judged on later ones (N=only the first N of each file SEED=…)
+	$(BIN)/python -m plms_pipeline_tests.proofs.estimates $(if $(N),--count $(N)) $(if $(SEED),--seed $(SEED))
+
 prove-small: prove-small-runs prove-small-guards ## every proof with a small count, as CI runs them
 
 prove-small-runs:
 	$(IN_MEMORY)$(MAKE) prove-kill N=2
 	$(IN_MEMORY)$(MAKE) prove-forecast N=60
+	$(IN_MEMORY)$(MAKE) prove-estimates N=600
 	$(IN_MEMORY)$(MAKE) prove-gates N=3
 	@# The world whose Redis is killed in its second round begins as the one whose Redis lives.
 	$(IN_MEMORY)$(MAKE) prove-start N=2 WORLDS="sqlite postgresql redis-killed"

@@ -40,6 +40,14 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "kpi": ("plms_pipeline.kpis.commands:app", "Measure artifacts against their gates."),
     "invariants": ("plms_pipeline.invariants.commands:app", "Prove the books."),
     "retrain": ("plms_pipeline.models.commands:retrain_app", "Train a model on prices and judge it out of sample."),
+    "retrain-estimates": (
+        "plms_pipeline.models.estimating.commands:retrain_app",
+        "Train a model of what tasks take and judge it against the priors.",
+    ),
+    "forecast-task": (
+        "plms_pipeline.models.estimating.commands:forecast_app",
+        "What one task will take, by the promoted model beside the priors.",
+    ),
     "model": ("plms_pipeline.web.serving.commands:app", "Models: what waits, what is decided, what serves."),
     "report-model": ("plms_pipeline.models.reporting.commands:app", "Report on an evaluation, as a page or Markdown."),
     "annotate": ("plms_pipeline.models.annotations.commands:app", "What people think of single trades."),

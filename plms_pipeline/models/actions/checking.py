@@ -19,9 +19,11 @@ from plms_pipeline.errors import Conflict, PlmsError
 from plms_pipeline.models.decision.levels import breached
 from plms_pipeline.models.decision.tree import DATA_NOT_OK, LIMIT, hard_gates
 from plms_pipeline.models.decision.words import APPROVE
+from plms_pipeline.models.estimating.files import load_estimates, read_snapshot
+from plms_pipeline.models.estimating.stored import disagreements as estimates_disagreements
 from plms_pipeline.models.files import check_bytes, model_file, read_json
 from plms_pipeline.models.market.files.keeping import read_bars
-from plms_pipeline.models.records import MARKET, Candidate
+from plms_pipeline.models.records import ESTIMATES, MARKET, Candidate
 from plms_pipeline.models.store import levels, switches
 from plms_pipeline.models.training.experiment import experiment
 from plms_pipeline.models.training.files import GOLDEN, load_model
@@ -145,4 +147,15 @@ def market_golden(root: Path, candidate: Candidate, document: Mapping[str, Any])
     return disagreements(kept, model, bars, experiment(document["experiment"], "The candidate's experiment"))
 
 
-GOLDEN_BY_FAMILY: Final[Mapping[str, Golden]] = {MARKET: market_golden}
+def estimates_golden(root: Path, candidate: Candidate, document: Mapping[str, Any]) -> tuple[str, ...]:
+    """Load the stored model of estimates, forecast the newest stored receipts again, and compare with what it said.
+
+    Raises:
+        NotFound, Conflict, BadInput: as `load_estimates` and `read_snapshot`.
+    """
+    model = load_estimates(model_file(root, candidate, document), candidate.bytes.model)
+    book = read_snapshot(root / str(document["data"]["snapshot"]))
+    return estimates_disagreements(read_json(root / candidate.folder / GOLDEN), model, book)
+
+
+GOLDEN_BY_FAMILY: Final[Mapping[str, Golden]] = {MARKET: market_golden, ESTIMATES: estimates_golden}

@@ -15,8 +15,9 @@ import os
 import platform
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
@@ -186,9 +187,24 @@ def write_run(root: Path, bars: Bars, asked: Experiment, trained: Training, orig
         GOLDEN: document_text(golden(trained.candidate, bars, asked)).encode("utf-8"),
         PREDICTIONS: predictions_bytes(trained.predictions),
     }
+    return keep_run(root, content, lambda digests: manifest(bars, asked, trained, origin, digests), origin.created_at)
+
+
+def keep_run(
+    root: Path,
+    content: Mapping[str, bytes],
+    vouching: Callable[[Mapping[str, str]], Mapping[str, Any]],
+    made_at: datetime,
+) -> RunFolder:
+    """Keep the files of a training of any family, and the manifest that vouches for them, as one folder.
+
+    Args:
+        content: bytes by path relative to the folder; the model is `CANDIDATE`.
+        vouching: the manifest, from the SHA-256 of each file.
+        made_at: names the folder.
+    """
     digests = {name: hashlib.sha256(data).hexdigest() for name, data in content.items()}
-    document = manifest(bars, asked, trained, origin, digests)
-    text = document_text(document).encode("utf-8")
+    text = document_text(vouching(digests)).encode("utf-8")
     root.mkdir(parents=True, exist_ok=True)
     _sweep(root)
     temporary = root / f".{os.getpid()}.{uuid4().hex[:8]}.tmp"
@@ -197,7 +213,7 @@ def write_run(root: Path, bars: Bars, asked: Experiment, trained: Training, orig
             _write(temporary / name, data)
         for folder in {(temporary / name).parent for name in content} | {temporary / "training", temporary}:
             sync_folder(folder)
-        final = _place(temporary, root, origin.created_at.strftime("%Y%m%d-%H%M%S"))
+        final = _place(temporary, root, made_at.strftime("%Y%m%d-%H%M%S"))
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return RunFolder(final, json.loads(text), hashlib.sha256(text).hexdigest(), digests[CANDIDATE])

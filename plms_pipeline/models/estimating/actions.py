@@ -1,0 +1,213 @@
+"""From the receipts to a candidate of the family `estimates`, and from its champion to the forecast of a task."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final
+
+from plms_pipeline.clock import Clock
+from plms_pipeline.errors import NoData
+from plms_pipeline.estimates.actions.calibration import scan_start
+from plms_pipeline.estimates.store import receipts as books
+from plms_pipeline.measures import BASES, MEASURES, Basis, Measure
+from plms_pipeline.models.actions.candidates import Trained, trials_of
+from plms_pipeline.models.estimating import documents
+from plms_pipeline.models.estimating.book import Book, book_of
+from plms_pipeline.models.estimating.experiment import EstimatesExperiment
+from plms_pipeline.models.estimating.files import SNAPSHOTS, load_estimates, snapshot, write_estimates
+from plms_pipeline.models.estimating.forecasting import Task, TaskForecast, forecast
+from plms_pipeline.models.estimating.history import History
+from plms_pipeline.models.estimating.judging import Judgement, blocking, judge
+from plms_pipeline.models.estimating.model import EstimatesModel, untrusting
+from plms_pipeline.models.estimating.store import kinds_since
+from plms_pipeline.models.estimating.walkforward import Walked, walk_forward
+from plms_pipeline.models.evaluation.files import write_evaluation
+from plms_pipeline.models.files import SUMMARY_FILE, folder_of, sha256_of
+from plms_pipeline.models.records import ESTIMATES, Bytes, Champion
+from plms_pipeline.models.store import champions
+from plms_pipeline.models.training.files import CANDIDATE, RUNS, RunFolder, environment
+from plms_pipeline.models.training.manifest import Kept, Lineage, Origin
+from plms_pipeline.registry.engine import Registry
+
+# Hears the name of a stage as it begins, and what it works on.
+Told = Callable[[str, str], None]
+CHAMPION, PRIORS = "champion", "priors"
+NO_RECEIPTS: Final = "No receipt is in the books yet; `plms import` brings them in."
+
+
+@dataclass(frozen=True, slots=True)
+class EstimatesRequest:
+    """What is to be trained, by whom, and why."""
+
+    experiment: EstimatesExperiment = field(default_factory=EstimatesExperiment)
+    requested_by: str | None = None
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class EstimatesTrained:
+    """A training as it came out: its folder, what was judged, and what keeps it from being promoted, if anything."""
+
+    run: RunFolder
+    data_sha256: str
+    judged: tuple[Judgement, ...]
+    trials: int = 1
+
+    @property
+    def blocking(self) -> tuple[str, ...]:
+        """Gates that do not pass."""
+        return blocking(self.judged)
+
+
+def receipts_book(registry: Registry, *, until: datetime) -> Book:
+    """The newest receipts that were completed by a moment: as many whole days as the priors' own scan walks.
+
+    Raises:
+        NoData: there are none (`no_receipts`).
+    """
+    with registry.reading() as session:
+        first = scan_start(books.receipt_counts(session, until=until.date()))
+        if first is None:
+            raise NoData(NO_RECEIPTS, code="no_receipts")
+        return book_of(books.receipts_since(session, first, until=until), kinds_since(session, first))
+
+
+def retrain_estimates(
+    registry: Registry, asked: EstimatesRequest, *, root: Path, clock: Clock, run_id: str, code_version: str,
+    told: Told = lambda _stage, _what: None,
+) -> EstimatesTrained:  # fmt: skip
+    """Train on the receipts in the books, judge walk-forward against the priors, keep all of it as a run.
+
+    Args:
+        root: the data folder.
+
+    Raises:
+        NoData: there are too few receipts that know any of the measures (`no_receipts`, `too_few_receipts`).
+    """
+    now = clock.now()
+    told("dataset", "the receipts in the books")
+    book = receipts_book(registry, until=now)
+    kept = snapshot(root / SNAPSHOTS, book)
+    origin = Origin(
+        run_id, now.replace(microsecond=0), code_version, environment(), Lineage(None, asked.requested_by, asked.reason),
+        Kept(f"{SNAPSHOTS}/{kept.name}", sha256_of(kept)),
+    )  # fmt: skip
+    told("training", f"{len(book)} receipts")
+    walked = walked_measures(book, asked.experiment, told=told)
+    told(
+        "evaluation", f"{sum(len(one.value) for w in walked.values() for one in w.forecasts.values())} later forecasts"
+    )
+    digest = book.digest()
+    trials = trials_of(registry, ESTIMATES, digest, asked.experiment.digest())
+    judged = judged_parts(walked, asked.experiment, trials=trials)
+    serves = frozenset((one.measure, one.basis) for one in judged if one.passed)
+    model = EstimatesModel({measure: one.part for measure, one in walked.items()}, serves)
+    run = write_estimates(root / RUNS, book, asked.experiment, model, walked, origin, documents.metrics(judged))
+    write_evaluation(
+        run.path, summary=documents.summary(judged, run_id=run_id), metrics=documents.metrics(judged),
+        gates=documents.gates(judged),
+    )  # fmt: skip
+    return EstimatesTrained(run, digest, judged, trials)
+
+
+def walked_measures(
+    book: Book, asked: EstimatesExperiment, *, told: Told = lambda _stage, _what: None
+) -> dict[Measure, Walked]:
+    """The walk of every measure that enough receipts know.
+
+    Raises:
+        NoData: of no measure there are enough (`too_few_receipts`).
+    """
+    found: dict[Measure, Walked] = {}
+    refused: NoData | None = None
+    for measure in asked.measures:
+        try:
+            found[measure] = walk_forward(
+                book.history(measure), asked.plan,
+                heard=lambda done, of, name=measure: told("training", f"{name}: block {done} of {of}"),  # type: ignore[misc]
+            )  # fmt: skip
+        except NoData as error:
+            refused = error
+    if not found and refused is not None:
+        raise refused
+    return found
+
+
+def judged_parts(
+    walked: Mapping[Measure, Walked], asked: EstimatesExperiment, *, trials: int = 1
+) -> tuple[Judgement, ...]:
+    """Every (measure, basis) judged; the more experiments were tried on the same receipts, the surer it must be."""
+    return tuple(judge(one.forecasts[basis], asked.limits, trials=trials) for one in walked.values() for basis in BASES)
+
+
+def trained_estimates(done: EstimatesTrained, root: Path) -> Trained:
+    """What a training of estimates tells of itself to whoever registers it.
+
+    Raises:
+        BadInput: its folder lies outside of the data folder (`outside_of_data`).
+    """
+    document = done.run.manifest
+    return Trained(
+        str(document["run_id"]), ESTIMATES, folder_of(root, done.run.path),
+        Bytes(
+            done.run.model_sha256, sha256_of(done.run.path / SUMMARY_FILE), done.data_sha256, done.run.manifest_sha256,
+            str(document["experiment_sha256"]),
+        ),
+        trials=done.trials, alerts=(), blocking=done.blocking, reason=document["lineage"].get("reason"),
+    )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class TaskAnswer:
+    """The forecast of one measure on one basis; `by` says whose it is, and `why` what keeps the champion from being heard."""
+
+    measure: Measure
+    basis: Basis
+    by: str
+    why: str
+    found: TaskForecast
+
+    def as_json(self) -> dict[str, Any]:
+        """For machines."""
+        return {"measure": self.measure, "basis": self.basis, "by": self.by, "why": self.why, **self.found.as_json()}
+
+
+def forecast_task(
+    registry: Registry, task: Task, *, root: Path, at: datetime
+) -> tuple[Champion | None, list[TaskAnswer]]:
+    """What a task takes that begins now: by the champion where it beat the priors, by the priors alone everywhere else.
+
+    Args:
+        root: the data folder.
+
+    Raises:
+        NoData: there are no receipts (`no_receipts`).
+        NotFound, Conflict, BadInput: the champion's file is gone, altered or damaged.
+    """
+    with registry.reading() as session:
+        champion = champions.current(session, ESTIMATES)
+    model = EstimatesModel({}) if champion is None else load_estimates(
+        root / champion.folder / CANDIDATE, champion.model_sha256
+    )  # fmt: skip
+    book = receipts_book(registry, until=at)
+    answers = [
+        _answer(book.history(measure), basis, model, task, at=at, has_champion=champion is not None)
+        for measure in MEASURES
+        if len(book.history(measure))
+        for basis in BASES
+    ]
+    return champion, answers
+
+
+def _answer(
+    history: History, basis: Basis, model: EstimatesModel, task: Task, *, at: datetime, has_champion: bool
+) -> TaskAnswer:
+    measure = history.measure
+    if model.may_serve(measure, basis):
+        found = forecast(history, basis, model.parts[measure], task, at=at)
+        return TaskAnswer(measure, basis, CHAMPION, "", found)
+    why = "the champion did not beat the priors here" if has_champion else "no model of estimates was promoted"
+    return TaskAnswer(measure, basis, PRIORS, why, forecast(history, basis, untrusting(measure), task, at=at))
