@@ -22,7 +22,7 @@ FLOOD ?=
 WORLDS ?=
 ONLY ?=
 
-.PHONY: help setup run simulate test test-live test-ui ui lint lint-rules dashboards format bench bench-peers demo-budget demo-guides demo-portfolio demo-run prove-alerts prove-api prove-completions prove-gates prove-guards prove-kill prove-portfolio prove-promotion prove-observer prove-panels prove-restore prove-simulation prove-small prove-small-guards prove-small-runs prove-start lock clean prove-forecast prove-estimates prove-page
+.PHONY: help setup run simulate test test-live test-ui ui lint lint-rules dashboards format bench bench-peers demo-budget demo-guides demo-portfolio demo-retrain demo-run prove-alerts prove-api prove-completions prove-gates prove-guards prove-kill prove-portfolio prove-promotion prove-observer prove-panels prove-restore prove-simulation prove-small prove-small-guards prove-small-runs prove-start lock clean prove-forecast prove-estimates prove-page
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -60,6 +60,9 @@ demo-guides: setup ## the guides' three demos: idempotent start, representative 
 
 demo-portfolio: setup ## twelve projects share the lanes; a picture of lanes over time and of shares
 	$(BIN)/python -m plms_pipeline_tests.vectors.demo_portfolio
+
+demo-retrain: setup ## a model from prices to its service and back: the S&P 500 told honestly, a planted signal promoted and rolled back
+	$(BIN)/python -m plms_pipeline_tests.vectors.demo_retrain
 
 test: setup ## the fast tests, on SQLite and PostgreSQL (whole servers: make test-live)
 	$(IN_MEMORY)$(BIN)/pytest -n 3 --dist loadgroup

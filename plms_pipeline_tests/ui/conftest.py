@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -122,19 +123,20 @@ def _tokens(data_dir: Path) -> dict[str, str]:
     }  # fmt: skip
 
 
-@pytest.fixture(scope="session")
-def ui(prepared: Path) -> Iterator[Ui]:
-    """`plms ui`, with its daemon, on a free port; people sign in."""
-    tokens = _tokens(prepared)
+@contextmanager
+def opened(data_dir: Path) -> Iterator[Ui]:
+    """`plms ui`, with its daemon, on a free port over a data directory; people sign in."""
+    tokens = _tokens(data_dir)
     command = [sys.executable, "-m", "plms_pipeline.cli", "ui", "--port", "0", "--no-browser", "--json"]
-    with (prepared.parent / "ui.log").open("w") as errors:
+    log = data_dir.parent / "ui.log"
+    with log.open("w") as errors:
         process = subprocess.Popen(
-            command, env=_environ(prepared), cwd=prepared, stdout=subprocess.PIPE, stderr=errors, text=True
+            command, env=_environ(data_dir), cwd=data_dir, stdout=subprocess.PIPE, stderr=errors, text=True
         )
     assert process.stdout is not None
     try:
         line = process.stdout.readline()
-        assert line, (prepared.parent / "ui.log").read_text()
+        assert line, log.read_text()
         ready = json.loads(line)
         assert ready["load_errors"] == []
         assert ready["asks_to_sign_in"]
@@ -142,6 +144,13 @@ def ui(prepared: Path) -> Iterator[Ui]:
     finally:
         process.terminate()
         process.communicate(timeout=20)
+
+
+@pytest.fixture(scope="session")
+def ui(prepared: Path) -> Iterator[Ui]:
+    """The UI over a data directory after one small night."""
+    with opened(prepared) as found:
+        yield found
 
 
 @pytest.fixture(scope="session")

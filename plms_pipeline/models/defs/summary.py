@@ -11,6 +11,7 @@ CRON = "30 3 * * *"
 TOLD = (
     names.MARKET_BARS, names.DATASET_SNAPSHOT, names.FEATURE_MATRIX, names.CANDIDATE_MODEL, names.CANDIDATE_PREDICTIONS,
     names.CANDIDATE_EVALUATION, names.OPERATIONS_SUMMARY, names.CANDIDATE_REPORT,
+    names.LIVE_MONITOR,
 )  # fmt: skip
 
 champion_summary = dg.define_asset_job(

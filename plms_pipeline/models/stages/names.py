@@ -56,6 +56,7 @@ NO_LEVELS: Final = "realised_returns_are_no_price_levels"
 OUT_OF_SAMPLE: Final = "every_prediction_is_out_of_sample"
 NO_LIMIT_BROKEN: Final = "no_limit_is_broken"
 SUMMARY_UNCHANGED: Final = "summary_is_the_registered_one"
+LIVE_FEED: Final = "live_prices_can_be_trusted"
 LIVE_DRIFT, LIVE_RISK = "live_returns_do_not_drift", "live_risk_is_within_its_limits"
 
 GATES: Final[dict[str, str]] = {
@@ -122,6 +123,7 @@ CHECKS: Final[tuple[CheckName, ...]] = (
         CheckName(name, PROMOTION_RECOMMENDATION, f"None of these is in the way: {', '.join(codes)}.", is_blocking=True)
         for name, codes in OBSTACLES.items()
     ),
+    CheckName(LIVE_FEED, LIVE_MONITOR, "The prices since the training are no anomaly: they win over everything else."),
     CheckName(LIVE_DRIFT, LIVE_MONITOR, "What the champion earns is distributed as what was approved."),
     CheckName(LIVE_RISK, LIVE_MONITOR, "Sharpe ratio, drawdown and tail of the champion are within their limits."),
 )  # fmt: skip
