@@ -14,7 +14,18 @@ from pathlib import Path
 
 from bench.common import Row, as_json, has_peers
 
-MODULES = ("calibration", "invariants", "nightly", "portfolio", "models", "throughput", "scrape", "http", "daemon")
+MODULES = (
+    "calibration",
+    "invariants",
+    "nightly",
+    "portfolio",
+    "models",
+    "throughput",
+    "scrape",
+    "http",
+    "daemon",
+    "serving",
+)
 README = Path(__file__).with_name("README.md")
 START, END = "<!-- figures -->", "<!-- end of figures -->"
 

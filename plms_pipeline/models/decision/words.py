@@ -7,13 +7,12 @@ was rejected, expired or replaced stays so: whoever wants it back trains it agai
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any, Final
 
 from plms_pipeline.errors import BadInput, Conflict, Forbidden
 from plms_pipeline.models.decision.matrix import RISK_LEAD, ROLES
-from plms_pipeline.models.evaluation.guardrails import GuardrailConfig
 from plms_pipeline.models.records import APPROVED, HALTED, REJECTED, RETRAIN_REQUESTED, WAITING
 
 APPROVE: Final = "approve"
@@ -32,7 +31,9 @@ ADMITS: Final[dict[str, tuple[str, ...]]] = {
     APPROVED: (REQUEST_RETRAIN, REJECT, HALT),
     HALTED: (APPROVE, APPROVE_WITH_CAPS, REQUEST_RETRAIN, REJECT),
 }
+# What `/guardrails` enforces of an approval (`guardrails.with_caps`): these, and a sector's or a factor's own.
 CAPS: Final = ("max_gross_exposure", "max_net_exposure", "max_turnover", "max_symbol_exposure")
+_MEMBER: Final = re.compile(r"(sector|factor):[!-~]([ -~]{0,62}[!-~])?")
 
 
 def decision_of(word: str) -> str:
@@ -79,22 +80,12 @@ def caps_of(caps: Mapping[str, Any] | None, decision: str) -> dict[str, float] |
     if not given:
         raise BadInput(f"approve_with_caps needs a cap, for instance {CAPS[0]}=0.5.", code="caps_missing")
     for name, value in given.items():
-        if name not in CAPS:
-            raise BadInput(f"{name[:64]!r} is no cap; there are {', '.join(CAPS)}.", code="unknown_cap")
+        if name not in CAPS and not _MEMBER.fullmatch(name):
+            known = ", ".join((*CAPS, "sector:NAME", "factor:NAME"))
+            raise BadInput(f"{name[:64]!r} is no cap; there are {known}.", code="unknown_cap")
         if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or value < 0:
             raise BadInput(f"{name} is {str(value)[:40]}; a cap is a finite number, 0 or more.", code="bad_cap")
     return {name: float(given[name]) for name in sorted(given)}
-
-
-def capped(config: GuardrailConfig, caps: Mapping[str, float] | None) -> GuardrailConfig:
-    """Guardrails under the caps of an approval: of two limits the stricter counts, so no cap loosens what is configured."""
-    if not caps:
-        return config
-    stricter: dict[str, Any] = {}
-    for name, cap in caps.items():
-        limit = getattr(config, name)
-        stricter[name] = cap if limit is None else min(limit, cap)
-    return replace(config, enabled=True, **stricter)
 
 
 def next_state(state: str, decision: str, candidate_id: str) -> str:

@@ -1,10 +1,17 @@
-"""Which limits do the settings name?"""
+"""Which limits do the settings name, and which the experiment of the champion?"""
 
 from __future__ import annotations
 
+from typing import Final
+
 from plms_pipeline.errors import BadInput
 from plms_pipeline.models.evaluation.guardrails import GuardrailConfig
+from plms_pipeline.models.training.experiment import GuardrailsSection
 from plms_pipeline.settings import Settings
+
+_LIMITS: Final = (
+    "max_gross_exposure", "max_net_exposure", "max_turnover", "max_symbol_exposure", "min_tail_return", "max_tail_frequency",
+)  # fmt: skip
 
 
 def configured(settings: Settings) -> GuardrailConfig:
@@ -26,6 +33,16 @@ def configured(settings: Settings) -> GuardrailConfig:
         factor_caps=caps_of(settings.model_factor_caps, "PLMS_MODEL_FACTOR_CAPS"),
         enforcement=settings.model_enforcement,
     )
+
+
+def caps_of_experiment(section: GuardrailsSection) -> dict[str, float]:
+    """The limits that a model was trained and judged under, as caps; none where its experiment switched them off."""
+    if not section.enabled:
+        return {}
+    plain = {name: getattr(section, name) for name in _LIMITS}
+    found = {name: float(limit) for name, limit in plain.items() if limit is not None}
+    found |= {f"sector:{name}": cap for name, cap in section.sector_caps.items()}
+    return found | {f"factor:{name}": cap for name, cap in section.factor_caps.items()}
 
 
 def caps_of(text: str, variable: str) -> dict[str, float]:

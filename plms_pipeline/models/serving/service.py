@@ -19,13 +19,13 @@ from typing import Final
 
 from plms_pipeline.clock import Clock
 from plms_pipeline.errors import Conflict, PlmsError, Unavailable
-from plms_pipeline.models.evaluation.guardrails import GuardrailConfig
+from plms_pipeline.models.evaluation.guardrails import GuardrailConfig, with_caps
 from plms_pipeline.models.market.bars import Bars
 from plms_pipeline.models.records import MARKET, Switch
 from plms_pipeline.models.serving import files
 from plms_pipeline.models.serving.actions import Standing, standing, write_minutes
 from plms_pipeline.models.serving.judging import Judged, in_force
-from plms_pipeline.models.serving.limits import configured
+from plms_pipeline.models.serving.limits import caps_of_experiment, configured
 from plms_pipeline.models.serving.metrics import ServingMetrics
 from plms_pipeline.models.serving.minutes import Counts, added, answered, minute_of
 from plms_pipeline.models.serving.served import Entry, Served
@@ -109,14 +109,18 @@ class ModelServer:
             return served
         if self._refused is not None:
             raise Unavailable(
-                f"The promoted model cannot be verified ({self._refused.error.code}); restore its files, or roll back.",
+                f"The promoted model cannot be verified ({self._refused.error.code}); restore its files, or go back to the one "
+                "before it with `plms model rollback`.",
                 code="model_not_verified",
             )
-        raise Unavailable("No model was promoted yet; approve and promote a candidate.", code="no_champion")
+        raise Unavailable("No model was promoted yet; `plms model list` shows what waits.", code="no_champion")
 
     def limits(self, served: Served | None) -> GuardrailConfig:
-        """The guardrails in force, with the caps of the model's approval."""
-        return in_force(self._limits, {} if served is None else served.entry.caps, self._switch)
+        """The guardrails in force: of settings, the model's experiment and the caps of its approval the strictest."""
+        if served is None:
+            return in_force(self._limits, {}, self._switch)
+        trained = with_caps(self._limits, caps_of_experiment(served.experiment.guardrails))
+        return in_force(trained, served.entry.caps, self._switch)
 
     def snapshot(self, served: Served, digest: str | None) -> Bars | None:
         """The history to lay new bars over: that of the champion, or another snapshot by its hash.
@@ -249,7 +253,7 @@ class ModelServer:
         try:
             served = files.load(champion, self.settings.data_dir)
             # A cap that names nothing would be met with each request.
-            in_force(self._limits, champion.caps, self._switch)
+            self.limits(served)
         except PlmsError as error:
             self._refused = Unverified(champion, time.monotonic(), error)
             self.metrics.verified(is_verified=False)

@@ -14,8 +14,8 @@ from plms_pipeline.errors import Conflict
 from plms_pipeline.models.decision.levels import Level, Served, breached, levels
 from plms_pipeline.models.decision.record import approval_markdown, require_signature, signed
 from plms_pipeline.models.decision.stack import before, stack
-from plms_pipeline.models.decision.words import ADMITS, BECOMES, CAPS, DECISIONS, capped, next_state
-from plms_pipeline.models.evaluation.guardrails import GuardrailConfig
+from plms_pipeline.models.decision.words import ADMITS, BECOMES, CAPS, DECISIONS, caps_of, next_state
+from plms_pipeline.models.evaluation.guardrails import GuardrailConfig, with_caps
 from plms_pipeline.models.records import Champion
 from plms_pipeline.registry.tables.vocabulary import CANDIDATE_STATES
 
@@ -99,23 +99,13 @@ def test_what_is_over_stays_over(state: str, word: str) -> None:
         next_state(state, word, "one")
 
 
-@given(
-    st.dictionaries(st.sampled_from(CAPS), st.floats(0, 10)),
-    st.fixed_dictionaries({name: st.none() | st.floats(0, 10) for name in CAPS}),
-)
-def test_caps_only_tighten(caps: dict[str, float], limits: dict[str, float | None]) -> None:
-    """A cap above the configured limit would loosen what it was to reduce."""
-    config = GuardrailConfig(enabled=True, **limits)  # type: ignore[arg-type]
-    found = capped(config, caps)
-    for name in CAPS:
-        known = [value for value in (limits[name], caps.get(name)) if value is not None]
-        assert getattr(found, name) == (min(known) if known else None)
-
-
-def test_caps_switch_enforcement_on() -> None:
-    """A cap on guardrails that are not enabled would hold nothing."""
-    assert capped(GuardrailConfig(), {"max_turnover": 0.5}).enabled
-    assert not capped(GuardrailConfig(), None).enabled
+@given(st.dictionaries(st.sampled_from((*CAPS, "sector:tech", "factor:value")), st.floats(0, 10), min_size=1))
+def test_every_cap_that_can_be_decided_is_enforced(caps: dict[str, float]) -> None:
+    """A cap that an approval keeps and `/guardrails` does not know would stop the serving of the model it was to tame."""
+    found = with_caps(GuardrailConfig(), caps_of(caps, "approve_with_caps") or {})
+    for name, cap in caps.items():
+        kind, _, member = name.partition(":")
+        assert (getattr(found, f"{kind}_caps")[member] if member else getattr(found, name)) == cap
 
 
 @pytest.mark.parametrize(

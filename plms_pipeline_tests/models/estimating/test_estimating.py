@@ -50,6 +50,7 @@ def test_effects_are_those_of_the_textbook_when_scatter_is_even(monkeypatch: pyt
     np.testing.assert_allclose(found[kept], expected, atol=2e-5)
 
 
+@pytest.mark.live
 def test_what_comes_later_changes_no_earlier_forecast() -> None:
     """Look-ahead is the classic way to a proof that cannot be repeated in service."""
     history = world(260)
@@ -81,6 +82,7 @@ def test_a_model_that_trusts_nobody_is_the_prior() -> None:
     )
 
 
+@pytest.mark.live
 def test_tasks_that_differ_are_found_and_tasks_that_do_not_change_little() -> None:
     """With effects the model is much better than the priors; without it must not be worse by more than noise."""
     ratios = []

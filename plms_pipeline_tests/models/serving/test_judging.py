@@ -11,8 +11,9 @@ from plms_pipeline.errors import BadInput, Unprocessable
 from plms_pipeline.models.evaluation.guardrails import METRICS, GuardrailConfig
 from plms_pipeline.models.records import MARKET, Switch
 from plms_pipeline.models.serving.judging import COLUMNS, in_force, judge
-from plms_pipeline.models.serving.limits import caps_of
+from plms_pipeline.models.serving.limits import caps_of, caps_of_experiment
 from plms_pipeline.models.serving.names import KINDS
+from plms_pipeline.models.training.experiment import experiment
 
 ON, OFF = Switch(MARKET), Switch(MARKET, enabled=False, reason="Vendor outage", by="a-risk-lead")
 
@@ -98,6 +99,21 @@ def test_caps_of_the_approval_hold_over_looser_settings() -> None:
     limits = in_force(config(max_gross_exposure=1.0), {"max_gross_exposure": 0.25, "sector:tech": 0.1}, ON)
     assert (limits.max_gross_exposure, limits.sector_caps) == (0.25, {"tech": 0.1})
     assert in_force(config(max_gross_exposure=0.1), {"max_gross_exposure": 0.25}, ON).max_gross_exposure == 0.1
+
+
+def test_limits_of_the_experiment_hold_where_it_has_any() -> None:
+    """What a model was judged under is what it serves under."""
+    section = {
+        "max_gross_exposure": 0.4,
+        "min_tail_return": -0.02,
+        "max_tail_frequency": 0.1,
+        "sector_caps": {"tech": 0.2},
+    }
+    off, on = (experiment({"guardrails": {**section, "enabled": enabled}}).guardrails for enabled in (False, True))
+    assert caps_of_experiment(off) == {}
+    limits = in_force(config(max_gross_exposure=1.0), caps_of_experiment(on), ON)
+    assert (limits.max_gross_exposure, limits.min_tail_return, limits.max_tail_frequency) == (0.4, -0.02, 0.1)
+    assert limits.sector_caps == {"tech": 0.2}
 
 
 def test_caps_are_written_by_name() -> None:

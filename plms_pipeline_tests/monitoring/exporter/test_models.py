@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from plms_pipeline.models.actions.monitoring import STALE
+from plms_pipeline.models.decision.tree import DATA_NOT_OK
 from plms_pipeline.models.evaluation.drift import DriftThresholds, drift_alerts, profile_of
 from plms_pipeline.models.evaluation.live import snapshot
 from plms_pipeline.models.evaluation.thresholds import OperationsThresholds
@@ -31,7 +33,7 @@ def test_the_newest_live_snapshot_is_told_with_its_signs(registry: Registry, set
     looked(registry, ago(hours=2), [], risk={"sharpe": 0.4}, drift={"ks_statistic": 0.01})
     looked(
         registry, ago(hours=1), ["psi_above_limit"], risk={"sharpe": -1.2, "max_drawdown": -0.2, "sortino": None},
-        drift={"population_stability_index": 0.3, "js_divergence": 0.06},
+        drift={"population_stability_index": 0.3, "js_divergence": 0.06}, window_count=125,
     )  # fmt: skip
     samples = reader(settings).read(registry)
     told = samples.cells["plus_ultra_monitoring_risk_metric"]
@@ -39,7 +41,7 @@ def test_the_newest_live_snapshot_is_told_with_its_signs(registry: Registry, set
     assert samples.cells["plus_ultra_monitoring_drift_metric"] == {
         ("population_stability_index",): 0.3, ("js_divergence",): 0.06,
     }  # fmt: skip
-    assert value(samples, "plus_ultra_monitoring_window_size") == 250
+    assert value(samples, "plus_ultra_monitoring_window_size") == 125
     assert value(samples, "plms_model_snapshot_timestamp_seconds") == ago(hours=1).timestamp()
     assert value(samples, "plus_ultra_monitoring_last_alert_timestamp") == ago(hours=1).timestamp()
 
@@ -70,7 +72,7 @@ def test_codes_are_those_of_the_live_monitor() -> None:
     )
     found = [alert.code for alert in seen.alerts]
     assert {alert.code for alert in drift_alerts(seen.drift, DriftThresholds())} <= set(found)
-    assert sorted(found) == sorted(CODES)
+    assert sorted([*found, STALE, DATA_NOT_OK]) == sorted(CODES)
     assert set(DRIFT) <= set(seen.drift.as_document())
 
 

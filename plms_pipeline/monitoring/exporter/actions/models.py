@@ -46,7 +46,9 @@ class Models:
         if newest is not None:
             at, rows, seen = newest
             samples.put("plms_model_snapshot_timestamp_seconds", at.timestamp())
-            samples.put("plus_ultra_monitoring_window_size", rows)
+            # Rows are bars of all symbols; the window holds one return of their portfolio per moment.
+            held = seen.get("window_count")
+            samples.put("plus_ultra_monitoring_window_size", held if isinstance(held, int) else rows)
             _figures(samples, "plus_ultra_monitoring_risk_metric", seen.get("risk"), FIGURES)
             _figures(samples, "plus_ultra_monitoring_drift_metric", seen.get("drift"), DRIFT)
         self._alerts(session, samples, now)

@@ -13,10 +13,11 @@ from plms_pipeline.monitoring.exporter.series import Label, Series
 from plms_pipeline.registry.tables.vocabulary import CANDIDATE_STATES, MODEL_FAMILIES
 
 DRIFT: Final = ("population_stability_index", "js_divergence", "ks_statistic")
-# Of `models/evaluation/drift.py` and `live.py`, whose import would cost the exporter a second; a test holds them equal.
+# Of `models/evaluation/` and `models/actions/monitoring.py`, whose import would cost the exporter a second; a test holds
+# them equal.
 CODES: Final = (
     "psi_above_limit", "js_above_limit", "ks_above_limit", "sharpe_below_minimum", "drawdown_above_limit",
-    "value_at_risk_below_floor",
+    "value_at_risk_below_floor", "feed_is_stale", "data_not_valid",
 )  # fmt: skip
 OTHER: Final = "other"
 _MONITOR: Final = "guide 002, live monitor"
