@@ -13,7 +13,7 @@ import pytest
 from plms_pipeline.models.market.files.keeping import write_prices
 from plms_pipeline.models.market.generator import World, generate
 from plms_pipeline.settings import project_root
-from plms_pipeline_tests.ui.conftest import Ui, _plms, opened
+from plms_pipeline_tests.ui.conftest import LOCATION, Ui, _plms, opened
 from plms_pipeline_tests.ui.test_decisions import House
 
 pytestmark = pytest.mark.ui
@@ -57,6 +57,13 @@ def champion_is(ui: Ui, wanted: str) -> None:
         time.sleep(0.5)
 
 
+def seen(page: Any, text: str) -> Any:
+    """Wait until a text can be read; Dagster's pages also hold copies of it that only measure its length."""
+    found = page.get_by_text(text).filter(visible=True).first
+    found.wait_for()
+    return found
+
+
 def decided(house: House, page: Any, candidate: str, shot: Path | None = None) -> dict[str, str]:
     """What the Launchpad's form says, filled in by the risk lead."""
     form = {
@@ -77,26 +84,24 @@ def test_the_life_of_a_model_happens_in_the_dagster_ui(models: Ui, page: Any, sc
     )
     assert noise["action"] == "risk_review"
     page.screenshot(path=str(screenshots / "retrain-run.png"))
-    page.goto(f"{models.url}/assets/candidate_evaluation?view=checks")
-    failing = page.get_by_text("sharpe_after_costs_is_more_than_noise").first
-    failing.wait_for()
-    failing.click()
-    page.get_by_text("the lower limit of the Sharpe ratio after costs").first.wait_for()
+    wrong = "sharpe_after_costs_is_more_than_noise"
+    page.goto(f"{models.url}/assets/candidate_evaluation?view=checks&checkDetail={wrong}")
+    seen(page, "the lower limit of the Sharpe ratio after costs")
     page.screenshot(path=str(screenshots / "candidate-checks.png"))
     page.goto(f"{models.url}/assets/candidate_report?partition={noise['candidate']}&view=partitions")
-    page.get_by_text("[Show Markdown]").first.click()
-    page.get_by_text("Risk Metrics").first.wait_for()
+    seen(page, "Show Markdown").click()
+    seen(page, "Risk Metrics")
     page.wait_for_timeout(500)
     page.screenshot(path=str(screenshots / "candidate-report.png"))
 
     signal = house.launched(page, "retrain_models", {"dataset": SIGNAL, "reason": "a planted signal"})
     assert (signal["action"], signal["state"]) == ("promote", "waiting")
     page.goto(f"{models.url}/assets/promotion_recommendation?partition={signal['candidate']}&view=partitions")
-    page.get_by_text("how_to_decide").first.wait_for()
+    seen(page, "how_to_decide")
     page.screenshot(path=str(screenshots / "candidate-recommendation.png"))
-    page.goto(f"{models.url}/assets/candidate_model?view=lineage")
-    page.get_by_text("operations_summary").first.wait_for()
-    page.wait_for_timeout(1500)
+    page.goto(f"{models.url}/locations/{LOCATION}/asset-groups/models/lineage")
+    seen(page, "models")
+    page.wait_for_timeout(4000)
     page.screenshot(path=str(screenshots / "candidate-lineage.png"))
 
     models.sign_in(page, "approver")
@@ -104,7 +109,7 @@ def test_the_life_of_a_model_happens_in_the_dagster_ui(models: Ui, page: Any, sc
     # Nobody launches the promotion: the sensor finds the decision.
     champion_is(models, signal["candidate"])
     page.goto(f"{models.url}/assets/promoted_model?partition={signal['candidate']}&view=partitions")
-    page.get_by_text("promoted_by").first.wait_for()
+    seen(page, "promoted_by")
     page.screenshot(path=str(screenshots / "promoted-model.png"))
 
     models.sign_in(page, "operator")

@@ -9,14 +9,14 @@ from __future__ import annotations
 from datetime import datetime
 from pathlib import Path
 
-from plms_pipeline.errors import PlmsError
+from plms_pipeline.errors import BadInput, PlmsError
 from plms_pipeline.models.actions.checking import blockers
 from plms_pipeline.models.actions.retraining import SNAPSHOTS, Data, Request, dataset
 from plms_pipeline.models.decision.tree import DATA_NOT_OK, recommend
 from plms_pipeline.models.decision.words import APPROVE, APPROVE_WITH_CAPS
 from plms_pipeline.models.evaluation.files import FOLDER, GATES, METRICS, SUMMARY
 from plms_pipeline.models.market.files.keeping import read_bars, snapshot
-from plms_pipeline.models.records import Candidate
+from plms_pipeline.models.records import MARKET, Candidate
 from plms_pipeline.models.reporting.actions import report_run
 from plms_pipeline.models.reporting.render import markdown
 from plms_pipeline.models.stages.candidate import evaluation_stage, model_stage, predictions_stage, summary_stage
@@ -67,8 +67,14 @@ def candidate_stages(candidate: Candidate, data_dir: Path) -> tuple[Stage, Stage
 
     Raises:
         NotFound: the folder or a file of it is gone.
-        BadInput: a file is no longer what it should be at all.
+        BadInput: a file is no longer what it should be at all, or the candidate is of another family (`other_family`).
     """
+    if candidate.family != MARKET:
+        raise BadInput(
+            f"Candidate {candidate.candidate_id} is of the family {candidate.family}, which these assets do not tell of; "
+            "`plms model show` does.",
+            code="other_family",
+        )
     folder = data_dir / candidate.folder
     altered = ""
     try:

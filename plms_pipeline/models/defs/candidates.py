@@ -18,6 +18,8 @@ from plms_pipeline.resources import Plms, no_retry_for_permanent_errors
 if TYPE_CHECKING:
     from plms_pipeline.models.records import Candidate
 
+# `records.MARKET`, without what that module imports.
+MARKET = "market"
 KEPT = (names.CANDIDATE_MODEL, names.CANDIDATE_PREDICTIONS, names.CANDIDATE_EVALUATION, names.OPERATIONS_SUMMARY)
 
 
@@ -28,14 +30,17 @@ def _spec(asset: str, kinds: set[str], description: str, *deps: str) -> dg.Asset
     )  # fmt: skip
 
 
-def candidate_of(plms: Plms, key: str) -> "Candidate":
+def candidate_of(plms: Plms, key: str, *, family: str | None = None) -> "Candidate":
     """The candidate that a partition is of.
 
+    Args:
+        family: the only one whose files the asset can read.
+
     Raises:
-        BadInput: the key is no id (`bad_candidate`).
+        BadInput: the key is no id (`bad_candidate`), or the candidate is of another family (`other_family`).
         NotFound: there is no such candidate.
     """
-    from plms_pipeline.errors import NotFound
+    from plms_pipeline.errors import BadInput, NotFound
     from plms_pipeline.models.candidate_ids import candidate_id
     from plms_pipeline.models.store import candidates
 
@@ -44,6 +49,12 @@ def candidate_of(plms: Plms, key: str) -> "Candidate":
         found = candidates.find(session, wanted)
     if found is None:
         raise NotFound(f"There is no candidate {wanted}; train one with the job retrain_models.", code="no_candidate")
+    if family is not None and found.family != family:
+        raise BadInput(
+            f"Candidate {wanted} is of the family {found.family}, and this asset tells {family}; look at "
+            f"promotion_recommendation, or: plms model show {wanted}",
+            code="other_family",
+        )
     return found
 
 
@@ -78,7 +89,7 @@ def look_at_candidate(context: dg.AssetExecutionContext, plms: Plms) -> Iterator
     from plms_pipeline.models.actions.stages import candidate_stages
 
     with no_retry_for_permanent_errors():
-        found = candidate_of(plms, context.partition_key)
+        found = candidate_of(plms, context.partition_key, family=MARKET)
         stages = candidate_stages(found, plms.settings().data_dir)
     context.log.info(f"candidate_told candidate_id={found.candidate_id} state={found.state}")
     for stage in stages:
@@ -95,7 +106,8 @@ def candidate_report(context: dg.AssetExecutionContext, plms: Plms) -> dg.Materi
     from plms_pipeline.models.actions.stages import written_report
 
     with no_retry_for_permanent_errors():
-        return result(written_report(candidate_of(plms, context.partition_key), plms.settings().data_dir))
+        found = candidate_of(plms, context.partition_key, family=MARKET)
+        return result(written_report(found, plms.settings().data_dir))
 
 
 @dg.asset(

@@ -156,13 +156,12 @@ def decision_recorded(context: dg.SensorEvaluationContext, plms: Plms) -> dg.Sen
 
 
 def _unknown(instance: dg.DagsterInstance, plms: Plms) -> list[str]:
-    """Candidates for prices that have no partition yet: those of `plms retrain`."""
-    from plms_pipeline.models.records import MARKET
+    """Candidates that have no partition yet: those that were trained from a terminal."""
     from plms_pipeline.models.store import candidates
 
     known = set(instance.get_dynamic_partitions(str(CANDIDATES.name)))
     with plms.registry().reading() as session:
-        return [one.candidate_id for one in candidates.listed(session, family=MARKET) if one.candidate_id not in known]
+        return [one.candidate_id for one in candidates.listed(session) if one.candidate_id not in known]
 
 
 @dg.sensor(

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 GROUP = "models"
 OWNERS = ["team:plms"]
 CANDIDATES = dg.DynamicPartitionsDefinition(name="model_candidates")
+HOLDS = " While this is not so, the candidate does not go live (promotion_recommendation)."
 # A picture in Markdown beyond this makes the page slow.
 LONGEST_TEXT = 400_000
 
@@ -29,7 +30,8 @@ def specs_of(asset: str) -> list[dg.AssetCheckSpec]:
     """
     return [
         dg.AssetCheckSpec(
-            one.name, asset=asset, description=one.description, blocking=asset == PROMOTION_RECOMMENDATION,
+            one.name, asset=asset, description=one.description + (HOLDS if one.is_blocking else ""),
+            blocking=asset == PROMOTION_RECOMMENDATION,
             metadata={"blocks_promotion": one.is_blocking},
         )
         for one in checks_of(asset)

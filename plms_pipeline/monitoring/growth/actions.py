@@ -17,6 +17,7 @@ from typing import Protocol, TypeVar
 from plms_pipeline.budget.history import store as looks
 from plms_pipeline.clock import Clock
 from plms_pipeline.instance.files import dagster_state_dir
+from plms_pipeline.models.growth import actions as models
 from plms_pipeline.monitoring.growth import files, store
 from plms_pipeline.monitoring.growth.ages import KINDS, MOST_RUNS, Ages, Outcome, Purged, ages, of_gone, total
 from plms_pipeline.registry.engine import Registry
@@ -95,6 +96,7 @@ def purge(
     old = ages(
         clock.now(), runs_days=settings.purge_runs_days, ticks_days=settings.purge_ticks_days,
         quarantine_days=settings.purge_quarantine_days, temporary_days=settings.purge_temporary_days,
+        model_runs_days=settings.purge_model_runs_days,
     )  # fmt: skip
     tally = _Tally(is_dry)
     with registry.reading() as session:
@@ -104,6 +106,7 @@ def purge(
     )
     tally.each("quarantine", files.quarantined(settings.data_dir, old.quarantine), files.remove)
     tally.each("temporary", files.temporary(settings.data_dir, settings.reports_dir, old.temporary), files.remove)
+    _purge_models(tally, registry, settings.data_dir, old)
     staged = {
         name: files.tree_size(settings.data_dir / name)[0]
         for name in orphaned_folders(registry, settings=settings, clock=clock)
@@ -121,6 +124,14 @@ def purge(
     )
     logger.info("purged dry=%s bytes=%d failed=%d", is_dry, outcome.size, outcome.failed)
     return outcome
+
+
+def _purge_models(tally: _Tally, registry: Registry, data_dir: Path, old: Ages) -> None:
+    """Runs of trainings and bars that nothing refers to; bars of a run that goes now go with it."""
+    found = models.stale(registry, data_dir, before=old.model_runs)
+    remove = models.remover(registry, data_dir, files.remove)
+    tally.each("model_runs", found.runs, remove)
+    tally.each("market_snapshots", found.snapshots, remove)
 
 
 def _thin_history(registry: Registry, now: datetime, *, is_dry: bool) -> Purged:

@@ -23,6 +23,8 @@ KINDS: Final[Mapping[str, str]] = {
     "quarantine": "lists of rows that an import refused",
     "temporary": "what writers left half-written",
     "runway_history": "looks at budgets beside which a later one of their hour (after 30 days: day) is kept",
+    "model_runs": "runs of trainings that never became candidates",
+    "market_snapshots": "bars that no dataset, candidate or run needs",
     "staging": "folders of runs that belong to nobody",
 }
 MOST_RUNS: Final = 5_000
@@ -39,6 +41,7 @@ class Ages:
     ticks: datetime
     quarantine: datetime
     temporary: datetime
+    model_runs: datetime
     orphans: datetime
 
 
@@ -66,13 +69,16 @@ class Outcome:
         return sum(each.size or 0 for each in self.purged)
 
 
-def ages(now: datetime, *, runs_days: int, ticks_days: int, quarantine_days: int, temporary_days: int) -> Ages:
+def ages(
+    now: datetime, *, runs_days: int, ticks_days: int, quarantine_days: int, temporary_days: int, model_runs_days: int
+) -> Ages:
     """The moments before which things are old."""
     return Ages(
         runs=now - timedelta(days=runs_days),
         ticks=now - timedelta(days=ticks_days),
         quarantine=now - timedelta(days=quarantine_days),
         temporary=now - timedelta(days=temporary_days),
+        model_runs=now - timedelta(days=model_runs_days),
         orphans=now - ORPHANED_AFTER,
     )
 

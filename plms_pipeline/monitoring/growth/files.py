@@ -17,7 +17,10 @@ RUN_ID: Final = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-
 _SHARD_ENDS: Final = (".db", ".db-wal", ".db-shm", ".db-journal")
 _TEMPORARY_ENDS: Final = (".tmp", ".part")
 # Below these our own writers work; what artifacts and runs hold inside is other people's.
-_WRITTEN_FLAT: Final = ("", "documents", "receipts", "quarantine", "secrets", "evidence", "evidence/spool")
+_WRITTEN_FLAT: Final = (
+    "", "documents", "receipts", "quarantine", "secrets", "evidence", "evidence/spool", "automation_runs",
+    "market_snapshots", "market_dataset", "market_dataset/imports", "market_dataset/revisions",
+)  # fmt: skip
 _NOT_OURS: Final = frozenset({"inbox", "kpi"})
 
 

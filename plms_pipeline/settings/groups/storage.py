@@ -34,6 +34,13 @@ class Storage(Group):
     purge_quarantine_days: int = setting(
         180, "days", "`plms purge` removes lists of refused rows that are older.", ge=1, le=36_500
     )
+    purge_model_runs_days: int = setting(
+        30,
+        "days",
+        "`plms purge` removes runs of trainings, and bars, that no candidate refers to and nobody touched for so long.",
+        ge=1,
+        le=36_500,
+    )
     purge_temporary_days: int = setting(
         1, "days", "`plms purge` removes half-written files that nobody touched for so long.", ge=1, le=36_500
     )

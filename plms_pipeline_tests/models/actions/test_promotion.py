@@ -224,6 +224,7 @@ def test_nothing_is_promoted_while_guardrails_are_off(home: House) -> None:
         ({"requests": 1000, "errors": 5}, False),
         ({"requests": 100, "slow_750": 6}, True),
         ({"requests": 100, "slow_750": 5}, False),
+        ({"guardrail_requests": 100, "slow_250": 6}, True),
         ({"trades_evaluated": 1000, "violations": 4}, True),
         ({"trades_evaluated": 1000, "violations": 3}, False),
         ({"requests": 10, "errors": 1}, False),

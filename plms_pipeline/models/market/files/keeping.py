@@ -56,6 +56,8 @@ def snapshot(root: Path, bars: Bars) -> tuple[Path, str]:
     path = root / f"{digest}.parquet"
     try:
         read_bars(path)
+        # Whoever takes bars to train on counts as somebody who needs them: a purge goes by the age of the file.
+        path.touch()
     except (NotFound, BadInput):
         # Not there yet, or damaged since: written (again).
         write_bars(path, bars)

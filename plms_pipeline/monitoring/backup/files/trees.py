@@ -20,8 +20,11 @@ FLAG: Final = "KILLSWITCH"
 """Raised before a restore so that nothing starts on what is restored: it stays, with the reason that it gives."""
 FEEDS_THE_BOOKS: Final = ("evidence",)
 """Whose files end in the registry and are then removed: kept before the registry is."""
-BESIDE_THE_BOOKS: Final = (FLAG, "artifacts", "documents", "quarantine", "receipts", "runs")
-"""What rows of the registry refer to, or what stands for itself: kept after it."""
+BESIDE_THE_BOOKS: Final = (
+    FLAG, "artifacts", "automation_runs", "documents", "market_dataset", "market_snapshots", "quarantine", "receipts", "runs",
+)  # fmt: skip
+"""What rows of the registry refer to, or what stands for itself: kept after it. `market_dataset` names bars that were written
+to `market_snapshots` before, so it is read before them."""
 LEFT_OUT: Final = {
     "secrets": "keys and tokens stay where they are, or are made anew",
     "dagster": "Dagster's history: shown, never decided by",

@@ -47,8 +47,8 @@ class Models:
             at, rows, seen = newest
             samples.put("plms_model_snapshot_timestamp_seconds", at.timestamp())
             # Rows are bars of all symbols; the window holds one return of their portfolio per moment.
-            count = seen.get("window_count")
-            samples.put("plus_ultra_monitoring_window_size", count if isinstance(count, int) else rows)
+            held = seen.get("window_count")
+            samples.put("plus_ultra_monitoring_window_size", held if isinstance(held, int) else rows)
             _figures(samples, "plus_ultra_monitoring_risk_metric", seen.get("risk"), FIGURES)
             _figures(samples, "plus_ultra_monitoring_drift_metric", seen.get("drift"), DRIFT)
         self._alerts(session, samples, now)

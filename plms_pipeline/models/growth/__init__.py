@@ -1,0 +1,1 @@
+"""Which runs of trainings and which bars does nobody need any more?"""
