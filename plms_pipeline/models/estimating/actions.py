@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -127,13 +128,17 @@ def walked_measures(
         try:
             found[measure] = walk_forward(
                 book.history(measure), asked.plan,
-                heard=lambda done, of, name=measure: told("training", f"{name}: block {done} of {of}"),  # type: ignore[misc]
+                heard=partial(_heard, told, measure),
             )  # fmt: skip
         except NoData as error:
             refused = error
     if not found and refused is not None:
         raise refused
     return found
+
+
+def _heard(told: Told, measure: Measure, done: int, of: int) -> None:
+    told("training", f"{measure}: block {done} of {of}")
 
 
 def judged_parts(

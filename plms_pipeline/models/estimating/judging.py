@@ -179,26 +179,26 @@ def ratio_interval(
 def _conditions(told: dict[str, Any], limits: Limits) -> list[Condition]:
     lanes = [one for one in told.get("lanes", ()) if one["n"] >= limits.lane_rows]
     outside = [one for one in lanes if not limits.lane_coverage[0] <= one["coverage_90"] <= limits.lane_coverage[1]]
-    coverage, high = told.get("coverage_90"), told.get("winkler_ratio_high")
+    coverage, ratio, high = (told.get(name) for name in ("coverage_90", "winkler_ratio", "winkler_ratio_high"))
     named = ", ".join(f"{one['lane_id']}: {one['coverage_90']:.1%}" for one in outside)
     low, most = limits.coverage
     return [
-        _condition("has_enough_later_forecasts", told["n"], limits.rows, told["n"] >= limits.rows,
-                   f"{told['n']} later forecasts, {limits.rows} are needed"),
-        _condition("intervals_hold", coverage, low, coverage is not None and low <= coverage <= most,
-                   f"90 % intervals held {_percent(coverage)} of later outcomes, {low:.0%} to {most:.0%} is asked"),
-        _condition("intervals_hold_in_every_lane", len(outside), 0, not outside, f"outside of 85 to 95 %: {named}"),
-        _condition("winkler_beats_the_priors", told.get("winkler_ratio"), limits.ratio,
-                   _at_most(told.get("winkler_ratio"), limits.ratio),
-                   f"the Winkler score is {_number(told.get('winkler_ratio'))} of the priors', {limits.ratio:g} is asked"),
-        _condition("gain_is_more_than_luck", high, 1.0, high is not None and high < 1.0,
-                   f"the upper limit of that ratio is {_number(high)}, less than 1 is asked"),
-        _condition("crps_beats_the_priors", told.get("crps_ratio"), 1.0, _at_most(told.get("crps_ratio"), 1.0),
-                   f"the CRPS is {_number(told.get('crps_ratio'))} of the priors'"),
+        _condition("has_enough_later_forecasts", told["n"], limits.rows, passed=told["n"] >= limits.rows,
+                   reason=f"{told['n']} later forecasts, {limits.rows} are needed"),
+        _condition("intervals_hold", coverage, low, passed=coverage is not None and low <= coverage <= most,
+                   reason=f"90 % intervals held {_percent(coverage)} of later outcomes, {low:.0%} to {most:.0%} is asked"),
+        _condition("intervals_hold_in_every_lane", len(outside), 0, passed=not outside,
+                   reason=f"outside of {limits.lane_coverage[0]:.0%} to {limits.lane_coverage[1]:.0%}: {named}"),
+        _condition("winkler_beats_the_priors", ratio, limits.ratio, passed=_at_most(ratio, limits.ratio),
+                   reason=f"the Winkler score is {_number(ratio)} of the priors', {limits.ratio:g} is asked"),
+        _condition("gain_is_more_than_luck", high, 1.0, passed=high is not None and high < 1.0,
+                   reason=f"the upper limit of that ratio is {_number(high)}, less than 1 is asked"),
+        _condition("crps_beats_the_priors", told.get("crps_ratio"), 1.0, passed=_at_most(told.get("crps_ratio"), 1.0),
+                   reason=f"the CRPS is {_number(told.get('crps_ratio'))} of the priors'"),
     ]  # fmt: skip
 
 
-def _condition(name: str, value: float | None, threshold: float, passed: bool, reason: str) -> Condition:  # noqa: FBT001
+def _condition(name: str, value: float | None, threshold: float, *, passed: bool, reason: str) -> Condition:
     return Condition(name, passed, None if value is None else float(value), threshold, "" if passed else reason)
 
 

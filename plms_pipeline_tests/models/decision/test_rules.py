@@ -122,7 +122,7 @@ def test_every_cap_that_can_be_decided_is_enforced(caps: dict[str, float]) -> No
         (Served(trades_evaluated=1000, violations=4), ["trades beyond a limit"]),
     ],
 )
-def test_service_levels(served: Served, names: list[str]) -> None:
+def test_service_levels_are_shares_of_what_was_asked(served: Served, names: list[str]) -> None:
     """The source's page went off at any single error, and its level of violations could not be computed at all."""
     assert [level.name for level in breached(levels(long=served, short=served))] == names
 

@@ -34,7 +34,9 @@ LIMITS = st.sampled_from([rule.code for rule in RULES])
         ((), ("limit:drawdown_above_limit",), True, "risk_review"),
     ],
 )
-def test_the_tree(alerts: tuple[str, ...], blocking: tuple[str, ...], *, data_ok: bool, action: str) -> None:
+def test_the_tree_recommends_by_what_is_worst(
+    alerts: tuple[str, ...], blocking: tuple[str, ...], *, data_ok: bool, action: str
+) -> None:
     """The playbook's three branches; an anomaly of the data wins over everything."""
     found = recommend(alerts=alerts, blocking=blocking, data_ok=data_ok)
     assert found.action == action
@@ -58,7 +60,7 @@ def test_the_tree(alerts: tuple[str, ...], blocking: tuple[str, ...], *, data_ok
         ("something_new", "risk_lead"),
     ],
 )
-def test_the_matrix(code: str, owner: str) -> None:
+def test_each_alert_has_an_owner(code: str, owner: str) -> None:
     """An alert without an owner is one that everybody leaves to the others."""
     assert escalation_of(code).owner == owner
     assert owner in owners([code])
