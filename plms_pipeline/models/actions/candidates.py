@@ -18,6 +18,7 @@ from plms_pipeline.access.actors import Actor
 from plms_pipeline.clock import Clock
 from plms_pipeline.errors import Conflict, NotFound, PlmsError
 from plms_pipeline.models.actions.retraining import Request, Retrained, Told, retrain
+from plms_pipeline.models.annotations.actions import listed
 from plms_pipeline.models.decision.tree import DATA_NOT_OK, recommend
 from plms_pipeline.models.files import SUMMARY_FILE, folder_of, sha256_of
 from plms_pipeline.models.market.findings import errors
@@ -162,7 +163,14 @@ def retrain_candidate(
         return trials_of(registry, MARKET, data, experiment, at_least=asked.trials)
 
     done = retrain(
-        asked, root=root, clock=clock, run_id=run_id, code_version=code_version, told=told, trials_of=counted
+        asked,
+        root=root,
+        clock=clock,
+        run_id=run_id,
+        code_version=code_version,
+        told=told,
+        trials_of=counted,
+        said=lambda symbols: listed(registry, symbols=symbols),
     )
     try:
         return done, register(registry, trained_market(done, root), actor=actor, clock=clock, expiry=expiry)

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from plms_pipeline.access.forms import BecauseIn
 
 Family = Literal["market", "estimates"]
+Role = Literal["risk_lead", "data_engineering", "trading_supervision", "portfolio_manager", "ml_engineer", "compliance"]
+CapName = Annotated[
+    str,
+    Field(
+        pattern=r"^(max_gross_exposure|max_net_exposure|max_turnover|max_symbol_exposure"
+        r"|(sector|factor):[!-~]([ -~]{0,62}[!-~])?)$"
+    ),
+]
 _ID = "3f2b8c1e-5a49-4f0e-9d55-0a4b6d2f7c11"
 _SHA = "9c14a20125cb34a3606cb8e15a823ea46a3ad26e1c81437d49bd0498194aef87"
 CANDIDATE: dict[str, Any] = {
@@ -169,23 +177,33 @@ class StopsOut(BaseModel):
     guardrails: SwitchOut
 
 
-class DecideIn(BecauseIn):
+class _DecisionIn(BecauseIn):
+    role: Role = Field(description="In which you decide; only risk_lead signs an approval.")
+    evidence_sha256: str | None = Field(
+        None, pattern=r"^[0-9a-f]{64}$", description="Digest of the summary that you read; another one is refused."
+    )
+    promote: bool = Field(True, strict=True, description="Promote what is approved at once; else the sensor does.")
+
+
+class DecideIn(_DecisionIn):
     """A decision about a candidate."""
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [
         {"decision": "approve", "role": "risk_lead", "reason": "holds out of sample", "evidence_sha256": _SHA}
     ]})  # fmt: skip
-    decision: Literal["approve", "approve_with_caps", "request_retrain", "reject", "halt"]
-    role: str = Field(pattern=r"^[a-z_]{2,32}$", description="In which you decide; only risk_lead signs an approval.")
-    caps: dict[str, float] | None = Field(
-        None,
-        max_length=10,
-        description="For approve_with_caps: max_gross_exposure and others, in multiples of the capital.",
+    decision: Literal["approve", "request_retrain", "reject", "halt"]
+
+
+class DecideWithCapsIn(_DecisionIn):
+    """An approval under caps."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [
+        {"decision": "approve_with_caps", "role": "risk_lead", "reason": "half of it", "caps": {"max_gross_exposure": 0.5}}
+    ]})  # fmt: skip
+    decision: Literal["approve_with_caps"]
+    caps: dict[CapName, Annotated[float, Field(ge=0, allow_inf_nan=False)]] = Field(
+        min_length=1, max_length=100, description="In multiples of the capital; only tightens what is configured."
     )
-    evidence_sha256: str | None = Field(
-        None, pattern=r"^[0-9a-f]{64}$", description="Digest of the summary that you read; another one is refused."
-    )
-    promote: bool = Field(True, description="Promote what is approved at once; else the sensor does.")
 
 
 class RollbackIn(BecauseIn):

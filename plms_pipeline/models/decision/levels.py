@@ -1,8 +1,8 @@
 """Does serving keep its service levels?
 
-Computed from what serving itself added up per minute: 99.5 % of the answers of 28 days succeed, 95 % of the last hour's are
-given within 750 ms, and of a thousand trades of 28 days at most three break a limit. One bad answer alone proves nothing: a
-rule that one error of ten requests breaks would stop every promotion of a quiet night.
+Computed from what serving itself added up per minute: 99.5 % of the predictions of 7 days succeed, 95 % of the last hour's are
+given within 750 ms and of its judged books within 250 ms, and of a thousand trades of 7 days at most three break a limit. One
+bad answer alone proves nothing: a rule that one error of ten requests breaks would stop every promotion of a quiet night.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
 
-LONG: Final = timedelta(days=28)
+LONG: Final = timedelta(days=7)
 SHORT: Final = timedelta(hours=1)
 ERRORS: Final = 0.005
 SLOW: Final = 0.05
@@ -20,13 +20,15 @@ VIOLATIONS: Final = 0.003
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """What serving added up over a window: counts of answers, of 500s, of those slower than 750 ms, of trades and of
-    limits that were broken.
+    """What serving added up over a window: counts of predictions, of 500s, of those slower than 750 ms; of judged books and
+    of those slower than 250 ms; of trades and of limits that were broken.
     """
 
     requests: int = 0
     errors: int = 0
     slow_750: int = 0
+    guardrail_requests: int = 0
+    slow_250: int = 0
     trades_evaluated: int = 0
     violations: int = 0
 
@@ -59,10 +61,11 @@ class Level:
 
 
 def levels(*, long: Served, short: Served) -> tuple[Level, ...]:
-    """Every service level, over the long (28 days) and the short (1 hour) window."""
+    """Every service level, over the long (7 days) and the short (1 hour) window."""
     return (
         Level("answers that failed", long.errors, long.requests, ERRORS, LONG),
         Level("answers slower than 750 ms", short.slow_750, short.requests, SLOW, SHORT),
+        Level("books judged slower than 250 ms", short.slow_250, short.guardrail_requests, SLOW, SHORT),
         Level("trades beyond a limit", long.violations, long.trades_evaluated, VIOLATIONS, LONG),
     )
 

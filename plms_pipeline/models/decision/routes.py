@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Path, Query
-from pydantic import AwareDatetime
+from fastapi import APIRouter, Body, Path, Query
+from pydantic import AwareDatetime, BeforeValidator
 
 from plms_pipeline.access.forms import BecauseIn
 from plms_pipeline.access.principals import Principal
@@ -22,10 +23,22 @@ router = APIRouter(tags=["models"])
 Viewer = Annotated[Principal, requires("ops.view")]
 Approver = Annotated[Principal, requires("approvals.write")]
 Guardian = Annotated[Principal, requires("guards.write")]
+_DATE = re.compile(r"[0-9]{4}(-[0-9]{2}){2}[Tt][0-9]{2}(:[0-9]{2}){2}(\.[0-9]+)?([Zz]|[+-][0-9]{2}:[0-9]{2})")
 _ID = "3f2b8c1e-5a49-4f0e-9d55-0a4b6d2f7c11"
 CandidateId = Annotated[str, Path(pattern=RUN_ID_FORM, description="The run id of a training.", examples=[_ID])]
 HaltId = Annotated[str, Path(pattern=RUN_ID_FORM, description="A halt's id.", examples=[_ID])]
 Limit = Annotated[int, Query(ge=1, le=1000)]
+
+
+def _written(value: object) -> object:
+    """A moment is written as one: pydantic also reads a number, as seconds since 1970."""
+    if isinstance(value, str) and not _DATE.fullmatch(value):
+        raise ValueError("write a moment with its zone, such as 2026-03-01T12:00:00Z")
+    return value
+
+
+Moment = Annotated[AwareDatetime, BeforeValidator(_written)]
+Decision = Annotated[answers.DecideIn | answers.DecideWithCapsIn, Body(discriminator="decision")]
 OfFamily = Annotated[Family, Path(description="market or estimates.", examples=["market"])]
 
 
@@ -55,16 +68,17 @@ def candidate(candidate_id: CandidateId, state: State, _principal: Viewer) -> di
     "/api/models/candidates/{candidate_id}/decide", response_model=answers.DecidedOut, responses=problems(404, 409),
     summary="Decide about a candidate",
 )  # fmt: skip
-def decide(candidate_id: CandidateId, body: answers.DecideIn, state: State, principal: Approver) -> dict[str, Any]:
+def decide(candidate_id: CandidateId, body: Decision, state: State, principal: Approver) -> dict[str, Any]:
     """Who launched the training cannot approve it (403 `same_person`); an approval takes the role risk_lead.
 
     Refused with 409 and the reason as its code while anything keeps it from going live: `gates_failed`, `caps_needed`,
     `data_anomaly`, `candidate_expired`, `model_altered`, `summary_altered`, `data_altered`, `run_altered`, `file_missing`,
     `golden_failed`, `promotion_halted`, `guardrails_off`, `slo_breached`; `already_decided`, `evidence_changed`.
     """
+    caps = body.caps if isinstance(body, answers.DecideWithCapsIn) else None
     done = deciding.decide_candidate(
         state.registry, candidate_id=candidate_id, decision=body.decision, reason=body.reason, actor=principal.actor,
-        role=body.role, caps=body.caps, evidence_sha256=body.evidence_sha256, places=_places(state), clock=state.clock,
+        role=body.role, caps=caps, evidence_sha256=body.evidence_sha256, places=_places(state), clock=state.clock,
         ids=state.ids, key=state.settings.approval_key, auth_disabled=state.settings.auth == "disabled",
     )  # fmt: skip
     promoted = _promoted(state, candidate_id, principal) if body.promote and body.decision in APPROVALS else None
@@ -85,7 +99,7 @@ def promote(candidate_id: CandidateId, state: State, principal: Approver) -> dic
 )
 def history(
     family: OfFamily, state: State, _principal: Viewer,
-    at: Annotated[AwareDatetime | None, Query(description="Only what was live at this moment.")] = None,
+    at: Annotated[Moment | None, Query(description="Only what was live at this moment.")] = None,
     limit: Limit = 100,
 ) -> list[dict[str, Any]]:  # fmt: skip
     """Promotions and rollbacks; empty when nothing served."""

@@ -17,14 +17,13 @@ from typing import Any, Final
 import numpy as np
 
 from plms_pipeline.errors import BadInput, NoData
-from plms_pipeline.estimates.compiling import compiled
+from plms_pipeline.models.evaluation.coarse import cells_of, largest_distance
 from plms_pipeline.models.evaluation.returns import Floats
 from plms_pipeline.models.evaluation.thresholds import Alert, Rule, judged
 
 BINS: Final = 20
 # What is added to every count, as if half a value had been seen there: an empty cell of a small sample is no proof.
 _HALF: Final = 0.5
-_STRIDE: Final = 64
 _LONG: Final = 20_000
 
 
@@ -158,18 +157,30 @@ def drift(profile: Profile, observed: Floats) -> Drift:
     # A sum is finite exactly if all values are (or they overflow, and then the look at each decides).
     with np.errstate(over="ignore", invalid="ignore"):
         all_finite = bool(np.isfinite(observed.sum()))
-    values = np.sort(observed if all_finite else observed[np.isfinite(observed)])
+    values = observed if all_finite else observed[np.isfinite(observed)]
     missing = int(observed.size - values.size)
     if not values.size:
         return Drift(None, None, None, 0, missing)
-    counts = _counts(values, profile.edges)
+    counts, distance = _compared(profile, values)
     return Drift(
         population_stability_index(profile.counts, counts),
         js_divergence(profile.counts, counts),
-        kolmogorov_smirnov(profile.reference, values),
+        distance,
         int(values.size),
         missing,
     )
+
+
+def _compared(profile: Profile, values: Floats) -> tuple[Floats, float]:
+    """Counts on the profile's grid, and the Kolmogorov-Smirnov statistic, of finite values in any order.
+
+    Short samples are sorted, which needs no compiler: a nightly look at 512 returns should not import one.
+    """
+    if values.size < _LONG:
+        values = np.sort(values)
+        return _counts(values, profile.edges), kolmogorov_smirnov(profile.reference, values)
+    cells = cells_of(profile.reference, profile.edges, values)
+    return cells.counts(profile.edges), largest_distance(cells, profile.reference, values)
 
 
 def drift_of_columns(profiles: Mapping[str, Profile], observed: Mapping[str, Floats]) -> dict[str, Drift]:
@@ -223,14 +234,9 @@ def js_divergence(expected: Floats, counted: Floats) -> float:
 def kolmogorov_smirnov(first: Floats, second: Floats) -> float:
     """Largest distance of the distribution functions of two samples, exactly.
 
-    Short samples are looked up one in the other, which needs no compiler: a nightly look at 512 returns should not import
-    one.
-
     Args:
         first, second: (n,), (m,) ascending, neither empty.
     """
-    if first.size + second.size > _LONG:
-        return float(_ks(first, second))
     values = np.concatenate([first, second])
     shares = [np.searchsorted(sample, values, side="right") / sample.size for sample in (first, second)]
     return float(np.abs(shares[0] - shares[1]).max())
@@ -239,41 +245,3 @@ def kolmogorov_smirnov(first: Floats, second: Floats) -> float:
 def _counts(ascending: Floats, edges: Floats) -> Floats:
     below = np.searchsorted(ascending, edges, side="left")
     return np.diff(np.concatenate([[0], below, [ascending.size]])).astype(np.float64)
-
-
-@compiled
-def _ks(first: Floats, second: Floats) -> float:
-    """Largest distance of the distribution functions of two ascending samples, exactly.
-
-    The first sample is walked in strides. Between the ends of a stride neither function rises by more than it does over the
-    whole, so most strides cannot hold anything larger than what was seen, and are stepped over.
-    """
-    n, m = first.size, second.size
-    i, j, largest = 0, 0, 0.0
-    while i < n:
-        value = first[min(i + _STRIDE, n) - 1]
-        i_end = min(i + _STRIDE, n)
-        while i_end < n and first[i_end] == value:
-            i_end += 1
-        # Doubling, then halving: the first of the second sample above `value`.
-        step, low = 1, j
-        while low + step <= m and second[low + step - 1] <= value:
-            low += step
-            step *= 2
-        high = min(low + step, m)
-        while low < high:
-            middle = (low + high) // 2
-            if second[middle] <= value:
-                low = middle + 1
-            else:
-                high = middle
-        if max(i_end / n - j / m, low / m - i / n) > largest:
-            while i < i_end or j < low:
-                here = first[i] if j == low or (i < i_end and first[i] <= second[j]) else second[j]
-                while i < i_end and first[i] <= here:
-                    i += 1
-                while j < low and second[j] <= here:
-                    j += 1
-                largest = max(largest, abs(i / n - j / m))
-        i, j = i_end, low
-    return max(largest, 1.0 - j / m)

@@ -222,7 +222,7 @@ def written_about(given: Sequence[Mapping[str, Any]] | None) -> Section | None:
         confidence = one.get("confidence")
         rows.append(
             (
-                Cell(word, _WORDS.get(word, "")), str(one.get("symbol") or ""), str(one.get("trade_timestamp") or ""),
+                Cell(word, _WORDS.get(word, "")), str(one.get("symbol") or ""), _day(one.get("trade_timestamp")),
                 str(one.get("rationale", "")), "" if confidence is None else percent(float(confidence), 0),
                 ", ".join(map(str, one.get("tags") or [])), str(one.get("author", "")),
             )
@@ -231,3 +231,10 @@ def written_about(given: Sequence[Mapping[str, Any]] | None) -> Section | None:
     return Section("Annotations", f"{len(given)} in all: {told}.", (
         table("annotations", headings, rows, texts=(0, 1, 2, 3, 5, 6)),
     ))  # fmt: skip
+
+
+def _day(text: Any) -> str:
+    """A moment as people write it; `2024-03-01T00:00:00+00:00` is the day."""
+    if not isinstance(text, str):
+        return ""
+    return text.replace("+00:00", "").replace("T00:00:00", "").replace("T", " ")

@@ -13,7 +13,9 @@ from plms_pipeline.registry.tables import ServingMinute
 
 def served(session: Session, family: str, *, since: datetime, until: datetime) -> Served:
     """What serving of a family added up in the minutes that began in a window."""
-    columns = ("requests", "errors", "slow_750", "trades_evaluated", "violations")
+    columns = (
+        "requests", "errors", "slow_750", "guardrail_requests", "slow_250", "trades_evaluated", "violations",
+    )  # fmt: skip
     row = session.execute(
         select(*(func.coalesce(func.sum(getattr(ServingMinute, name)), 0) for name in columns)).where(
             ServingMinute.family == family, ServingMinute.minute >= since, ServingMinute.minute <= until

@@ -79,7 +79,8 @@ def _over(numerator: Floats, denominator: Floats) -> Floats:
 def _skew(values: Floats) -> Floats:
     centred = values - values.mean(axis=1, keepdims=True)
     spread = np.sqrt((centred**2).mean(axis=1))
-    third = (centred**3).mean(axis=1)
+    # A power of three is computed by logarithms: half of the time of all features.
+    third = (centred * centred * centred).mean(axis=1)
     # Rounding of equal values is not a shape.
     return np.asarray(np.where(spread > 1e-12, third / np.maximum(spread, 1e-12) ** 3, 0.0))
 

@@ -224,6 +224,7 @@ def test_nothing_is_promoted_while_guardrails_are_off(home: House) -> None:
         ({"requests": 1000, "errors": 5}, False),
         ({"requests": 100, "slow_750": 6}, True),
         ({"requests": 100, "slow_750": 5}, False),
+        ({"guardrail_requests": 100, "slow_250": 6}, True),
         ({"trades_evaluated": 1000, "violations": 4}, True),
         ({"trades_evaluated": 1000, "violations": 3}, False),
         ({"requests": 10, "errors": 1}, False),
@@ -425,3 +426,49 @@ def test_who_is_not_there_is_named(light: House) -> None:
     """A typing error must not look like a refusal."""
     with pytest.raises(NotFound, match="plms model list"):
         light.decide("nobody", "approve")
+
+
+def test_of_two_that_saw_the_same_champion_one_promotes(home: House) -> None:
+    """Without the unique sequence both would believe that theirs serves, and the history would have two truths."""
+    done = home.champion("one").champion
+    with pytest.raises(Conflict) as refused, home.registry.writing() as session:
+        champions.add(
+            session, promotion_id="another", family="market", sequence=done.sequence, kind="promotion", candidate_id="one",
+            hashes=(done.model_sha256, done.evaluation_sha256, done.data_sha256), caps=None,
+            decision_id=done.decision_id, promoted_at=NOW, promoted_by="eve",
+        )  # fmt: skip
+    assert refused.value.code == "champion_changed"
+
+
+def test_what_happens_between_the_look_and_the_commit_is_seen(home: House) -> None:
+    """Files are hashed without a transaction: whoever promotes or decides meanwhile must not be overwritten."""
+    for name in ("one", "two", "three"):
+        home.candidate(name)
+        home.decide(name, "approve")
+
+    def meanwhile(deed: str) -> dict[str, object]:
+        def golden(*_: object) -> tuple[str, ...]:
+            if deed == "promote":
+                home.promote("one")
+            else:
+                home.decide("three", "reject")
+            return ()
+
+        return {"market": golden}
+
+    assert home.promote("two", golden=meanwhile("promote")).champion.sequence == 2
+    with pytest.raises(Conflict) as refused:
+        home.promote("three", golden=meanwhile("reject"))
+    assert refused.value.code == "not_approved"
+    assert [state(home, name) for name in ("one", "two", "three")] == ["replaced", "promoted", "rejected"]
+
+
+def test_a_clock_that_goes_back_makes_no_moment_with_two_champions(light: House) -> None:
+    """What was live at a moment is one answer, whatever the machine's clock did."""
+    first = light.champion("one").champion
+    second = light.later(-DAY).champion("two").champion
+    assert second.promoted_at == first.promoted_at
+    with light.registry.reading() as session:
+        now, before = champions.at(session, "market", NOW), champions.at(session, "market", NOW - DAY / 2)
+    assert now is not None
+    assert (now.candidate_id, before) == ("two", None)

@@ -13,9 +13,11 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
 
+from plms_pipeline.access.actors import Actor
 from plms_pipeline.cli import main
 from plms_pipeline.clock import FrozenClock
 from plms_pipeline.errors import BadInput, Conflict, NotFound
+from plms_pipeline.models.actions.candidates import retrain_candidate
 from plms_pipeline.models.actions.retraining import Request, retrain
 from plms_pipeline.models.annotations import actions, rules
 from plms_pipeline.models.annotations.actions import About
@@ -199,6 +201,24 @@ def test_rejected_bars_teach_no_more_and_the_manifest_says_so(tmp_path: Path) ->
             Request(tmp_path / "bars.parquet", small_experiment(annotations={"weights": {"reject": 0.0}})),
             root=tmp_path / "c", clock=CLOCK, run_id="r", code_version="0",
         )  # fmt: skip
+
+
+def test_a_candidate_is_trained_with_what_the_registry_knows(sqlite_registry: Registry, tmp_path: Path) -> None:
+    """The words are in the registry: a training that is registered hears them without being told where they are."""
+    bars = small_bars()
+    write_bars(tmp_path / "bars.parquet", bars)
+    made = bars.timestamp[-1].astype("datetime64[us]").item().replace(tzinfo=UTC)
+    actions.bring_trades(sqlite_registry, trades(tmp_path, (7, bars.symbols[0], made), (8, "SPY", made)))
+    for number in (7, 8):
+        actions.record(sqlite_registry, About(trade_id=number), DRAFT, clock=CLOCK)
+    weighing = small_experiment(annotations={"weights": {"reject": 0.25}})
+    asked = Request(tmp_path / "bars.parquet", weighing, gates=GateConfig(resamples=50), has_report=False)
+    done, _ = retrain_candidate(
+        sqlite_registry, asked, root=tmp_path / "data", clock=CLOCK, run_id="r1", code_version="0",
+        actor=Actor("ann", is_verified=True), expiry=timedelta(days=14),
+    )  # fmt: skip
+    kept = done.run.manifest["annotations"]
+    assert (kept["annotations"], kept["bars"], kept["weights"]) == (1, {"reject": 1}, {"reject": 0.25})
 
 
 def test_the_command_records_lists_and_exports(

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, get_args
 
 import pytest
+from pydantic import TypeAdapter
 
 from plms_pipeline.cli import main
 from plms_pipeline.clock import FrozenClock
 from plms_pipeline.models.actions.deciding import Places
+from plms_pipeline.models.decision import answers
+from plms_pipeline.models.decision.matrix import ROLES
+from plms_pipeline.models.decision.words import CAPS
 from plms_pipeline.registry.engine import Registry
 from plms_pipeline.settings import Settings
 from plms_pipeline_tests.api_world import World, ask, world
@@ -117,6 +121,39 @@ def test_http_asks_for_the_right_person(home: House, api: World) -> None:
     assert sent(api, "POST", "candidates/one/promote", "approver", "bob")[1]["is_new"] is False
 
 
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"decision": "approve", "caps": {"max_turnover": 1}},
+        {"decision": "approve_with_caps"},
+        {"decision": "approve_with_caps", "caps": {}},
+        {"decision": "approve_with_caps", "caps": {"max_fun": 1}},
+        {"decision": "approve_with_caps", "caps": {"max_turnover": -1}},
+        {"decision": "approve", "role": "boss"},
+        {"decision": "promote"},
+    ],
+)
+def test_http_refuses_by_its_schema_what_cannot_be_decided(home: House, api: World, wrong: dict[str, Any]) -> None:
+    """A program that follows the schema must never be told that its body makes no sense."""
+    home.candidate("one")
+    body = {"role": "risk_lead", "reason": "holds"} | wrong
+    assert sent(api, "POST", "candidates/one/decide", "approver", "bob", **body)[0] == 422
+
+
+def test_the_schema_knows_every_role_and_cap() -> None:
+    """A role that the terminal knows and HTTP does not is found by the person who has it."""
+    assert get_args(answers.Role) == ROLES
+    form = TypeAdapter(answers.CapName)
+    assert [form.validate_python(name) for name in (*CAPS, "sector:tech")] == [*CAPS, "sector:tech"]
+
+
+def test_http_approves_under_caps(home: House, api: World) -> None:
+    """The caps of the body are the caps of the champion."""
+    home.candidate("one")
+    body = {"decision": "approve_with_caps", "role": "risk_lead", "reason": "half", "caps": {"sector:tech": 0.5}}
+    assert sent(api, "POST", "candidates/one/decide", "approver", "bob", **body)[1]["champion"]["caps"] == body["caps"]
+
+
 def test_http_shows_what_there_is(home: House, api: World) -> None:
     """The page and programs read the same."""
     home.champion("one")
@@ -126,6 +163,7 @@ def test_http_shows_what_there_is(home: House, api: World) -> None:
     assert [one["sequence"] for one in sent(api, "GET", "market/history", "viewer")[1]] == [1]
     assert sent(api, "GET", "market/history?at=2020-01-01T00:00:00Z", "viewer") == (200, [])
     assert sent(api, "GET", "weather/history", "viewer")[0] == 422
+    assert sent(api, "GET", "market/history?at=0.5", "viewer")[0] == 422
     status, told = sent(api, "POST", "market/rollback", "approver", "bob", reason="it loses")
     assert (status, told["code"]) == (409, "nothing_before")
 

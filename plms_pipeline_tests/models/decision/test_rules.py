@@ -116,6 +116,8 @@ def test_every_cap_that_can_be_decided_is_enforced(caps: dict[str, float]) -> No
         (Served(requests=1, errors=1), []),
         (Served(requests=10, errors=2), ["answers that failed"]),
         (Served(requests=100, slow_750=6), ["answers slower than 750 ms"]),
+        (Served(requests=1000, guardrail_requests=100, slow_250=6), ["books judged slower than 250 ms"]),
+        (Served(requests=100, guardrail_requests=100, slow_250=5), []),
         (Served(trades_evaluated=1000, violations=3), []),
         (Served(trades_evaluated=1000, violations=4), ["trades beyond a limit"]),
     ],

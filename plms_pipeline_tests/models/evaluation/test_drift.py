@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -12,13 +13,14 @@ from scipy.spatial.distance import jensenshannon
 from scipy.stats import ks_2samp
 
 from plms_pipeline.errors import BadInput, NoData
+from plms_pipeline.models.evaluation.coarse import cells_of, largest_distance
 from plms_pipeline.models.evaluation.drift import (
     DriftThresholds,
-    _ks,
     drift,
     drift_alerts,
     drift_of_columns,
     js_divergence,
+    kolmogorov_smirnov,
     population_stability_index,
     profile_from,
     profile_of,
@@ -80,16 +82,27 @@ def test_the_kolmogorov_smirnov_statistic_is_scipys() -> None:
 
 
 @pytest.mark.live
-def test_stepping_over_strides_misses_nothing() -> None:
-    """Live because it is compiled: what is passed over because it cannot hold the largest distance does not hold it."""
+def test_long_samples_are_judged_as_if_they_were_sorted() -> None:
+    """Live because it is compiled: what is not sorted because it cannot hold the largest distance does not hold it."""
     chance = np.random.default_rng(6)
-    for number in range(300):
-        n, m = chance.integers(1, 700, 2)
-        first, second = np.sort(chance.normal(0, 1, n)), np.sort(chance.normal(chance.normal(0, 0.3), 1, m))
-        if number % 2:
-            first, second = np.round(first, 1), np.round(second, 1)
-        expected = max(abs(np.mean(first <= x) - np.mean(second <= x)) for x in np.concatenate([first, second]))
-        assert _ks(first, second) == pytest.approx(expected, abs=1e-12)
+    worlds: tuple[Callable[[int], Floats], ...] = (
+        lambda n: chance.normal(size=n),
+        lambda n: chance.standard_cauchy(n) * 1e300,
+        lambda n: chance.integers(0, 5, n).astype(float),
+        lambda n: np.where(chance.random(n) < 0.5, 0.0, chance.lognormal(0, 3, n)),
+        lambda n: np.full(n, 3.0),
+        lambda n: np.round(chance.normal(size=n), 2),
+    )
+    for number in range(120):
+        world = worlds[number % len(worlds)]
+        first, observed = (world(int(chance.integers(1, 9_000))) for _ in range(2))
+        observed = observed + (chance.normal(0, 0.1) if number % 4 else 0.0)
+        first, observed = (values[np.isfinite(values)] for values in (first, observed))
+        profile, ascending = profile_of(first), np.sort(observed)
+        cells = cells_of(profile.reference, profile.edges, observed)
+        assert largest_distance(cells, profile.reference, observed) == kolmogorov_smirnov(profile.reference, ascending)
+        below = [0, *np.searchsorted(ascending, profile.edges), ascending.size]
+        assert cells.counts(profile.edges).tolist() == np.diff(below).tolist()
     long, other = chance.normal(size=60_000), chance.normal(0.01, 1, 50_000)
     expected = ks_2samp(long, other, method="asymp").statistic
     assert drift(profile_of(long), other).ks_statistic == pytest.approx(expected, abs=1e-12)
