@@ -75,6 +75,7 @@ def decided(house: House, page: Any, candidate: str, shot: Path | None = None) -
     return house.launched(page, "decide_candidate", form, shot)
 
 
+@pytest.mark.timeout(600)
 def test_the_life_of_a_model_happens_in_the_dagster_ui(models: Ui, page: Any, screenshots: Path) -> None:
     """What no page shows and no form admits is done by hand, past every gate."""
     house = House(models, {})

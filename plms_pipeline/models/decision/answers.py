@@ -202,8 +202,10 @@ class DecideWithCapsIn(_DecisionIn):
     ]})  # fmt: skip
     decision: Literal["approve_with_caps"]
     caps: dict[CapName, Annotated[float, Field(ge=0, allow_inf_nan=False)]] = Field(
-        min_length=1, max_length=100, description="In multiples of the capital; only tightens what is configured."
-    )
+        min_length=1, max_length=100, description="In multiples of the capital; only tightens what is configured.",
+        # pydantic says which names are known, and not that there are no others.
+        json_schema_extra={"additionalProperties": False},
+    )  # fmt: skip
 
 
 class RollbackIn(BecauseIn):

@@ -4,7 +4,7 @@ A tick asks the registry and Dagster's own runs; a cursor is written for display
 by resetting it. None of them lets anything go live that a person did not approve.
 """
 
-from datetime import UTC, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
@@ -96,16 +96,21 @@ def dataset_changed(context: dg.SensorEvaluationContext, plms: Plms) -> dg.Senso
 )
 def weekly_retraining_check(context: dg.ScheduleEvaluationContext, plms: Plms) -> dg.RunRequest | dg.SkipReason:
     """Ask once more."""
+    return weekly_request(context.instance, plms, context.scheduled_execution_time)
+
+
+def weekly_request(instance: dg.DagsterInstance, plms: Plms, at: datetime) -> dg.RunRequest | dg.SkipReason:
+    """The run that trains on changed data, if they are."""
     from plms_pipeline.errors import PlmsError
 
     try:
-        due = _due(context.instance, plms, timedelta(0))
+        due = _due(instance, plms, timedelta(0))
     except PlmsError as error:
         return dg.SkipReason(f"{error.code}: {error.message}")
     if due.decision.action != "train" or due.digest is None:
         return dg.SkipReason(f"{due.decision.action}: {due.decision.reason}")
     return _training(
-        f"weekly: {due.decision.reason}", key=str(context.scheduled_execution_time.date()), data_hash=due.digest,
+        f"weekly: {due.decision.reason}", key=str(at.date()), data_hash=due.digest,
         only_if_changed=True,
     )  # fmt: skip
 

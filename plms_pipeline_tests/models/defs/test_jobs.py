@@ -9,13 +9,14 @@ from typing import Any
 import dagster as dg
 import pytest
 
+from plms_pipeline.models.dataset.actions import Source, import_prices, prepare
 from plms_pipeline.models.defs import ASSETS
 from plms_pipeline.models.defs.promotion import decide_candidate_job, promote_candidate_job, rollback_champion_job
 from plms_pipeline.models.defs.retraining import retrain_models
 from plms_pipeline.models.market.files.keeping import write_prices
 from plms_pipeline.models.records import MARKET
 from plms_pipeline.models.stages import names
-from plms_pipeline.models.store import candidates, champions
+from plms_pipeline.models.store import candidates, champions, looks
 from plms_pipeline.registry.engine import Registry
 from plms_pipeline.settings import Settings, load_settings
 from plms_pipeline_tests.models.candidates import house as house_of
@@ -148,3 +149,25 @@ def test_a_partition_promotes_nothing_that_nobody_approved(instance: dg.DagsterI
     assert not done.success
     assert "not_approved" in why(done)
     assert serving() is None
+
+
+def test_a_champion_is_watched_as_an_asset(instance: dg.DagsterInstance, tmp_path: Path) -> None:
+    """Each look is a row that sensors and alerts read; without a champion there is nothing to look at."""
+    write_prices(tmp_path / "market.csv", market().raw)
+    prepared = prepare(Source(tmp_path / "market.csv"), clock=house().clock)
+    import_prices(prepared, root=house().root, clock=house().clock)
+    nobody = dg.materialize(
+        ASSETS, selection=[names.LIVE_MONITOR], instance=instance, raise_on_error=False,
+        resources={"plms": Ours(), "documents": dg.mem_io_manager},
+    )  # fmt: skip
+    assert "no_champion" in why(nobody)
+    champion = house().champion("c1").champion
+    done = dg.materialize(
+        ASSETS, selection=[names.LIVE_MONITOR], instance=instance,
+        resources={"plms": Ours(), "documents": dg.mem_io_manager},
+    )  # fmt: skip
+    found = {one.check_name: one.passed for one in done.get_asset_check_evaluations()}
+    assert found == {names.LIVE_FEED: True, names.LIVE_DRIFT: True, names.LIVE_RISK: True}
+    with house().registry.reading() as session:
+        (look,) = looks.newest(session, MARKET)
+    assert (look.action, look.promotion_id) == ("keep", champion.promotion_id)

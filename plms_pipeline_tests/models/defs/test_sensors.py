@@ -12,7 +12,7 @@ import pytest
 
 from plms_pipeline.models.actions.deciding import lift_halt
 from plms_pipeline.models.dataset.actions import Source, import_prices, prepare
-from plms_pipeline.models.defs import sensors
+from plms_pipeline.models.defs import sensors, summary
 from plms_pipeline.models.defs.retraining import DATA_TAG, JOB
 from plms_pipeline.models.defs.telling import CANDIDATES
 from plms_pipeline.models.market.files.keeping import write_prices
@@ -196,3 +196,32 @@ def test_a_registry_that_is_away_is_told_and_asked_again(
     monkeypatch.setattr(Ours, "registry", away)
     for sensor in sensors.SENSORS:
         assert "unavailable" in tick(sensor, instance).skip_message
+
+
+def night(instance: dg.DagsterInstance) -> Any:
+    return summary.champion_request(instance, Ours(), house().clock.now())
+
+
+def test_the_champion_is_told_every_night_whether_or_not_prices_were_imported(
+    instance: dg.DagsterInstance, tmp_path: Path
+) -> None:
+    """A night that is red because there is no feed is red every night."""
+    assert isinstance(night(instance), dg.SkipReason)
+    house().champion("c1")
+    alone = night(instance)
+    assert (alone.partition_key, alone.run_key) == ("c1", "2026-03-01")
+    assert {key.to_user_string() for key in alone.asset_selection} == set(summary.OF_CHAMPION)
+    assert instance.get_dynamic_partitions(str(CANDIDATES.name)) == ["c1"]
+    import_market(tmp_path, bars=200)
+    assert len(night(instance).asset_selection) == len(summary.OF_CHAMPION) + len(summary.OF_PRICES)
+
+
+def test_the_week_asks_whatever_the_cooldown_says(instance: dg.DagsterInstance, tmp_path: Path) -> None:
+    """Data that change every day would otherwise be trained on at the cooldown's hour for ever."""
+    import_market(tmp_path, bars=400)
+    house().candidate("c1")
+    import_market(tmp_path, bars=390)
+    assert requests(sensors.dataset_changed, instance) == []
+    request: Any = sensors.weekly_request(instance, Ours(), house().clock.now())
+    assert request.tags[DATA_TAG]
+    assert request.run_config["ops"]["train_and_judge"]["config"]["only_if_changed"]
