@@ -107,7 +107,7 @@ def test_people_can_read_what_the_terminal_says(
     assert ("one" in out) == (words[0] not in ("halts", "expire"))
 
 
-def test_an_empty_list_says_so(home: House, capsys: pytest.CaptureFixture[str]) -> None:  # noqa: ARG001 - its registry
+def test_an_empty_list_says_so(home: House, capsys: pytest.CaptureFixture[str]) -> None:
     """Nothing at all was printed: did it answer?"""
     assert main(["model", "list", "--state", "expired"]) == 0
     assert "There is no such candidate" in capsys.readouterr().out
