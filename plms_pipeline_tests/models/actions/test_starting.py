@@ -15,9 +15,10 @@ from plms_pipeline.models.actions.candidates import register, retrain_candidate
 from plms_pipeline.models.actions.retraining import Request
 from plms_pipeline.models.actions.starting import branch_of, start_from
 from plms_pipeline.models.evaluation.gates import GateConfig
+from plms_pipeline.models.layout import MANIFEST
 from plms_pipeline.models.market.files.keeping import write_prices
 from plms_pipeline.models.records import ESTIMATES
-from plms_pipeline.models.training.files import CANDIDATE, MANIFEST
+from plms_pipeline.models.training.files import CANDIDATE
 from plms_pipeline_tests.models.candidates import LAUNCHER, House, train_on_disk
 from plms_pipeline_tests.models.worlds import market, small_bars, small_experiment
 
