@@ -101,9 +101,11 @@ def _looked(asked: Request, *, as_json: bool) -> None:
     from plms_pipeline.errors import VerdictNo
     from plms_pipeline.models.actions.retraining import dataset, refuse_what_deceives
     from plms_pipeline.models.market.findings import errors
+    from plms_pipeline.models.training.fit import planned
 
     data = dataset(asked)
     refuse_what_deceives(data.examination.bars, asked.experiment)
+    planned(data.examination.bars, asked.experiment)
     if as_json:
         typer.echo(
             json.dumps({"dry_run": True, "stages": ["dataset", "training", "evaluation", "report"], **_data_json(data)})

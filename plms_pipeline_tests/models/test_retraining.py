@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from plms_pipeline.cli import main
 from plms_pipeline.clock import FrozenClock
 from plms_pipeline.errors import BadInput, PlmsError, VerdictNo
 from plms_pipeline.models.actions.retraining import Request, Retrained, dataset, judged, retrain
@@ -106,6 +107,23 @@ def test_a_look_at_the_data_writes_nothing(tmp_path: Path) -> None:
     assert found.rejected == 0
     assert [one.name for one in found.findings] == ["gaps"]
     assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize(
+    ("asked", "told", "code"),
+    [
+        ({"walk_forward": {"train": 100_000}}, "history_too_short", 3),
+        ({"data": {"features": ["astrology"]}}, "unknown_feature", 2),
+    ],
+)
+def test_a_dry_run_refuses_what_the_training_would(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], asked: dict[str, object], told: str, code: int
+) -> None:
+    """It answered that it would run, and the run then failed."""
+    path = tmp_path / "experiment.json"
+    path.write_text(json.dumps(asked))
+    assert main(["retrain", "--dataset", str(SAMPLE), "--train-config", str(path), "--dry-run", "--json"]) == code
+    assert json.loads(capsys.readouterr().err)["error"]["code"] == told
 
 
 def test_a_symbol_that_is_not_there_is_named(tmp_path: Path) -> None:

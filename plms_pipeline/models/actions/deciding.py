@@ -173,7 +173,9 @@ def lift_halt(
         _require_person(actor)
         halt = switches.find_halt(session, halt_id)
         if halt is None:
-            raise NotFound(f"There is no halt {halt_id[:64]!r}; `plms model halts` shows them.", code="unknown_halt")
+            raise NotFound(
+                f"There is no halt {halt_id[:64]!r}; `plms model halts list` shows them.", code="unknown_halt"
+            )
         decide(
             session, clock_now=now, ids=lambda: decision_id, kind=HALT_LIFTED, subject_type="halt", subject_id=halt_id,
             decision="lift", reason=reason, actor=actor, role=role, requested_by=halt.halted_by,

@@ -157,7 +157,10 @@ def rollback(
 
 def _target(family: str, history: list[Champion], to: str | None) -> Champion:
     if not history:
-        raise NotFound(f"Nothing of {family} was ever promoted.", code="no_champion")
+        raise NotFound(
+            f"Nothing of {family} was ever promoted, so nothing can be brought back; `plms model list` shows what waits.",
+            code="no_champion",
+        )
     if to is None:
         found = before(history)
         if found is None:

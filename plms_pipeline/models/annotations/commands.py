@@ -82,9 +82,9 @@ def listing(
         when = "" if one.trade_timestamp is None else f"{one.trade_timestamp:%Y-%m-%d %H:%M}"
         sure = "" if one.confidence is None else f" ({one.confidence:.0%} sure)"
         tags = f" [{', '.join(one.tags)}]" if one.tags else ""
-        typer.echo(
-            f"{one.decision:<8} trade {one.trade_id} {one.symbol or ''} {when} {one.author}: {one.rationale}{sure}{tags}"
-        )
+        line = f"{one.decision:<8} trade {one.trade_id} {one.symbol or ''} {when} {one.author}: {one.rationale}{sure}{tags}"
+        # A name may hold what a terminal obeys.
+        typer.echo("".join(sign if sign.isprintable() else "?" for sign in line))
     if not found:
         typer.echo("Nobody has said anything.")
 

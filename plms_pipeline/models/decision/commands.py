@@ -107,6 +107,8 @@ def list_(
     if as_json:
         _json({"candidates": [one.as_json() for one in found]})
         return
+    if not found:
+        typer.echo("There is no such candidate; `plms retrain` trains one.")
     for one in found:
         typer.echo(
             f"{one.created_at:%Y-%m-%d %H:%M}  {one.candidate_id}  {one.family}  {one.state.replace('_', ' ')}  "

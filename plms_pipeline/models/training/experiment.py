@@ -207,13 +207,19 @@ def experiment(document: Mapping[str, Any], thing: str = "The experiment") -> Ex
     """
     try:
         # Over JSON, so that a list is a tuple and 1 a float, while "1" stays refused.
-        return Experiment.model_validate_json(json.dumps(document, default=_refuse))
+        return Experiment.model_validate_json(json.dumps(_with_kind(document), default=_refuse))
     except ValidationError as error:
         problems = [_problem(one) for one in error.errors(include_url=False)]
     except (TypeError, ValueError) as error:
         problems = [str(error)]
     more = f"; and {len(problems) - SHOWN} more" if len(problems) > SHOWN else ""
     raise BadInput(f"{thing} cannot be used: {'; '.join(problems[:SHOWN])}{more}.", code="bad_experiment")
+
+
+def _with_kind(document: Mapping[str, Any]) -> Mapping[str, Any]:
+    # What is left out has its default, but a union asks for its discriminator before it looks at defaults.
+    model = document.get("model")
+    return {**document, "model": {"kind": "ridge", **model}} if isinstance(model, Mapping) else document
 
 
 def _refuse(value: object) -> Any:

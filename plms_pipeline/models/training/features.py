@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 from numpy.lib.stride_tricks import sliding_window_view
 
-from plms_pipeline.errors import NoData
+from plms_pipeline.errors import BadInput, NoData
 from plms_pipeline.models.market.bars import Bars, Flags, Floats, Instants
 from plms_pipeline.models.market.findings import Finding, finding
 
@@ -136,7 +136,8 @@ def features(
         names: which features, in this order; all of them when omitted.
 
     Raises:
-        NoData: no symbol has more than `WARM_UP` bars, or a feature that was asked for does not exist.
+        BadInput: a feature that was asked for does not exist.
+        NoData: no symbol has more than `WARM_UP` bars.
     """
     parts: list[Floats] = []
     volatility = np.full(bars.count, np.nan)
@@ -147,7 +148,7 @@ def features(
             names = tuple(found)
         unknown = [name for name in names if name not in found]
         if unknown:
-            raise NoData(
+            raise BadInput(
                 f"There is no feature {', '.join(unknown)}; known are {', '.join(found)}.", code="unknown_feature"
             )
         parts.append(np.column_stack([found[name] for name in names]))

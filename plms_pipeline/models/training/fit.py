@@ -93,8 +93,8 @@ def matrix(bars: Bars, asked: Experiment, function: FeatureFunction = backward_f
     """Features and targets of the bars that an experiment asks for; `function` computes the features.
 
     Raises:
-        BadInput: it asks for a symbol that is not there.
-        NoData: the history is too short, or a feature does not exist.
+        BadInput: it asks for a symbol or a feature that is not there.
+        NoData: the history is too short.
     """
     chosen = bars if asked.data.symbols is None else select(bars, asked.data.symbols)
     found = features(chosen, function, names=asked.data.features)
@@ -107,6 +107,15 @@ def matrix(bars: Bars, asked: Experiment, function: FeatureFunction = backward_f
     next_return = np.expm1(one_ahead)
     calendar = np.unique(chosen.timestamp[found.usable])
     return Matrix(chosen, found, target, unit, known_at, next_return, _benchmark(chosen, next_return), calendar)
+
+
+def planned(bars: Bars, asked: Experiment, function: FeatureFunction = backward_features) -> tuple[Split, ...]:
+    """The walk-forward splits that a training would make, without training; a dry run refuses what `train` would refuse.
+
+    Raises:
+        BadInput, NoData: as `matrix`; the history is too short for one split.
+    """
+    return splits(matrix(bars, asked, function).calendar.size, asked.plan)
 
 
 def _benchmark(bars: Bars, next_return: Floats) -> Floats:

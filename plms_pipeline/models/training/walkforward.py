@@ -62,8 +62,9 @@ def splits(timestamps: int, plan: Plan) -> tuple[Split, ...]:
     first = plan.train + plan.gap
     if first >= timestamps:
         raise NoData(
-            f"There are {timestamps} bars; one walk-forward split needs more than {first} (train {plan.train}, purge "
-            f"{plan.purge}, embargo {plan.embargo}). Import a longer history, or shorten the windows.",
+            f"There are {timestamps} moments with features (they look back, and need prices that move); one walk-forward "
+            f"split needs more than {first} (train {plan.train}, purge {plan.purge}, embargo {plan.embargo}). Import a "
+            "longer history, or shorten the windows.",
             code="history_too_short",
         )
     found = []

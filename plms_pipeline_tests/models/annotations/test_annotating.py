@@ -221,6 +221,19 @@ def test_a_candidate_is_trained_with_what_the_registry_knows(sqlite_registry: Re
     assert (kept["annotations"], kept["bars"], kept["weights"]) == (1, {"reject": 1}, {"reject": 0.25})
 
 
+def test_a_list_sends_nothing_that_a_terminal_obeys(
+    sqlite_registry_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An author of escape sequences renamed the window of everybody who listed."""
+    monkeypatch.setenv("PLMS_DATABASE_URL", sqlite_registry_url)
+    assert main(["annotate", "trades", str(trades(tmp_path, (7, "SPY", MADE)))]) == 0
+    given = ["--decision", "hold", "--rationale", "two\nlines", "--author", "a\x1b]0;t\x07b"]
+    assert main(["annotate", "record", "--trade-id", "7", *given]) == 0
+    capsys.readouterr()
+    assert main(["annotate", "list"]) == 0
+    assert capsys.readouterr().out.endswith(" a?]0;t?b: two?lines\n")
+
+
 def test_the_command_records_lists_and_exports(
     sqlite_registry_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -107,6 +107,12 @@ def test_people_can_read_what_the_terminal_says(
     assert ("one" in out) == (words[0] not in ("halts", "expire"))
 
 
+def test_an_empty_list_says_so(home: House, capsys: pytest.CaptureFixture[str]) -> None:
+    """Nothing at all was printed: did it answer?"""
+    assert main(["model", "list", "--state", "expired"]) == 0
+    assert "There is no such candidate" in capsys.readouterr().out
+
+
 def test_http_asks_for_the_right_person(home: House, api: World) -> None:
     """A scope is not a second person, and a second person needs the scope."""
     home.candidate("one")

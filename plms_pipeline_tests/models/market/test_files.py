@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from plms_pipeline.errors import BadInput, NotFound
+from plms_pipeline.errors import BadInput, NoData, NotFound
 from plms_pipeline.models.market.bars import content_hash, to_frame
 from plms_pipeline.models.market.checks import examine
 from plms_pipeline.models.market.files.keeping import read_bars, snapshot, write_bars, write_prices, write_rejected
@@ -104,6 +104,14 @@ def test_what_is_no_file_of_prices_is_refused_with_a_remedy(tmp_path: Path, cont
     path = tmp_path / "prices.csv"
     path.write_bytes(content)
     with pytest.raises(BadInput, match=told):
+        read_prices(path)
+
+
+def test_a_header_alone_is_no_data(tmp_path: Path) -> None:
+    """It was told to be an empty file with a wrong line in it."""
+    path = tmp_path / "prices.csv"
+    path.write_text("timestamp,open,high,low,close\n")
+    with pytest.raises(NoData, match=r"prices\.csv has a first line and no row under it"):
         read_prices(path)
 
 

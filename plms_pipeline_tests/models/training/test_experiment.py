@@ -53,6 +53,13 @@ def test_what_is_wrong_is_named_and_refused(document: dict[str, object], told: s
         experiment(document)
 
 
+def test_a_model_without_a_kind_is_the_default_one() -> None:
+    """Every other section may name only what differs; this one was refused with words about a discriminator."""
+    assert experiment({"model": {"alpha": 3.0}}) == experiment({"model": {"kind": "ridge", "alpha": 3.0}})
+    with pytest.raises(BadInput, match=r"model\.leaves is not a known key"):
+        experiment({"model": {"leaves": 3}})
+
+
 def test_all_problems_are_named_at_once() -> None:
     """Nobody wants to correct a file one error at a time."""
     with pytest.raises(BadInput, match=r"seed.*target\.horizon"):

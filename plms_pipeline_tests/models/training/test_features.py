@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from plms_pipeline.errors import NoData
+from plms_pipeline.errors import BadInput, NoData
 from plms_pipeline.models.market.bars import Bars, Floats, canonical
 from plms_pipeline.models.training.features import (
     WARM_UP,
@@ -135,7 +135,7 @@ def test_too_short_a_history_is_no_data() -> None:
     short = canonical(small_bars(1).raw().take(np.arange(WARM_UP)))
     with pytest.raises(NoData, match="more than 100 bars"):
         features(short)
-    with pytest.raises(NoData, match="no feature alpha"):
+    with pytest.raises(BadInput, match="no feature alpha"):
         features(small_bars(1), names=("alpha",))
 
 

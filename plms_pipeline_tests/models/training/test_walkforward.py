@@ -39,7 +39,7 @@ def test_tests_lie_end_to_end_up_to_the_last_bar(bars: int, plan: Plan) -> None:
 
 def test_too_short_a_history_says_how_much_is_missing() -> None:
     """`IndexError` does not tell anybody to import three more years."""
-    with pytest.raises(NoData, match="There are 10 bars; one walk-forward split needs more than 12"):
+    with pytest.raises(NoData, match=r"There are 10 moments with features .* split needs more than 12"):
         splits(10, Plan(train=10, test=5, purge=1, embargo=1))
     for plan in (Plan(train=0), Plan(test=0), Plan(purge=-1), Plan(embargo=-1)):
         with pytest.raises(BadInput):

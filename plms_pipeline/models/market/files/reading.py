@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 
-from plms_pipeline.errors import BadInput
+from plms_pipeline.errors import BadInput, NoData
 from plms_pipeline.intake.files.inspecting import Inspected, inspect, opened
 from plms_pipeline.models.market import store
 from plms_pipeline.models.market.bars import (
@@ -126,6 +126,11 @@ def _csv(inspected: Inspected) -> pa.Table:
     except (ValueError, csv.Error) as error:
         # Arrow's errors and those of decoding are ValueErrors too.
         first = str(error).splitlines()[0]
+        if first == "Empty CSV file":
+            raise NoData(
+                f"{inspected.thing} has a first line and no row under it; prices need a header and a row for each bar.",
+                code="no_rows",
+            ) from None
         raise BadInput(
             f"{inspected.thing} is no CSV of prices ({first}); correct that line.", code="not_a_table"
         ) from None
