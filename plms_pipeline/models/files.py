@@ -14,12 +14,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from plms_pipeline.errors import BadInput, Conflict, NotFound
-from plms_pipeline.models.evaluation.files import FOLDER, SUMMARY
+from plms_pipeline.models.layout import EVALUATION, MANIFEST, MAX_MANIFEST_BYTES, SUMMARY, files_of
 from plms_pipeline.models.records import Candidate
-from plms_pipeline.models.training.files import MANIFEST, MAX_MANIFEST_BYTES
-from plms_pipeline.models.training.manifest import files_of
 
-SUMMARY_FILE: Final = f"{FOLDER}/{SUMMARY}"
+SUMMARY_FILE: Final = f"{EVALUATION}/{SUMMARY}"
 _PIECE: Final = 1 << 20
 
 

@@ -142,6 +142,7 @@ JOBS: MappingProxyType[str, str] = MappingProxyType(
         "verify_golden": WORKS,
         "champion_summary": WORKS,
         "retrain_models": WORKS,
+        "retrain_estimates": WORKS,
         # One forgets; the other takes all that is not secret to wherever its configuration says.
         "purge": GUARDS,
         "back_up": GUARDS,

@@ -189,6 +189,25 @@ def test_a_refusal_says_why_and_keeps_what_was_written(room: Room) -> None:
         assert page.locator("#reason").input_value() == "busy all week"
 
 
+def test_a_model_that_its_gates_keep_back_is_rejected_with_that_in_sight(room: Room) -> None:
+    """Whoever decides about a model must see what was measured of it, and never a button that would only be refused."""
+    with room.page("approver") as page:
+        page.locator("#inbox [data-act=decide]").first.wait_for()
+        if page.locator("#inbox [data-act=more]").count():
+            page.locator("#inbox [data-act=more]").click()
+        entry = page.locator("#inbox .entry").filter(has_text="It cannot be approved as it is.")
+        entry.wait_for()
+        assert entry.get_by_role("button", name="Approve as risk lead …").count() == 0
+        entry.get_by_role("button", name="Reject …").click()
+        dialog = page.get_by_role("dialog")
+        dialog.get_by_text("gates did not pass: deflated_sharpe").wait_for()
+        assert serious(page) == []
+        page.locator("#reason").fill("it is noise")
+        dialog.get_by_role("button", name="Reject", exact=True).click()
+        dialog.wait_for(state="hidden")
+        entry.wait_for(state="detached")
+
+
 def test_roles_decide_what_is_offered(room: Room) -> None:
     """A button that is always refused teaches people to ignore refusals."""
     with room.page("viewer") as page:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sqlalchemy.orm import Session
 
@@ -17,14 +18,14 @@ from plms_pipeline.access import store as audit
 from plms_pipeline.access.actors import Actor
 from plms_pipeline.clock import Clock
 from plms_pipeline.errors import Conflict, NotFound, PlmsError
-from plms_pipeline.models.actions.retraining import Request, Retrained, Told, retrain
-from plms_pipeline.models.annotations.actions import listed
 from plms_pipeline.models.decision.tree import DATA_NOT_OK, recommend
 from plms_pipeline.models.files import SUMMARY_FILE, folder_of, sha256_of
-from plms_pipeline.models.market.findings import errors
 from plms_pipeline.models.records import MARKET, Bytes, Candidate, NewCandidate
 from plms_pipeline.models.store import candidates as store
 from plms_pipeline.registry.engine import Registry
+
+if TYPE_CHECKING:
+    from plms_pipeline.models.actions.retraining import Request, Retrained, Told
 
 MORE_TRIALS = "more_trials_than_judged"
 
@@ -62,6 +63,8 @@ def trained_market(done: Retrained, root: Path) -> Trained:
     Raises:
         BadInput: its folder lies outside of the data folder (`outside_of_data`).
     """
+    from plms_pipeline.models.market.findings import errors
+
     document = done.run.manifest
     lineage = document.get("lineage") or {}
     alerts = done.summary.get("alerts") or []
@@ -168,6 +171,9 @@ def retrain_candidate(
         PlmsError: the registry refused or was away once the run was whole: its folder stays, harmless, and the message says
             where.
     """
+    # A server that shows candidates does not load what trains them.
+    from plms_pipeline.models.actions.retraining import retrain
+    from plms_pipeline.models.annotations.actions import listed
 
     def counted(data: str, experiment: str) -> int:
         return trials_of(registry, MARKET, data, experiment, at_least=asked.trials)

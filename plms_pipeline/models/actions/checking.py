@@ -19,15 +19,9 @@ from plms_pipeline.errors import Conflict, PlmsError
 from plms_pipeline.models.decision.levels import breached
 from plms_pipeline.models.decision.tree import DATA_NOT_OK, LIMIT, hard_gates
 from plms_pipeline.models.decision.words import APPROVE
-from plms_pipeline.models.estimating.files import load_estimates, read_snapshot
-from plms_pipeline.models.estimating.stored import disagreements as estimates_disagreements
 from plms_pipeline.models.files import check_bytes, model_file, read_json
-from plms_pipeline.models.market.files.keeping import read_bars
 from plms_pipeline.models.records import ESTIMATES, MARKET, Candidate
 from plms_pipeline.models.store import levels, switches
-from plms_pipeline.models.training.experiment import experiment
-from plms_pipeline.models.training.files import GOLDEN, load_model
-from plms_pipeline.models.training.golden import disagreements
 from plms_pipeline.registry.engine import Registry
 
 # Compares a stored model with what it said when it was trained; the sentences that disagree.
@@ -141,6 +135,13 @@ def market_golden(root: Path, candidate: Candidate, document: Mapping[str, Any])
     Raises:
         NotFound, Conflict, BadInput: as `load_model` and `read_bars`.
     """
+    # The API, which decides once a week, does not load what trains.
+    from plms_pipeline.models.layout import GOLDEN
+    from plms_pipeline.models.market.files.keeping import read_bars
+    from plms_pipeline.models.training.experiment import experiment
+    from plms_pipeline.models.training.files import load_model
+    from plms_pipeline.models.training.golden import disagreements
+
     model = load_model(model_file(root, candidate, document), candidate.bytes.model)
     bars = read_bars(root / str(document["data"]["snapshot"]))
     kept = read_json(root / candidate.folder / GOLDEN)
@@ -153,9 +154,13 @@ def estimates_golden(root: Path, candidate: Candidate, document: Mapping[str, An
     Raises:
         NotFound, Conflict, BadInput: as `load_estimates` and `read_snapshot`.
     """
+    from plms_pipeline.models.estimating.files import load_estimates, read_snapshot
+    from plms_pipeline.models.estimating.stored import disagreements
+    from plms_pipeline.models.layout import GOLDEN
+
     model = load_estimates(model_file(root, candidate, document), candidate.bytes.model)
     book = read_snapshot(root / str(document["data"]["snapshot"]))
-    return estimates_disagreements(read_json(root / candidate.folder / GOLDEN), model, book)
+    return disagreements(read_json(root / candidate.folder / GOLDEN), model, book)
 
 
 GOLDEN_BY_FAMILY: Final[Mapping[str, Golden]] = {MARKET: market_golden, ESTIMATES: estimates_golden}

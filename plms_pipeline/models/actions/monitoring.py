@@ -19,8 +19,8 @@ from plms_pipeline.clock import Clock
 from plms_pipeline.errors import BadInput, NoData
 from plms_pipeline.models.dataset.files import current_bars
 from plms_pipeline.models.decision.tree import watch
-from plms_pipeline.models.evaluation.files import FOLDER
 from plms_pipeline.models.evaluation.returns import Floats, numbers
+from plms_pipeline.models.layout import EVALUATION as FOLDER
 from plms_pipeline.models.market.bars import Bars, canonical
 from plms_pipeline.models.market.checks import STALE_AFTER_BARS
 from plms_pipeline.models.market.suspicions import suspicions

@@ -41,6 +41,8 @@ class Shown:
             },
             "blockers": [asdict(one) for one in self.blockers],
             "decisions": [one.as_json() for one in self.decisions],
+            # Whoever decides sends it back: what was shown is what is decided about.
+            "evidence_sha256": self.candidate.bytes.evaluation,
         }  # fmt: skip
 
 

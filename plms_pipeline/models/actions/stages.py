@@ -14,7 +14,9 @@ from plms_pipeline.models.actions.checking import blockers
 from plms_pipeline.models.actions.retraining import SNAPSHOTS, Data, Request, dataset
 from plms_pipeline.models.decision.tree import DATA_NOT_OK, recommend
 from plms_pipeline.models.decision.words import APPROVE, APPROVE_WITH_CAPS
-from plms_pipeline.models.evaluation.files import FOLDER, GATES, METRICS, SUMMARY
+from plms_pipeline.models.evaluation.files import GATES, METRICS
+from plms_pipeline.models.layout import EVALUATION as FOLDER
+from plms_pipeline.models.layout import MANIFEST, SUMMARY
 from plms_pipeline.models.market.files.keeping import read_bars, snapshot
 from plms_pipeline.models.records import MARKET, Candidate
 from plms_pipeline.models.reporting.actions import report_run
@@ -26,7 +28,7 @@ from plms_pipeline.models.stages.recommendation import Obstacle, recommendation_
 from plms_pipeline.models.stages.report import report_stage
 from plms_pipeline.models.stages.stage import Stage
 from plms_pipeline.models.training.experiment import Experiment
-from plms_pipeline.models.training.files import MANIFEST, PREDICTIONS, verify_run
+from plms_pipeline.models.training.files import PREDICTIONS, verify_run
 from plms_pipeline.registry.engine import Registry
 
 

@@ -107,6 +107,7 @@ class ShownOut(BaseModel):
     recommendation: RecommendationOut
     blockers: list[BlockerOut]
     decisions: list[dict[str, Any]]
+    evidence_sha256: str = Field(description="Of operations_summary.json; a decision sends it back.")
 
 
 class ChampionOut(BaseModel):

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
+from plms_pipeline.access.actors import Actor
 from plms_pipeline.clock import Clock
 from plms_pipeline.errors import NoData
 from plms_pipeline.estimates.actions.calibration import scan_start
 from plms_pipeline.estimates.store import receipts as books
 from plms_pipeline.measures import BASES, MEASURES, Basis, Measure
-from plms_pipeline.models.actions.candidates import Trained, trials_of
+from plms_pipeline.models.actions.candidates import Trained, register, trials_of
 from plms_pipeline.models.estimating import documents
 from plms_pipeline.models.estimating.book import Book, book_of
 from plms_pipeline.models.estimating.experiment import EstimatesExperiment
@@ -27,8 +28,8 @@ from plms_pipeline.models.estimating.store import kinds_since
 from plms_pipeline.models.estimating.walkforward import Walked, walk_forward
 from plms_pipeline.models.evaluation.files import write_evaluation
 from plms_pipeline.models.files import SUMMARY_FILE, folder_of, sha256_of
-from plms_pipeline.models.records import ESTIMATES, Bytes, Champion
-from plms_pipeline.models.store import champions
+from plms_pipeline.models.records import ESTIMATES, Bytes, Candidate, Champion
+from plms_pipeline.models.store import candidates, champions
 from plms_pipeline.models.training.files import CANDIDATE, RUNS, RunFolder, environment
 from plms_pipeline.models.training.manifest import Kept, Lineage, Origin
 from plms_pipeline.registry.engine import Registry
@@ -163,6 +164,43 @@ def trained_estimates(done: EstimatesTrained, root: Path) -> Trained:
         ),
         trials=done.trials, alerts=(), blocking=done.blocking, reason=document["lineage"].get("reason"),
     )  # fmt: skip
+
+
+def estimates_candidate(
+    registry: Registry, asked: EstimatesRequest, *, candidate_id: str, root: Path, actor: Actor, clock: Clock,
+    expiry: timedelta, code_version: str, told: Told = lambda _stage, _what: None,
+) -> Candidate:  # fmt: skip
+    """Train a candidate and let it wait; the one with this id, if there is one already.
+
+    Args:
+        candidate_id: validated.
+        root: the data folder.
+        actor: who launched it, and so can never sign it.
+        expiry: how long it waits.
+
+    Raises:
+        NoData: as `retrain_estimates`.
+    """
+    with registry.reading() as session:
+        known = candidates.find(session, candidate_id)
+    if known is not None:
+        return known
+    done = retrain_estimates(
+        registry, asked, root=root, clock=clock, run_id=candidate_id, code_version=code_version, told=told
+    )
+    return register(registry, trained_estimates(done, root), actor=actor, clock=clock, expiry=expiry)
+
+
+def nothing_new(registry: Registry, *, until: datetime) -> str | None:
+    """Why there is nothing to train on: no receipts, or those of the newest candidate; None when there is."""
+    try:
+        digest = receipts_book(registry, until=until).digest()
+    except NoData as error:
+        return error.message
+    with registry.reading() as session:
+        newest = candidates.listed(session, family=ESTIMATES, limit=1)
+    is_known = bool(newest) and newest[0].bytes.data == digest
+    return "the receipts are those of the newest candidate" if is_known else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,8 +15,9 @@ from plms_pipeline.models.estimating.experiment import EstimatesExperiment
 from plms_pipeline.models.estimating.judging import Judgement, blocking
 from plms_pipeline.models.estimating.model import EstimatesModel, Part
 from plms_pipeline.models.estimating.walkforward import Walked
+from plms_pipeline.models.layout import SCHEMA_VERSION
 from plms_pipeline.models.records import ESTIMATES
-from plms_pipeline.models.training.manifest import SCHEMA_VERSION, Origin
+from plms_pipeline.models.training.manifest import Origin
 
 
 def manifest(

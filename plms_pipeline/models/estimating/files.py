@@ -23,15 +23,8 @@ from plms_pipeline.models.estimating.experiment import EstimatesExperiment
 from plms_pipeline.models.estimating.model import EstimatesModel
 from plms_pipeline.models.estimating.stored import golden, model_of, parts
 from plms_pipeline.models.estimating.walkforward import Walked
-from plms_pipeline.models.training.files import (
-    CANDIDATE,
-    EXPERIMENT,
-    GOLDEN,
-    METRICS,
-    PREDICTIONS,
-    RunFolder,
-    keep_run,
-)
+from plms_pipeline.models.layout import GOLDEN
+from plms_pipeline.models.training.files import CANDIDATE, EXPERIMENT, METRICS, PREDICTIONS, RunFolder, keep_run
 from plms_pipeline.models.training.manifest import Origin, document_text
 
 SNAPSHOTS: Final = "estimate_snapshots"

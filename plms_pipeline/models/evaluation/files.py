@@ -8,9 +8,10 @@ from typing import Any, Final
 
 from plms_pipeline.intake.files.atomic import replacing
 from plms_pipeline.models.evaluation.summary import to_json
+from plms_pipeline.models.layout import EVALUATION, SUMMARY
 
-FOLDER: Final = "evaluation"
-SUMMARY, METRICS, GATES = "operations_summary.json", "metrics.json", "gates.json"
+METRICS: Final = "metrics.json"
+GATES: Final = "gates.json"
 
 
 def write_evaluation(
@@ -24,7 +25,7 @@ def write_evaluation(
         metrics: how good the predictions were, apart from what trading made of them.
         gates: the verdict, with every gate.
     """
-    folder = run / FOLDER
+    folder = run / EVALUATION
     for name, document in ((METRICS, metrics), (GATES, gates), (SUMMARY, summary)):
         with replacing(folder / name) as file:
             file.write(to_json(document).encode("utf-8"))

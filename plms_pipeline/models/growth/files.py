@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Final
 
 from plms_pipeline.models.dataset.files import SNAPSHOTS
-from plms_pipeline.models.training.files import MANIFEST, MAX_MANIFEST_BYTES, RUNS
+from plms_pipeline.models.layout import MANIFEST, MAX_MANIFEST_BYTES
+from plms_pipeline.models.training.files import RUNS
 
 _BARS: Final = re.compile(r"([0-9a-f]{64})\.parquet")
 

@@ -14,14 +14,14 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Final
 
 from plms_pipeline.errors import BadInput, Conflict, NotFound
-from plms_pipeline.models.evaluation.files import FOLDER, SUMMARY
+from plms_pipeline.models.layout import EVALUATION as FOLDER
+from plms_pipeline.models.layout import SUMMARY, files_of
 from plms_pipeline.models.market.bars import Bars, content_hash
 from plms_pipeline.models.market.files.keeping import read_bars
 from plms_pipeline.models.serving.rows import tail
 from plms_pipeline.models.serving.served import Entry, Served
 from plms_pipeline.models.training.experiment import Experiment, experiment
 from plms_pipeline.models.training.files import CANDIDATE, EXPERIMENT, load_model, verify_run
-from plms_pipeline.models.training.manifest import files_of
 
 SNAPSHOTS: Final = "market_snapshots"
 MOST_BYTES: Final = 16 << 20

@@ -31,24 +31,22 @@ import yaml
 from plms_pipeline.errors import BadInput, Conflict, NotFound
 from plms_pipeline.instance.process import lives
 from plms_pipeline.intake.files.atomic import sync_folder
+from plms_pipeline.models.layout import GOLDEN, MANIFEST, MAX_MANIFEST_BYTES, files_of
 from plms_pipeline.models.market.bars import Bars
 from plms_pipeline.models.training.experiment import Experiment, experiment
 from plms_pipeline.models.training.fit import Training
 from plms_pipeline.models.training.golden import golden
-from plms_pipeline.models.training.manifest import Origin, document_text, files_of, manifest
+from plms_pipeline.models.training.manifest import Origin, document_text, manifest
 from plms_pipeline.models.training.predictions import Predictions
 from plms_pipeline.models.training.stored import Model, model_of, parts
 
 RUNS: Final = "automation_runs"
-MANIFEST: Final = "manifest.json"
 EXPERIMENT: Final = "experiment.json"
 CANDIDATE: Final = "training/checkpoints/candidate.npz"
 METRICS: Final = "training/metrics.json"
-GOLDEN: Final = "training/golden.json"
 PREDICTIONS: Final = "evaluation/predictions.parquet"
 MAX_EXPERIMENT_BYTES: Final = 1 << 20
 MAX_MODEL_BYTES: Final = 256 << 20
-MAX_MANIFEST_BYTES: Final = 16 << 20
 _PACKAGES: Final = ("numpy", "scipy", "scikit-learn", "pyarrow")
 
 

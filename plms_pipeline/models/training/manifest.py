@@ -16,12 +16,11 @@ from typing import Any, Final
 
 import numpy as np
 
-from plms_pipeline.errors import BadInput
+from plms_pipeline.models.layout import SCHEMA_VERSION
 from plms_pipeline.models.market.bars import Bars, content_hash
 from plms_pipeline.models.training.experiment import Experiment
 from plms_pipeline.models.training.fit import Fold, Training
 
-SCHEMA_VERSION: Final = 1
 FAMILY: Final = "market"
 
 
@@ -152,18 +151,3 @@ def fold_facts(fold: Fold) -> dict[str, Any]:
         "test_rows": fold.test_rows,
         "information_coefficient": fold.information_coefficient,
     }
-
-
-def files_of(document: Mapping[str, Any], thing: str) -> dict[str, str]:
-    """The files that a manifest vouches for, with their SHA-256.
-
-    Raises:
-        BadInput: it is no manifest of ours, or names a file outside of its folder.
-    """
-    files = document.get("files")
-    if document.get("schema_version") != SCHEMA_VERSION or not isinstance(files, dict) or not files:
-        raise BadInput(f"{thing} is no manifest of version {SCHEMA_VERSION}; train again.", code="bad_manifest")
-    for path in files:
-        if path.startswith(("/", "\\")) or ".." in path.replace("\\", "/").split("/") or ":" in path:
-            raise BadInput(f"{thing} names {path!r}, which lies outside of its folder.", code="bad_manifest")
-    return {str(path): str(digest) for path, digest in files.items()}

@@ -317,6 +317,7 @@ class InboxItem(_Contract):
         "failed_run",
         "paused_project",
         "dead_letter",
+        "candidate",
         "lane_review",
         "ungated_lane",
     ]

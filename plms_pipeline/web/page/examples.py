@@ -6,6 +6,8 @@ from typing import Any, Final
 
 AT: Final = "2026-03-01T12:00:00+00:00"
 RUN: Final = "3f2b8c1e-5a49-4f0e-9d55-0a4b6d2f7c11"
+MODEL: Final = "8d1f0b6a-2c57-4e83-b1a9-7f40d9c3e652"
+_SHA: Final = "9c14a20125cb34a3606cb8e15a823ea46a3ad26e1c81437d49bd0498194aef87"
 _TASKS: Final = {"done": 12, "failed": 0, "running": 3, "waiting": 11, "skipped": 0}
 
 ABOUT: Final[dict[str, Any]] = {
@@ -97,7 +99,7 @@ INBOX: Final[dict[str, Any]] = {
     "as_of": AT,
     "counts": {
         "budget_breach": 1, "project_approval": 0, "kpi_override": 1, "failed_run": 0, "paused_project": 0,
-        "dead_letter": 0, "lane_review": 0, "ungated_lane": 0,
+        "dead_letter": 0, "candidate": 1, "lane_review": 0, "ungated_lane": 0,
     },
     "items": [
         {
@@ -143,6 +145,40 @@ INBOX: Final[dict[str, Any]] = {
                     "why_not": "This takes the role approver.",
                 }
             ],
-        }
+        },
+        {
+            "id": f"candidate:{MODEL}", "kind": "candidate", "subject": MODEL, "title": "Decide about model 8d1f0b6a of market",
+            "since": AT, "asked_by": "ana@example.com", "project_id": None, "project_name": None, "run_id": None,
+            "lane_id": None,
+            "lines": [
+                {"label": "Recommended", "value": "risk review", "unit": None},
+                {"label": "Gates", "value": "failed", "unit": None},
+                {"label": "Kept from going live by", "value": "deflated_sharpe", "unit": None},
+                {"label": "Alerts", "value": "", "unit": None},
+                {"label": "Experiments on the same data", "value": 3, "unit": None},
+                {"label": "Trained because", "value": "weekly", "unit": None},
+                {"label": "Who asked for it", "value": None, "unit": None},
+                {"label": "Decide until", "value": "2026-03-15T12:00:00+00:00", "unit": "moment"},
+                {"label": "SHA-256 of its summary", "value": _SHA, "unit": None},
+            ],
+            "look": f"/api/models/candidates/{MODEL}",
+            "remedy": "It cannot be approved as it is. Caps and a halt are decided in Dagster (decide_candidate) or with plms "
+            "model decide.",
+            "actions": [
+                {
+                    "name": "reject", "label": "Reject", "method": "POST", "path": f"/api/models/candidates/{MODEL}/decide",
+                    "scope": "approvals.write", "body": {"decision": "reject"}, "tone": "danger", "asks_reason": True,
+                    "binds_evidence": True,
+                    "fields": [
+                        {
+                            "name": "role", "label": "You decide as", "kind": "choice", "value": "risk_lead",
+                            "choices": ["risk_lead", "data_engineering", "trading_supervision", "portfolio_manager",
+                                        "ml_engineer", "compliance"],
+                        }
+                    ],
+                    "may": True, "why_not": None,
+                }
+            ],
+        },
     ],
 }  # fmt: skip

@@ -15,13 +15,16 @@ from plms_pipeline.access.principals import Principal
 from plms_pipeline.access.roles import ROLES
 from plms_pipeline.decisions.rules import require_second_person
 from plms_pipeline.errors import Forbidden
+from plms_pipeline.models.decision.matrix import RISK_LEAD
+from plms_pipeline.models.decision.matrix import ROLES as SIGNERS
+from plms_pipeline.models.decision.words import APPROVE, REJECT, REQUEST_RETRAIN
 from plms_pipeline.registry.tables.vocabulary import BREACH_POLICIES
 from plms_pipeline.web.page.facts import Waiting
 
 # In the order in which they hold up work.
 KINDS: Final = (
-    "budget_breach", "project_approval", "kpi_override", "failed_run", "paused_project", "dead_letter", "lane_review",
-    "ungated_lane",
+    "budget_breach", "project_approval", "kpi_override", "failed_run", "paused_project", "dead_letter", "candidate",
+    "lane_review", "ungated_lane",
 )  # fmt: skip
 _SHORT: Final = 8
 
@@ -226,6 +229,40 @@ def _letter(one: Waiting, facts: Mapping[str, Any]) -> Told:
     return Told("Failed work was put aside", lines, at, (reset,))
 
 
+def _candidate(one: Waiting, facts: Mapping[str, Any]) -> Told:
+    at = f"/api/models/candidates/{one.subject}"
+    blockers, alerts = json.loads(facts["blockers_json"]), json.loads(facts["alerts_json"])
+    lines = (
+        ("Recommended", facts["action"].replace("_", " "), None),
+        ("Gates", "passed" if facts["gates_passed"] else "failed", None),
+        ("Kept from going live by", ", ".join(blockers), None), ("Alerts", ", ".join(alerts), None),
+        ("Experiments on the same data", facts["trials"], None), ("Trained because", facts["reason"], None),
+        ("Who asked for it", None if facts["is_verified"] else "not verified", None),
+        ("Decide until", facts["expires_at"], "moment"), ("SHA-256 of its summary", facts["evaluation_sha256"], None),
+    )  # fmt: skip
+    decide = f"{at}/decide"
+    signer = Field("role", "You decide as", "choice", RISK_LEAD, SIGNERS)
+    approve = Action("approve", "Approve as risk lead", decide, "approvals.write", {"decision": APPROVE, "role": RISK_LEAD},
+                     tone="primary", binds=True, by_another=True)  # fmt: skip
+    others = tuple(
+        Action(word, label, decide, "approvals.write", {"decision": word}, tone=tone, binds=True, fields=(signer,))
+        for word, label, tone in (
+            (REQUEST_RETRAIN, "Ask for another training", "plain"), (REJECT, "Reject", "danger"),
+        )
+    )  # fmt: skip
+    # What was judged at its training never changes: an approval would only be refused.
+    actions = others if blockers else (approve, *others)
+    remedy = (
+        "It cannot be approved as it is. Caps and a halt are decided"
+        if blockers
+        else "An approval promotes it at once. Caps and a halt are decided"
+    )
+    return Told(
+        f"Decide about model {_short(one.subject)} of {facts['family']}", lines, at, actions,
+        f"{remedy} in Dagster (decide_candidate) or with plms model decide.",
+    )  # fmt: skip
+
+
 def _lane_review(one: Waiting, facts: Mapping[str, Any]) -> Told:
     at = f"/api/lanes/reviews/{one.subject}"
     what = {"cap": "cap", "gate": f"gate {facts['gate']}", "alpha": "weight of the newest receipt"}[facts["field"]]
@@ -263,5 +300,6 @@ def _short(run_id: str) -> str:
 
 _TELL: Final[dict[str, Callable[[Waiting, Mapping[str, Any]], Told]]] = {
     "budget_breach": _breach, "project_approval": _approval, "kpi_override": _override, "failed_run": _failed_run,
-    "paused_project": _paused, "dead_letter": _letter, "lane_review": _lane_review, "ungated_lane": _ungated,
+    "paused_project": _paused, "dead_letter": _letter, "candidate": _candidate,
+    "lane_review": _lane_review, "ungated_lane": _ungated,
 }  # fmt: skip

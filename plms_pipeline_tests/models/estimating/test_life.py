@@ -33,7 +33,7 @@ ASKED = EstimatesRequest(
 )
 
 
-def _fill(registry: Registry) -> None:
+def fill(registry: Registry) -> None:
     """A world in which tasks differ, in the books, each receipt a run of its own."""
     history = world(400, task_spread=1.5)
     first = NOW - timedelta(days=30)
@@ -86,7 +86,7 @@ class Life:
 @pytest.fixture
 def life(sqlite_registry: Registry, tmp_path: Path) -> Life:
     found = Life(house(sqlite_registry, tmp_path))
-    _fill(sqlite_registry)
+    fill(sqlite_registry)
     return found
 
 

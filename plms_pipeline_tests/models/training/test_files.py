@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 
 from plms_pipeline.errors import BadInput, Conflict, NotFound
+from plms_pipeline.models.layout import MANIFEST
 from plms_pipeline.models.market.bars import content_hash
 from plms_pipeline.models.training.experiment import experiment
 from plms_pipeline.models.training.files import (
     CANDIDATE,
-    MANIFEST,
     PREDICTIONS,
     RunFolder,
     environment,

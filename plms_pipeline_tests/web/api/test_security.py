@@ -24,6 +24,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 from sqlalchemy import func, select
 
+from plms_pipeline.access.refusals import MAX_PER_WINDOW
 from plms_pipeline.access.roles import ROLES
 from plms_pipeline.access.tokens import Key
 from plms_pipeline.access.webhooks import sign
@@ -247,7 +248,8 @@ def test_path_tricks_in_ids_are_refused_and_audited(client: httpx.Client, served
             assert answer.startswith(b"HTTP/1.1 400"), (path, answer[:120])
             sent += 1
     found = refusals(served)
-    assert [code for _, _, code in found] == ["bad_path"] * sent
+    # Beyond so many in a minute they are only counted.
+    assert [code for _, _, code in found] == ["bad_path"] * min(sent, MAX_PER_WINDOW)
     assert all(subject.isprintable() for _, subject, _ in found)
 
 

@@ -27,7 +27,8 @@ from plms_pipeline.web.page import contracts, inbox
 from plms_pipeline.web.page.files import assets
 from plms_pipeline.web.page.routes.files import POLICY
 from plms_pipeline_tests.api_world import World, ask, world
-from plms_pipeline_tests.web.page.worlds import control_room
+from plms_pipeline_tests.models.candidates import house
+from plms_pipeline_tests.web.page.worlds import control_room, run_name
 
 CONTRACTS: dict[str, type[BaseModel]] = {
     "/api/page/about": contracts.About, "/api/page/projects": contracts.PageProjects,
@@ -186,6 +187,52 @@ def test_a_breach_that_asks_is_shown_once_with_what_was_measured(served: World) 
     assert got(served, item["look"])["budget"]["usd_max"] == 7.0
 
 
+def test_a_model_that_waits_is_shown_with_what_is_decided_about(served: World) -> None:
+    """Whoever approves it without its alerts and its digest signs what he has not seen."""
+    found = got(served, "/api/inbox", role="approver")
+    good, bad = sorted(
+        (one for one in found["items"] if one["kind"] == "candidate"), key=lambda one: -len(one["actions"])
+    )
+    assert found["counts"]["candidate"] == 2
+    assert (good["asked_by"], good["since"]) == ("ana@example.com", "2026-03-01T08:48:00+00:00")
+    assert {line["label"]: line["value"] for line in bad["lines"]} == {
+        "Recommended": "risk review", "Gates": "failed", "Kept from going live by": "deflated_sharpe, limit:max_turnover",
+        "Alerts": "limit:max_turnover", "Experiments on the same data": 2, "Trained because": "weekly",
+        "Who asked for it": "not verified", "Decide until": "2026-03-15T08:48:00+00:00",
+        "SHA-256 of its summary": "2" * 64,
+    }  # fmt: skip
+    told = {line["label"]: line["value"] for line in good["lines"]}
+    assert (told["Recommended"], told["Gates"], told["Who asked for it"]) == ("promote", "passed", None)
+    assert [one["name"] for one in good["actions"]] == ["approve", "request_retrain", "reject"]
+    assert [one["name"] for one in bad["actions"]] == ["request_retrain", "reject"]
+    assert all(one["binds_evidence"] and one["asks_reason"] for one in (*good["actions"], *bad["actions"]))
+    assert good["actions"][0]["body"] == {"decision": "approve", "role": "risk_lead"}
+    seen = got(served, bad["look"])
+    assert (seen["candidate"]["candidate_id"], seen["evidence_sha256"]) == (bad["subject"], "2" * 64)
+
+
+def test_a_model_is_approved_in_the_inbox_and_serves(changed: World) -> None:
+    """A button that is shown and always refused sends people to the terminal."""
+    settings, registry = changed.state.settings, changed.state.registry
+    made = house(registry, settings.data_dir.parent).candidate(run_name(9300))
+    (item,) = (
+        one for one in got(changed, "/api/inbox", role="approver")["items"] if one["subject"] == made.candidate_id
+    )
+    (approve,) = (one for one in item["actions"] if one["name"] == "approve")
+
+    def sent(digest: str, who: str) -> tuple[int, Any]:
+        body = {**approve["body"], "reason": "holds out of sample", "evidence_sha256": digest}
+        answer = ask(changed.app, "POST", approve["path"], headers=changed.headers("approver", who), json=body)
+        return answer.status_code, answer.json()
+
+    digest = got(changed, item["look"])["evidence_sha256"]
+    assert sent("0" * 64, "bob")[1]["code"] == "evidence_changed"
+    assert sent(digest, "ann")[1]["code"] == "same_person"
+    status, done = sent(digest, "bob")
+    assert (status, done["champion"]["candidate_id"]) == (200, made.candidate_id), done
+    assert item["id"] not in [one["id"] for one in got(changed, "/api/inbox")["items"]]
+
+
 def test_a_breach_that_asks_is_answered_by_approvers_and_about_what_was_shown(changed: World) -> None:
     """An operator who resumes it would spend what an approver is asked about; an old answer would meet a new breach."""
     at = "/api/projects/805"
@@ -212,6 +259,9 @@ def test_whoever_asked_is_told_that_another_person_decides(served: World) -> Non
     """The button would only ever be refused."""
     headers = served.headers("admin", "ana@example.com")
     items = {item["kind"]: item for item in ask(served.app, "GET", "/api/inbox", headers=headers).json()["items"]}
+    approve, *others = items["candidate"]["actions"]
+    assert (approve["may"], [one["may"] for one in others]) == (False, [True, True])
+    assert "another person" in approve["why_not"]
     for kind in ("project_approval", "kpi_override"):
         assert all(not action["may"] and "another person" in action["why_not"] for action in items[kind]["actions"])
     assert items["lane_review"]["actions"][0]["may"]
@@ -220,7 +270,7 @@ def test_whoever_asked_is_told_that_another_person_decides(served: World) -> Non
 def test_every_action_of_the_inbox_is_taken_by_its_endpoint(changed: World) -> None:
     """A button that sends what nobody understands is found when it matters."""
     chosen = {"budget_breach": "go_on", "project_approval": "approve", "kpi_override": "approve", "failed_run": "request",
-              "paused_project": "resume", "lane_review": "apply"}  # fmt: skip
+              "paused_project": "resume", "candidate": "reject", "lane_review": "apply"}  # fmt: skip
     for kind, name in chosen.items():
         item = next(one for one in got(changed, "/api/inbox", role="admin")["items"] if one["kind"] == kind)
         (action,) = (one for one in item["actions"] if one["name"] == name)

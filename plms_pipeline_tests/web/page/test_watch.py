@@ -16,7 +16,7 @@ from plms_pipeline.clock import FrozenClock
 from plms_pipeline.errors import Forbidden, Unavailable
 from plms_pipeline.portfolio.files import raise_flag
 from plms_pipeline.registry.engine import Registry
-from plms_pipeline.registry.tables import Project
+from plms_pipeline.registry.tables import Candidate, Project
 from plms_pipeline.settings import Settings
 from plms_pipeline.web.page import service
 from plms_pipeline.web.page.service import Watch
@@ -47,6 +47,18 @@ def rename(registry: Registry, project_id: int, name: str) -> None:
         session.execute(update(Project).where(Project.id == project_id).values(name=name))
 
 
+def trained(registry: Registry) -> None:
+    with registry.writing() as session:
+        session.execute(
+            insert(Candidate).values(
+                candidate_id="c1", family="market", folder="automation_runs/c1", trials=1, gates_passed=True,
+                **{f"{name}_sha256": "1" * 64 for name in ("model", "evaluation", "data", "manifest", "experiment")},
+                alerts_json=[], action="promote", blockers_json=[], requested_by="ann", requested_by_verified=True,
+                created_at=AT, expires_at=AT + timedelta(days=14),
+            )
+        )  # fmt: skip
+
+
 @pytest.fixture
 def watch(settings: Settings, registry: Registry, clock: FrozenClock, monkeypatch: pytest.MonkeyPatch) -> Watch:
     settings.data_dir.mkdir(parents=True, exist_ok=True)
@@ -59,6 +71,25 @@ def watch(settings: Settings, registry: Registry, clock: FrozenClock, monkeypatc
 
 def run(scene: Callable[[], Coroutine[Any, Any, None]]) -> None:
     asyncio.run(scene())
+
+
+def test_a_model_that_waits_and_one_that_is_decided_about_are_told_at_once(watch: Watch) -> None:
+    """A risk lead who looks at the page must not have to load it again to see that a model waits, or no longer does."""
+    registry = watch.state.registry
+
+    async def scene() -> None:
+        stream = watch.events(None, anybody)
+        await next_of(stream, "hello")
+        trained(registry)
+        assert (await next_of(stream, "change"))[0]["sections"] == ["inbox"]
+        assert [one.kind for one in (await watch.snapshot()).waiting if one.subject == "c1"] == ["candidate"]
+        with registry.writing() as session:
+            session.execute(update(Candidate).values(state="expired"))
+        assert (await next_of(stream, "change"))[0]["sections"] == ["inbox"]
+        assert [one for one in (await watch.snapshot()).waiting if one.subject == "c1"] == []
+        await stream.aclose()  # type: ignore[attr-defined]  # it is a generator
+
+    run(scene)
 
 
 def test_a_commit_is_told_to_everybody_and_read_once(watch: Watch) -> None:

@@ -21,6 +21,7 @@ from plms_pipeline.budget.ledger import Purse, project_account
 from plms_pipeline.registry.engine import Registry
 from plms_pipeline.registry.tables import (
     BreachEpisode,
+    Candidate,
     DeadLetter,
     Decision,
     Hold,
@@ -298,6 +299,21 @@ def _decisions(session: Session, now: datetime) -> None:
             evidence_json={"busy_ratio": 0.97, "error_ratio": 0.011, "ended": 812}, state="proposed", created_at=asked,
         )
     )  # fmt: skip
+    _candidates(session, asked)
+
+
+def _candidates(session: Session, at: datetime) -> None:
+    """Two trained models: one that may be approved, one that its gates keep back."""
+    for place, blockers in enumerate(([], ["deflated_sharpe", "limit:max_turnover"])):
+        session.execute(
+            insert(Candidate).values(
+                candidate_id=run_name(9200 + place), family="market", folder=f"automation_runs/m{place}",
+                **{f"{name}_sha256": f"{place + 1}" * 64 for name in ("model", "evaluation", "data", "manifest", "experiment")},
+                trials=place + 1, gates_passed=not blockers, alerts_json=["limit:max_turnover"] if blockers else [],
+                action="risk_review" if blockers else "promote", blockers_json=blockers, requested_by="ana@example.com",
+                requested_by_verified=not blockers, reason="weekly", created_at=at, expires_at=at + timedelta(days=14),
+            )
+        )  # fmt: skip
 
 
 def _breach(session: Session, at: datetime) -> None:

@@ -97,10 +97,34 @@ function runway(told) {
   ]);
 }
 
+function model({ candidate, recommendation, blockers }) {
+  return [
+    list([
+      ["Candidate", candidate.candidate_id],
+      ["Family", candidate.family],
+      ["Recommended", recommendation.sentence],
+      ["May be decided", recommendation.options.map(words).join(", ")],
+      ["Gates", candidate.gates_passed ? "passed" : "failed"],
+      ["Alerts", candidate.alerts.join(", ")],
+      ["Experiments on the same data", count(candidate.trials)],
+      ["Asked for by", candidate.requested_by_verified ? candidate.requested_by : `${candidate.requested_by} (not verified)`],
+      ["Trained because", candidate.reason],
+      ["Trained at", inUnit(candidate.created_at, "moment")],
+      ["Decide until", inUnit(candidate.expires_at, "moment")],
+      ["Its files", candidate.folder],
+      ["SHA-256 of its summary", candidate.bytes.evaluation],
+      ["SHA-256 of its model", candidate.bytes.model],
+    ]),
+    h("h3", null, "What keeps it from going live now"),
+    blockers.length ? h("ul", { class: "lines" }, blockers.map((one) => h("li", null, one.sentence))) : h("p", { class: "muted" }, "Nothing."),
+  ];
+}
+
 // The shape of the answer says what it is.
 export function shown(told) {
   if (told.runway && told.budget) return runway(told);
   if (told.kpi_receipts) return gates(told);
+  if (told.candidate && told.recommendation) return model(told);
   if (told.letter_id) return letter(told);
   if (told.run_id && told.tasks) return tasks(told);
   if (told.project_id && told.tasks) return plan(told);

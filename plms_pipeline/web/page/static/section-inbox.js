@@ -5,8 +5,8 @@ import { age, inUnit, words } from "./format.js";
 import { code, empty, more } from "./parts.js";
 
 const FIRST = 6;
-const JOBS = { project_approval: "approve_project", kpi_override: "decide_kpi_override", failed_run: "request_kpi_override", dead_letter: "decide_dead_letters", ungated_lane: "accept_ungated_lane" };
-const ICONS = { project_approval: "budget", kpi_override: "gate", failed_run: "gate", paused_project: "paused", dead_letter: "failed work", lane_review: "lane", ungated_lane: "lane", budget_breach: "budget" };
+const JOBS = { project_approval: "approve_project", kpi_override: "decide_kpi_override", failed_run: "request_kpi_override", dead_letter: "decide_dead_letters", candidate: "decide_candidate", ungated_lane: "accept_ungated_lane" };
+const ICONS = { project_approval: "budget", kpi_override: "gate", failed_run: "gate", paused_project: "paused", dead_letter: "failed work", candidate: "model", lane_review: "lane", ungated_lane: "lane", budget_breach: "budget" };
 
 function button(item, action) {
   return h("button", { type: "button", class: action.tone, "data-act": "decide", "data-item": item.id, "data-name": action.name }, `${action.label} …`);
@@ -18,6 +18,7 @@ function entry(item, view) {
   const told = item.lines.filter((line) => line.value !== null && line.value !== "");
   const isNamed = item.project_name && item.title.includes(item.project_name);
   const where = item.project_id === null ? null : h("span", null, isNamed ? `#${item.project_id}` : `${item.project_name ?? "project"} #${item.project_id}`);
+  const partition = view.dagster && item.kind === "candidate" ? link(`${view.dagster}/assets/promotion_recommendation?view=partitions&partition=${encodeURIComponent(item.subject)}`, "Its partition") : null;
   const job = view.dagster && JOBS[item.kind] ? link(`${view.dagster}/locations/plms_pipeline.definitions/jobs/${JOBS[item.kind]}/playground`, "In Dagster") : null;
   return h(
     "li",
@@ -32,6 +33,7 @@ function entry(item, view) {
       allowed.map((action) => button(item, action)),
       item.look ? h("button", { type: "button", class: "quiet", "data-act": "look", "data-item": item.id }, "Evidence") : null,
       job,
+      partition,
     ),
     why ? h("p", { class: "why" }, why) : null,
   );

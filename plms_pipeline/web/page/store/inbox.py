@@ -13,9 +13,11 @@ from sqlalchemy import String, Text, and_, cast, func, or_, select, type_coerce
 from sqlalchemy.orm import Session, aliased
 
 from plms_pipeline.estimates.store.receipts import accepting_lanes
+from plms_pipeline.models.records import WAITING
 from plms_pipeline.registry.prepared import Prepared, asking_in, one_of
 from plms_pipeline.registry.tables import (
     BreachEpisode,
+    Candidate,
     DeadLetter,
     Decision,
     Hold,
@@ -105,6 +107,17 @@ _LANE_REVIEWS: Final = Prepared(
     .order_by(LaneReview.lane_id, LaneReview.field, LaneReview.review_id)
     .limit(MOST_WAITING)
 )  # fmt: skip
+_CANDIDATES: Final = Prepared(
+    select(
+        Candidate.candidate_id, Candidate.created_at, Candidate.requested_by, Candidate.requested_by_verified,
+        Candidate.family, Candidate.action, Candidate.gates_passed, type_coerce(Candidate.blockers_json, Text),
+        type_coerce(Candidate.alerts_json, Text), Candidate.trials, Candidate.reason, Candidate.expires_at,
+        Candidate.evaluation_sha256,
+    )
+    .where(Candidate.state == WAITING)
+    .order_by(Candidate.created_at, Candidate.candidate_id)
+    .limit(MOST_WAITING)
+)  # fmt: skip
 # What broke a policy is never retried: nobody can decide anything about it. Nor about the letters of a project that is over.
 _LETTERS: Final = Prepared(
     select(
@@ -170,7 +183,7 @@ def waiting(session: Session) -> tuple[Waiting, ...]:
     """Everything that waits for a decision, those first that hold up work."""
     return (
         *_breaches(session), *_approvals(session), *_overrides(session), *_failed_gates(session), *_paused(session),
-        *_letters(session), *_lane_reviews(session), *_ungated_lanes(session),
+        *_letters(session), *_candidates(session), *_lane_reviews(session), *_ungated_lanes(session),
     )  # fmt: skip
 
 
@@ -220,6 +233,17 @@ def _letters(session: Session) -> Iterator[Waiting]:
         }  # fmt: skip
         project = None if number is None else (number, name)
         yield _waiting("dead_letter", letter, at, None, facts, project=project, run_id=run_id, lane_id=lane)
+
+
+def _candidates(session: Session) -> Iterator[Waiting]:
+    for row in _rows(session, _CANDIDATES):
+        candidate, at, actor, verified, family, action, passed, blockers, alerts, trials, reason, expires, summary = row
+        facts = {
+            "family": family, "action": action, "gates_passed": passed, "blockers_json": blockers, "alerts_json": alerts,
+            "trials": trials, "reason": reason, "expires_at": expires.isoformat(), "evaluation_sha256": summary,
+            "is_verified": verified,
+        }  # fmt: skip
+        yield _waiting("candidate", candidate, at, actor, facts)
 
 
 def _lane_reviews(session: Session) -> Iterator[Waiting]:

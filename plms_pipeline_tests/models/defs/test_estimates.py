@@ -1,0 +1,90 @@
+"""Is the family of estimates trained by itself, once per new receipts, and never past a person?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pytest
+
+from plms_pipeline.models.defs import JOBS, SCHEDULES
+from plms_pipeline.models.defs.estimates import retrain_estimates, weekly_estimates_retraining
+from plms_pipeline.models.estimating.actions import nothing_new
+from plms_pipeline.models.store import candidates
+from plms_pipeline.registry.engine import Registry
+from plms_pipeline.settings import load_settings
+from plms_pipeline_tests.models.candidates import NOW
+from plms_pipeline_tests.models.candidates import house as house_of
+from plms_pipeline_tests.models.defs.worlds import Ours, house, set_up
+from plms_pipeline_tests.models.estimating.test_life import fill
+
+WEEKLY: dict[str, Any] = {"reason": "weekly", "only_if_changed": True}
+
+
+@pytest.fixture
+def instance(sqlite_registry: Registry, tmp_path: Path) -> Iterator[dg.DagsterInstance]:
+    settings = load_settings({"PLMS_DATA_DIR": str(tmp_path / "data"), "PLMS_REPORTS_DIR": str(tmp_path / "reports")})
+    set_up(house_of(sqlite_registry, tmp_path), settings)
+    with dg.DagsterInstance.ephemeral() as made:
+        yield made
+
+
+def launched(instance: dg.DagsterInstance, config: dict[str, Any]) -> Any:
+    return retrain_estimates.execute_in_process(
+        instance=instance, run_config={"ops": {"train_estimates": {"config": config}}}, resources={"plms": Ours()},
+        raise_on_error=False,
+    )  # fmt: skip
+
+
+def said(done: Any) -> str:
+    return "".join(
+        str(event.event_specific_data.error) for event in done.all_events if event.event_type_value == "STEP_FAILURE"
+    )
+
+
+def waiting() -> list[str]:
+    with house().registry.reading() as session:
+        return [one.candidate_id for one in candidates.waiting(session, "estimates")]
+
+
+def test_the_week_asks_for_what_the_job_understands() -> None:
+    """A schedule whose form the job refuses fails every Sunday, when nobody looks."""
+    assert retrain_estimates in JOBS
+    assert weekly_estimates_retraining in SCHEDULES
+    with dg.build_schedule_context(scheduled_execution_time=NOW) as context:
+        (request,) = weekly_estimates_retraining.evaluate_tick(context).run_requests or []
+    assert request.run_config == {"ops": {"train_estimates": {"config": WEEKLY}}}
+    assert dg.validate_run_config(retrain_estimates, request.run_config)
+    assert retrain_estimates.tags["dagster/max_runtime"] == "3600"
+
+
+def test_a_house_without_receipts_trains_nothing_and_does_not_fail(instance: dg.DagsterInstance) -> None:
+    """A new house would have a failed run every week; a person who asks is told why nothing comes of it."""
+    assert launched(instance, WEEKLY).success
+    assert waiting() == []
+    by_hand = launched(instance, {})
+    assert not by_hand.success
+    assert "No receipt is in the books yet" in said(by_hand)
+
+
+@pytest.mark.live
+def test_the_same_receipts_are_trained_on_once_a_person_may_ask_again(instance: dg.DagsterInstance) -> None:
+    """Every Sunday another candidate of the same receipts is a trial more against all of them, and a decision more."""
+    registry = house().registry
+    fill(registry)
+    assert nothing_new(registry, until=house().clock.now()) is None
+    first = launched(instance, WEEKLY)
+    assert first.success, said(first)
+    assert waiting() == [first.run_id]
+    assert instance.get_dynamic_partitions("model_candidates") == [first.run_id]
+    with registry.reading() as session:
+        found = candidates.find(session, first.run_id)
+        assert found is not None
+        assert (found.family, found.reason) == ("estimates", "weekly")
+    assert launched(instance, WEEKLY).success
+    assert waiting() == [first.run_id]
+    again = launched(instance, {"reason": "a new provider"})
+    assert again.success, said(again)
+    assert set(waiting()) == {first.run_id, again.run_id}
