@@ -120,6 +120,7 @@ def show(candidate_id: CandidateArgument, as_json: AsJson = False) -> None:
     """One candidate: what the tree recommends, what keeps it from going live now, what was decided about it."""
     from plms_pipeline.clock import SystemClock
     from plms_pipeline.models.actions.showing import show as look
+    from plms_pipeline.models.records import WAITING
 
     settings = load_settings()
     with opened(settings) as registry:
@@ -131,7 +132,8 @@ def show(candidate_id: CandidateArgument, as_json: AsJson = False) -> None:
     typer.echo(f"{one.candidate_id}: {one.family}, {one.state.replace('_', ' ')}, trial {one.trials} on its data")
     typer.echo(f"  folder {settings.data_dir / one.folder}")
     typer.echo(f"  model {one.bytes.model}\n  summary {one.bytes.evaluation}\n  data {one.bytes.data}")
-    typer.echo(f"  launched by {one.requested_by}; waits until {one.expires_at:%Y-%m-%d %H:%M} UTC")
+    waits = f"; waits until {one.expires_at:%Y-%m-%d %H:%M} UTC" if one.state == WAITING else ""
+    typer.echo(f"  launched by {one.requested_by}{waits}")
     typer.echo(f"Recommended: {said.action.replace('_', ' ')}. {said.sentence}")
     for line in said.escalations:
         typer.echo(f"  {line.owner.replace('_', ' ')}: {line.trigger}: {line.todo}")

@@ -50,7 +50,8 @@ def monitor(
     Without files it looks at the champion for prices, on the bars that were imported since its training, and records the look;
     risk limits are those of its experiment unless one is given.
 
-    Exit 0: nothing is to be done. 1: an alert. 2: wrong use. 3: no champion, no prices or no returns.
+    Exit 0: nothing is to be done, also while no bar came after the training. 1: an alert. 2: wrong use. 3: no champion, no
+    prices, or a file without returns.
     """
     from plms_pipeline.models.evaluation.drift import DriftThresholds
     from plms_pipeline.models.evaluation.thresholds import OperationsThresholds
