@@ -14,12 +14,15 @@ if TYPE_CHECKING:
     from plms_pipeline.models.actions.retraining import Data, Request, Retrained
     from plms_pipeline.models.market.findings import Finding
     from plms_pipeline.models.records import Candidate
+    from plms_pipeline.models.training.experiment import Experiment
+    from plms_pipeline.models.training.starting import Start
 
 retrain_app = typer.Typer(no_args_is_help=True)
 
 
 @retrain_app.command(
-    epilog="Example: plms retrain --dataset data/samples/sp500_daily.csv.gz --min-sharpe 1.0 --max-drawdown 0.05"
+    epilog="Examples: plms retrain --dataset data/samples/sp500_daily.csv.gz --min-sharpe 1.0 --max-drawdown 0.05; "
+    'plms retrain --from champion --reason "a new quarter"'
 )
 def retrain(
     dataset: Annotated[
@@ -28,6 +31,14 @@ def retrain(
     ] = None,
     train_config: Annotated[
         Path | None, typer.Option(help="An experiment, YAML or JSON; default: ridge, walk-forward.")
+    ] = None,
+    start_from: Annotated[
+        str | None,
+        typer.Option(
+            "--from",
+            help="champion, or a candidate's id: start from its experiment (--train-config then changes keys of it) and, "
+            "where they fit, its weights.",
+        ),
     ] = None,
     output_dir: Annotated[
         Path | None, typer.Option(help="Keep run and snapshot there and register nothing; default: the data directory.")
@@ -62,24 +73,38 @@ def retrain(
     from plms_pipeline.models.actions.retraining import Request
     from plms_pipeline.models.dataset.files import current_path
     from plms_pipeline.models.evaluation.thresholds import OperationsThresholds
-    from plms_pipeline.models.training.experiment import experiment
-    from plms_pipeline.models.training.files import read_experiment
 
     data_dir = load_settings().data_dir
     limits = OperationsThresholds(
         min_sharpe=min_sharpe, max_drawdown=max_drawdown, max_gross_exposure=max_gross_exposure, max_turnover=max_turnover,
         max_symbol_exposure=max_symbol_exposure,
     )  # fmt: skip
-    chosen = experiment({}) if train_config is None else read_experiment(train_config)
+    chosen, start = _chosen(train_config, start_from)
     asked = Request(
         dataset or current_path(data_dir), chosen, strict=strict_validation,
         symbol=symbol, trials=trials, thresholds=limits, requested_by=local_actor().name, reason=reason,
+        start=start,
     )  # fmt: skip
     if dry_run:
         _looked(asked, as_json=as_json)
         return
     done, candidate = _trained(asked, output_dir, as_json=as_json)
     _tell(done, candidate, as_json=as_json)
+
+
+def _chosen(train_config: Path | None, wanted: str | None) -> tuple[Experiment, Start | None]:
+    """The experiment, and the candidate of whose it is a branch."""
+    from plms_pipeline.models.actions.starting import branch_of, start_from
+    from plms_pipeline.models.decision.commands import opened
+    from plms_pipeline.models.training.experiment import experiment
+    from plms_pipeline.models.training.files import read_experiment
+
+    if wanted is None:
+        return (experiment({}) if train_config is None else read_experiment(train_config)), None
+    settings = load_settings()
+    with opened(settings) as registry:
+        start = start_from(registry, wanted, root=settings.data_dir)
+    return branch_of(start, train_config), start
 
 
 def _tell(done: Retrained, candidate: Candidate | None, *, as_json: bool) -> None:

@@ -50,7 +50,7 @@ class NewCandidate:
         alerts: stable codes of broken limits.
         action: what the decision tree recommends.
         blockers: stable codes of what keeps it from being approved, as judged at its training.
-        started_from: candidate id of a warm start.
+        started_from: the candidate whose experiment, and whose weights where they fit, it started from.
     """
 
     candidate_id: str

@@ -41,6 +41,7 @@ class Trained:
         blocking: names of the gates that did not pass.
         data_ok: whether the checks of its data found no error.
         started_from_sha256: of the model that it was started from.
+        started_from: the candidate whose that model is; the oldest with these bytes when None.
     """
 
     candidate_id: str
@@ -53,6 +54,7 @@ class Trained:
     data_ok: bool = True
     started_from_sha256: str | None = None
     reason: str | None = None
+    started_from: str | None = None
 
 
 def trained_market(done: Retrained, root: Path) -> Trained:
@@ -74,6 +76,7 @@ def trained_market(done: Retrained, root: Path) -> Trained:
         ),
         done.trials, tuple(str(one["code"]) for one in alerts), tuple(gate.name for gate in done.verdict.blocking),
         not errors(done.data.findings), lineage.get("started_from_sha256"), lineage.get("reason"),
+        lineage.get("started_from"),
     )  # fmt: skip
 
 
@@ -119,7 +122,7 @@ def register(registry: Registry, trained: Trained, *, actor: Actor, clock: Clock
             # Somebody registered another experiment on the same data meanwhile: this one was judged as if there were fewer.
             blockers.append(MORE_TRIALS)
         said = recommend(alerts=trained.alerts, blocking=trained.blocking, data_ok=trained.data_ok)
-        origin = None if trained.started_from_sha256 is None else store.by_model(session, trained.started_from_sha256)
+        origin = _origin(session, trained)
         store.add(
             session,
             NewCandidate(
@@ -134,6 +137,13 @@ def register(registry: Registry, trained: Trained, *, actor: Actor, clock: Clock
             outcome=said.action, details={"family": trained.family, "trials": counted},
         )  # fmt: skip
         return require(session, trained.candidate_id)
+
+
+def _origin(session: Session, trained: Trained) -> Candidate | None:
+    """The candidate that a training started from; the same bytes may be those of several, so it goes by the name first."""
+    if trained.started_from is not None:
+        return store.find(session, trained.started_from)
+    return None if trained.started_from_sha256 is None else store.by_model(session, trained.started_from_sha256)
 
 
 def require(session: Session, candidate_id: str) -> Candidate:

@@ -39,6 +39,7 @@ from plms_pipeline.models.training.files import RUNS, RunFolder, environment, wr
 from plms_pipeline.models.training.fit import train
 from plms_pipeline.models.training.manifest import Kept, Lineage, Origin
 from plms_pipeline.models.training.predictions import Predictions
+from plms_pipeline.models.training.starting import Start
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -59,7 +60,8 @@ class Request:
 
     `trials`: how many candidates were tried on these data at least, this one included; the luck of the best of them is taken
     off. The registry counts those that it knows (`retrain`'s `trials_of`); this may only raise it. `thresholds`: limits that
-    go before those of the experiment. `has_report`: whether report.html and report.md are written, too.
+    go before those of the experiment. `has_report`: whether report.html and report.md are written, too. `start`: the candidate
+    that it starts from, of whose experiment this one is a branch.
     """
 
     dataset: Path
@@ -72,6 +74,7 @@ class Request:
     requested_by: str | None = None
     reason: str | None = None
     has_report: bool = True
+    start: Start | None = None
 
     @property
     def limits(self) -> OperationsThresholds:
@@ -175,11 +178,15 @@ def retrain(
     told("training", f"{len(bars.symbols)} symbols, {bars.timestamp.size} bars")
     spoken = None if said is None else tuple(said(bars.symbols))
     weight = _weighted(bars, asked.experiment, spoken)
-    trained = train(bars, asked.experiment, weights=None if weight is None else weight.weights, function=function)
+    trained = train(
+        bars, asked.experiment, weights=None if weight is None else weight.weights, start=asked.start, function=function
+    )
+    if trained.warmth is not None:
+        told("start", trained.warmth.sentence)
     told("evaluation", f"{trained.predictions.count} predictions out of sample")
     summary, verdict = judged(trained.predictions, asked, run_id=run_id)
     origin = Origin(
-        run_id, _second(clock.now()), code_version, environment(), Lineage(None, asked.requested_by, asked.reason),
+        run_id, _second(clock.now()), code_version, environment(), _lineage(asked),
         Kept(f"{SNAPSHOTS}/{kept.name}", sha256_of(kept)),
         None if weight is None else weight.as_document(asked.experiment.annotations.by_word),
     )  # fmt: skip
@@ -191,6 +198,12 @@ def retrain(
         told("report", str(run.path))
         report_run(run.path, annotations=None if spoken is None else [one.as_document() for one in spoken])
     return Retrained(run, data, dict(trained.metrics), summary, verdict, asked.trials)
+
+
+def _lineage(asked: Request) -> Lineage:
+    if asked.start is None:
+        return Lineage(None, asked.requested_by, asked.reason)
+    return Lineage(asked.start.model_sha256, asked.requested_by, asked.reason, asked.start.candidate_id)
 
 
 def _weighted(bars: Bars, asked: Experiment, spoken: Sequence[Annotation] | None) -> Weighted | None:

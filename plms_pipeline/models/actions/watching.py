@@ -28,10 +28,11 @@ class Due:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A training that somebody or something asked for: a name that is given once, and why."""
+    """A training that somebody or something asked for: a name that is given once, why, and the candidate to start from."""
 
     key: str
     reason: str
+    start_from: str
 
 
 def training_due(
@@ -64,7 +65,9 @@ def drift_asks(registry: Registry) -> Asked | None:
     if first is None or (newest and newest[0].created_at >= first.at):
         return None
     return Asked(
-        f"drift:{champion.promotion_id}:{first.number}", f"the champion drifts since {first.at:%Y-%m-%d %H:%M}"
+        f"drift:{champion.promotion_id}:{first.number}",
+        f"the champion drifts since {first.at:%Y-%m-%d %H:%M}",
+        champion.candidate_id,
     )
 
 
@@ -75,4 +78,8 @@ def person_asks(registry: Registry) -> Asked | None:
     if not newest or newest[0].state != RETRAIN_REQUESTED:
         return None
     back = newest[0]
-    return Asked(f"requested:{back.candidate_id}", f"{back.decided_by} sent candidate {back.candidate_id} back")
+    return Asked(
+        f"requested:{back.candidate_id}",
+        f"{back.decided_by} sent candidate {back.candidate_id} back",
+        back.candidate_id,
+    )

@@ -31,6 +31,11 @@ Events = Iterator[dg.AssetMaterialization | dg.AssetCheckEvaluation | dg.Output[
 class RetrainConfig(DataConfig, ExperimentConfig):
     """What is to be trained; everything may be left as it is."""
 
+    start_from: str = Field(
+        "",
+        description="champion, or the id of a candidate: its experiment instead of the preset (experiment_file then changes "
+        "keys of it), and where they fit its weights. Empty: from nothing.",
+    )
     strict_validation: bool = Field(False, description="Refuse data about which anything at all was found.")
     trials: int = Field(
         1,
@@ -80,15 +85,17 @@ def train_and_judge(context: dg.OpExecutionContext, config: RetrainConfig, plms:
 def _asked(context: dg.OpExecutionContext, config: RetrainConfig, plms: Plms) -> "Request":
     from plms_pipeline.access.actors import launch_actor
     from plms_pipeline.models.actions.asking import experiment_of, request_of
+    from plms_pipeline.models.actions.starting import start_from
     from plms_pipeline.models.evaluation.thresholds import OperationsThresholds
 
     data_dir = plms.settings().data_dir
+    start = start_from(plms.registry(), config.start_from, root=data_dir) if config.start_from.strip() else None
     return request_of(
         config.dataset, config.symbol,
-        experiment_of(config.experiment, config.experiment_file, data_dir=data_dir),
+        experiment_of(config.experiment, config.experiment_file, data_dir=data_dir, start=start),
         data_dir=data_dir, strict=config.strict_validation, trials=config.trials,
         thresholds=OperationsThresholds(min_sharpe=config.min_sharpe, max_drawdown=config.max_drawdown),
-        requested_by=launch_actor(context.run.tags).name, reason=config.reason,
+        requested_by=launch_actor(context.run.tags).name, reason=config.reason, start=start,
     )  # fmt: skip
 
 

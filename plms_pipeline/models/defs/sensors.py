@@ -175,7 +175,7 @@ def _unknown(instance: dg.DagsterInstance, plms: Plms) -> list[str]:
     minimum_interval_seconds=60,
     default_status=dg.DefaultSensorStatus.RUNNING,
     description="Asks for a training when the live monitor says that the champion left what was approved, once per episode, "
-    "and when a person sent the newest candidate back, once per candidate.",
+    "and when a person sent the newest candidate back, once per candidate: with the experiment of that candidate.",
 )
 def champion_drifted(context: dg.SensorEvaluationContext, plms: Plms) -> dg.SensorResult | dg.SkipReason:
     """Ask the looks and the decisions."""
@@ -190,7 +190,8 @@ def champion_drifted(context: dg.SensorEvaluationContext, plms: Plms) -> dg.Sens
         return dg.SkipReason("Nobody asks for a training.")
     if any(one.progress == "running" for one in attempts_of(context.instance)):
         return dg.SkipReason(f"A training is under way; {asked.reason}.")
-    return dg.SensorResult(run_requests=[_training(asked.reason, key=asked.key)], cursor=asked.key)
+    request = _training(asked.reason, key=asked.key, start_from=asked.start_from)
+    return dg.SensorResult(run_requests=[request], cursor=asked.key)
 
 
 SENSORS = [dataset_changed, decision_recorded, champion_drifted]

@@ -155,6 +155,9 @@ def origin(given: Evidence) -> list[tuple[str, str]]:
         found.append(("Model file (SHA-256)", str(digest)))
     if lineage.get("started_from_sha256"):
         found.append(("Started from the model", str(lineage["started_from_sha256"])))
+    warm = manifest.get("warm_start") or {}
+    if warm:
+        found.append(("Its weights", f"not used: {warm['why_cold']}" if warm.get("why_cold") else "used"))
     if lineage.get("reason"):
         found.append(("Why it was trained", str(lineage["reason"])))
     return found

@@ -216,6 +216,27 @@ def experiment(document: Mapping[str, Any], thing: str = "The experiment") -> Ex
     raise BadInput(f"{thing} cannot be used: {'; '.join(problems[:SHOWN])}{more}.", code="bad_experiment")
 
 
+def branch(parent: Experiment, changes: Mapping[str, Any], thing: str = "The experiment") -> Experiment:
+    """The experiment of a parent with some keys changed: those of a section one by one, what lies deeper as a whole.
+
+    Args:
+        changes: a document that names only what is to be different. Another `model.kind` begins its section anew.
+        thing: how the file is called in messages.
+
+    Raises:
+        BadInput: as `experiment`, of what comes out.
+    """
+    document = parent.model_dump(mode="json")
+    for name, value in changes.items():
+        own = document.get(name)
+        if isinstance(own, dict) and isinstance(value, Mapping):
+            begins_anew = name == "model" and value.get("kind", own["kind"]) != own["kind"]
+            document[name] = value if begins_anew else {**own, **value}
+        else:
+            document[name] = value
+    return experiment(document, thing)
+
+
 def _with_kind(document: Mapping[str, Any]) -> Mapping[str, Any]:
     # What is left out has its default, but a union asks for its discriminator before it looks at defaults.
     model = document.get("model")

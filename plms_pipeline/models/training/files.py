@@ -77,6 +77,15 @@ def read_experiment(path: Path) -> Experiment:
     Raises:
         BadInput: there is no such file, it is no document, or the document is not valid.
     """
+    return experiment(read_document(path), str(path))
+
+
+def read_document(path: Path) -> dict[str, Any]:
+    """The keys and values of a YAML or JSON file, whatever they mean.
+
+    Raises:
+        BadInput: there is no such file, or it holds no keys and values.
+    """
     try:
         if path.stat().st_size > MAX_EXPERIMENT_BYTES:
             raise BadInput(f"{path} is larger than 1 MiB; an experiment is some lines.", code="bad_experiment")
@@ -91,7 +100,7 @@ def read_experiment(path: Path) -> Experiment:
         document = {}
     if not isinstance(document, dict):
         raise BadInput(f"{path} must hold keys and values, for instance `seed: 7`.", code="bad_experiment")
-    return experiment(document, str(path))
+    return document
 
 
 def model_bytes(model: Model) -> bytes:

@@ -27,6 +27,7 @@ from plms_pipeline.models.training.features import (
 )
 from plms_pipeline.models.training.linear import LinearModel, fit_linear
 from plms_pipeline.models.training.predictions import Predictions, information_coefficient, skill
+from plms_pipeline.models.training.starting import Start, Warmth
 from plms_pipeline.models.training.trees import TreesModel, fit_trees
 from plms_pipeline.models.training.walkforward import Split, leaks, members, splits
 
@@ -77,7 +78,8 @@ class Fold:
 class Training:
     """A candidate, the folds that judged its kind, and their predictions.
 
-    `left_out` are symbols of which no bar could be judged: too young, or without a signal that the features need.
+    `left_out` are symbols of which no bar could be judged: too young, or without a signal that the features need; `warmth`
+    is what came of the candidate that it started from, if any.
     """
 
     candidate: Model
@@ -87,6 +89,7 @@ class Training:
     predictions: Predictions
     metrics: dict[str, float | int | None]
     left_out: tuple[str, ...] = ()
+    warmth: Warmth | None = None
 
 
 def matrix(bars: Bars, asked: Experiment, function: FeatureFunction = backward_features) -> Matrix:
@@ -128,7 +131,7 @@ def _benchmark(bars: Bars, next_return: Floats) -> Floats:
 
 
 def train(
-    bars: Bars, asked: Experiment, *, weights: Floats | None = None, start: Model | None = None,
+    bars: Bars, asked: Experiment, *, weights: Floats | None = None, start: Start | None = None,
     function: FeatureFunction = backward_features,
 ) -> Training:  # fmt: skip
     """Train and judge walk-forward.
@@ -137,33 +140,32 @@ def train(
         bars: canonical bars.
         asked: the experiment.
         weights: how much each bar of `bars` teaches, 0 or more; all alike when omitted.
-        start: the model to start from (a warm start); a ridge only.
+        start: the candidate to start from; its weights are used where they fit, and in no fold whose test it may have seen.
         function: what computes the features.
 
     Raises:
-        BadInput: weights do not fit the bars, or the model to start from has other features or another kind.
+        BadInput: weights do not fit the bars.
         NoData: the history is too short, or a split has too few rows to learn from.
     """
     if weights is not None and (weights.size != bars.count or not (np.isfinite(weights) & (weights >= 0.0)).all()):
         raise BadInput(f"There are {bars.count} bars; give as many weights, each 0 or more.", code="bad_weights")
     if weights is not None and asked.data.symbols is not None:
         weights = weights[np.isin(bars.codes, [bars.symbols.index(name) for name in asked.data.symbols])]
-    if start is not None and not (isinstance(start, LinearModel) and isinstance(asked.model, RidgeSection)):
-        raise BadInput(
-            "Only a ridge can start from another model, and only from a ridge; train boosting without --from.",
-            code="no_warm_start",
-        )
     rows = matrix(bars, asked, function)
+    why_cold = None if start is None else start.why_cold(asked, rows.features.names)
+    warm = start if why_cold is None else None
     plan = asked.plan
     found = splits(rows.calendar.size, plan)
     wrong = leaks(found, rows.calendar, plan)
     if wrong:
         raise BadInput(" ".join(one.sentence for one in wrong), code="leaking_splits")
-    folds = []
+    folds, warm_folds = [], 0
     scores = np.full(rows.bars.count, np.nan)
     number = np.full(rows.bars.count, -1, dtype=np.int64)
     for split in found:
-        fold, judged = _fold(rows, split, asked, weights, start)
+        is_warm = warm is not None and warm.warms(rows.calendar[split.test_first - plan.embargo])
+        warm_folds += is_warm
+        fold, judged = _fold(rows, split, asked, weights, warm.model if warm is not None and is_warm else None)
         folds.append(fold)
         scores[judged] = fold.model.predict(rows.features.values[judged])
         number[judged] = split.number
@@ -172,11 +174,16 @@ def train(
     end = rows.calendar.size
     first = 0 if plan.expanding else max(end - plan.train, 0)
     newest = rows.teachable & members(rows.bars.timestamp, rows.calendar, first, end)
-    candidate = _fit(rows, newest, asked, weights, start, last.number + 1)
+    candidate = _fit(rows, newest, asked, weights, None if warm is None else warm.model, last.number + 1)
     taught = rows.bars.timestamp[newest]
     judged_codes = set(predictions.codes.tolist())
     left_out = tuple(name for code, name in enumerate(rows.bars.symbols) if code not in judged_codes)
-    return Training(candidate, taught.min(), taught.max(), tuple(folds), predictions, skill(predictions), left_out)
+    warmth = None
+    if start is not None:
+        warmth = Warmth(start.candidate_id, why_cold, start.known_to, warm_folds, len(folds) - warm_folds)
+    return Training(
+        candidate, taught.min(), taught.max(), tuple(folds), predictions, skill(predictions), left_out, warmth
+    )
 
 
 def _fold(

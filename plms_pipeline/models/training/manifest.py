@@ -26,11 +26,14 @@ FAMILY: Final = "market"
 
 @dataclass(frozen=True, slots=True)
 class Lineage:
-    """Where a candidate comes from: the SHA-256 of the model file that it started from, who asked, and why it was trained."""
+    """Where a candidate comes from: the SHA-256 of the model file that it started from, who asked, why it was trained, and the
+    candidate whose that model is.
+    """
 
     started_from_sha256: str | None = None
     requested_by: str | None = None
     reason: str | None = None
+    started_from: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +100,7 @@ def manifest(
         "code_version": origin.code_version,
         "environment": dict(origin.environment),
         "lineage": {
+            "started_from": origin.lineage.started_from,
             "started_from_sha256": origin.lineage.started_from_sha256,
             "requested_by": origin.lineage.requested_by,
             "reason": origin.lineage.reason,
@@ -112,6 +116,7 @@ def manifest(
         },
         "folds": [fold_facts(one) for one in trained.folds],
         "metrics": dict(trained.metrics),
+        "warm_start": None if trained.warmth is None else trained.warmth.as_document(),
         "symbols_left_out": list(trained.left_out),
         "annotations": None if origin.annotations is None else dict(origin.annotations),
         "files": dict(sorted(files.items())),

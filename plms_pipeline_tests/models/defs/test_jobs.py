@@ -20,7 +20,7 @@ from plms_pipeline.models.store import candidates, champions, looks
 from plms_pipeline.registry.engine import Registry
 from plms_pipeline.settings import Settings, load_settings
 from plms_pipeline_tests.models.candidates import house as house_of
-from plms_pipeline_tests.models.defs.worlds import Ours, house, set_up
+from plms_pipeline_tests.models.defs.worlds import Ours, house, later, set_up
 from plms_pipeline_tests.models.worlds import market
 
 EXPERIMENT = "name: quick\nwalk_forward: {train: 150, test: 40}\n"
@@ -106,6 +106,22 @@ def test_a_dry_run_trains_nothing_and_a_form_reads_no_file_elsewhere(instance: d
         assert "does not lie below" in why(refused)
     nothing = launched(retrain_models, instance, {})
     assert "plms import prices" in why(nothing)
+    orphan = launched(retrain_models, instance, {"dataset": "prices.csv", "start_from": "champion"})
+    assert "no champion to start from" in why(orphan)
+
+
+@pytest.mark.live
+def test_a_form_starts_from_the_champion(instance: dg.DagsterInstance) -> None:
+    """A drifted champion was answered with the default ridge, which is another model."""
+    house().champion("c1")
+    later(hours=1)
+    done = launched(retrain_models, instance, {"dataset": "prices.csv", "start_from": "champion"})
+    assert done.success, why(done)
+    with house().registry.reading() as session:
+        parent, found = (candidates.find(session, name) for name in ("c1", done.run_id))
+    assert parent is not None
+    assert found is not None
+    assert (found.started_from, found.bytes.experiment) == ("c1", parent.bytes.experiment)
 
 
 def test_a_decision_is_recorded_carried_out_and_taken_back(instance: dg.DagsterInstance) -> None:

@@ -39,6 +39,11 @@ def tick(sensor: Any, instance: dg.DagsterInstance) -> Any:
         return sensor(context)
 
 
+def config_of(request: Any) -> dict[str, Any]:
+    found: dict[str, Any] = request.run_config["ops"]["train_and_judge"]["config"]
+    return found
+
+
 def requests(sensor: Any, instance: dg.DagsterInstance) -> list[Any]:
     return list(getattr(tick(sensor, instance), "run_requests", None) or [])
 
@@ -169,6 +174,8 @@ def test_drift_asks_for_one_training_and_a_new_candidate_answers_it(instance: dg
     (request,) = requests(sensors.champion_drifted, instance)
     (again,) = requests(sensors.champion_drifted, instance)
     assert request.run_key == again.run_key
+    # With its own experiment: the default one in its place is another model, and no answer to its drift.
+    assert config_of(request)["start_from"] == "c1"
     later(hours=3)
     house().candidate("c2", seed=2)
     assert requests(sensors.champion_drifted, instance) == []
@@ -180,6 +187,7 @@ def test_a_candidate_that_was_sent_back_is_trained_again_once(instance: dg.Dagst
     house().decide("c1", "request_retrain", role="ml_engineer")
     (request,) = requests(sensors.champion_drifted, instance)
     assert "c1" in request.run_key
+    assert config_of(request)["start_from"] == "c1"
     launched(instance, request, dg.DagsterRunStatus.STARTED)
     assert requests(sensors.champion_drifted, instance) == []
 

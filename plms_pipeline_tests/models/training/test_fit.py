@@ -144,18 +144,6 @@ def test_weights_decide_what_teaches() -> None:
         train(bars, small_experiment(), weights=np.ones(3))
 
 
-def test_a_training_starts_from_a_champion() -> None:
-    """`--from champion` keeps what was learnt when the new history is short."""
-    champion = small_training().candidate
-    assert isinstance(champion, LinearModel)
-    stubborn = small_experiment(model={"kind": "ridge", "alpha": 1e9})
-    warm = train(small_bars(), stubborn, start=champion).candidate
-    assert isinstance(warm, LinearModel)
-    assert warm.slopes() == pytest.approx(champion.slopes(), abs=1e-6)
-    with pytest.raises(BadInput, match="Only a ridge"):
-        train(small_bars(), small_experiment(model={"kind": "boosting"}), start=champion)
-
-
 @pytest.mark.live
 def test_the_challenger_trains_and_is_judged_alike() -> None:
     """A challenger that is judged by other rules cannot be compared."""

@@ -1,0 +1,77 @@
+"""From which candidate does a training start?
+
+The champion, or a candidate by its id. Every file of it is compared with what was judged before a byte of experiment or model
+is parsed.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+from plms_pipeline.errors import BadInput, Conflict, NotFound
+from plms_pipeline.models.actions.candidates import require
+from plms_pipeline.models.candidate_ids import candidate_id
+from plms_pipeline.models.files import check_bytes, model_file
+from plms_pipeline.models.records import MARKET, Candidate
+from plms_pipeline.models.store import champions
+from plms_pipeline.models.training.experiment import Experiment, branch, experiment
+from plms_pipeline.models.training.files import load_model, read_document
+from plms_pipeline.models.training.starting import Start, known_to
+from plms_pipeline.registry.engine import Registry
+
+CHAMPION: Final = "champion"
+
+
+def start_from(registry: Registry, wanted: str, *, root: Path) -> Start:
+    """The parent that somebody names.
+
+    Args:
+        wanted: `champion`, or the id of a candidate, whatever became of it.
+        root: the data folder.
+
+    Raises:
+        BadInput: it is no id (`bad_candidate`), or of another family (`other_family`).
+        NotFound: there is no champion (`no_champion`) or no such candidate (`unknown_candidate`), or a file is gone
+            (`file_missing`).
+        Conflict: its files are not those that were judged (`model_altered`, `summary_altered`, `run_altered`).
+    """
+    parent = _parent(registry, wanted)
+    if parent.family != MARKET:
+        raise BadInput(
+            f"Candidate {parent.candidate_id} is of the family {parent.family}; a training on prices starts from one of "
+            f"{MARKET}: plms model list --family {MARKET}",
+            code="other_family",
+        )
+    document = check_bytes(root, parent, with_data=False)
+    kept = experiment(document["experiment"], f"The experiment of candidate {parent.candidate_id}")
+    if document.get("experiment_sha256") != parent.bytes.experiment:
+        raise Conflict(
+            f"The manifest of candidate {parent.candidate_id} holds another experiment than the registry knows; start from "
+            "another candidate.",
+            code="run_altered",
+        )
+    model = load_model(model_file(root, parent, document), parent.bytes.model)
+    return Start(parent.candidate_id, parent.bytes.model, model, kept, known_to(document))
+
+
+def _parent(registry: Registry, wanted: str) -> Candidate:
+    with registry.reading() as session:
+        if wanted.strip() != CHAMPION:
+            return require(session, candidate_id(wanted))
+        champion = champions.current(session, MARKET)
+        if champion is None:
+            raise NotFound(
+                "There is no champion to start from: nothing was promoted yet. Train without --from, or from a candidate's id.",
+                code="no_champion",
+            )
+        return require(session, champion.candidate_id)
+
+
+def branch_of(start: Start, file: Path | None) -> Experiment:
+    """The experiment of a parent, with the keys of a file in place of its own.
+
+    Raises:
+        BadInput: the file cannot be read, or what comes out is no experiment.
+    """
+    return start.experiment if file is None else branch(start.experiment, read_document(file), str(file))

@@ -1,0 +1,95 @@
+"""Does `--from` start from the candidate that is named, from its judged bytes, and say so in the books?"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from plms_pipeline.errors import PlmsError
+from plms_pipeline.models.actions.asking import experiment_of
+from plms_pipeline.models.actions.candidates import register, retrain_candidate
+from plms_pipeline.models.actions.retraining import Request
+from plms_pipeline.models.actions.starting import branch_of, start_from
+from plms_pipeline.models.evaluation.gates import GateConfig
+from plms_pipeline.models.layout import MANIFEST
+from plms_pipeline.models.market.files.keeping import write_prices
+from plms_pipeline.models.records import ESTIMATES
+from plms_pipeline.models.training.files import CANDIDATE
+from plms_pipeline_tests.models.candidates import LAUNCHER, House, train_on_disk
+from plms_pipeline_tests.models.worlds import market, small_bars, small_experiment
+
+
+def refused(home: House, wanted: str) -> str:
+    with pytest.raises(PlmsError) as error:
+        start_from(home.registry, wanted, root=home.root)
+    return error.value.code
+
+
+def test_the_champion_is_what_serves_and_not_what_was_trained_last(home: House) -> None:
+    """A training "from the champion" that took the newest candidate continued what nobody had approved."""
+    assert refused(home, "champion") == "no_champion"
+    home.champion("c1")
+    home.candidate("c2", seed=8)
+    found = start_from(home.registry, "champion", root=home.root)
+    assert (found.candidate_id, found.experiment) == ("c1", small_experiment(seed=7))
+    assert found.known_to == small_bars().timestamp.max()
+    assert start_from(home.registry, " c2 ", root=home.root).experiment == small_experiment(seed=8)
+
+
+def test_what_is_unknown_altered_or_of_another_family_is_refused_by_name(light: House) -> None:
+    """Whoever may write into a run folder must not write the next champion's experiment."""
+    assert refused(light, "c9") == "unknown_candidate"
+    assert refused(light, "../c1") == "bad_candidate"
+    for name, file, code in (("c1", CANDIDATE, "model_altered"), ("c2", MANIFEST, "run_altered")):
+        path = light.root / light.candidate(name, seed=int(name[1:])).folder / file
+        path.write_bytes(path.read_bytes() + b" ")
+        assert refused(light, name) == code
+        path.unlink()
+        assert refused(light, name) == "file_missing"
+    other = replace(train_on_disk(light.root, "c3", clock=light.clock, seed=3), family=ESTIMATES)
+    register(light.registry, other, actor=LAUNCHER, clock=light.clock, expiry=timedelta(days=14))
+    assert refused(light, "c3") == "other_family"
+
+
+def test_a_branch_is_trained_and_the_books_say_from_whom(light: House, tmp_path: Path) -> None:
+    """Lineage by the bytes alone named another candidate with the same ones."""
+    for name in ("c1", "c2"):
+        light.candidate(name)
+    write_prices(tmp_path / "prices.csv", market().raw)
+    (tmp_path / "branch.yaml").write_text("model: {alpha: 20}\n", encoding="utf-8")
+    start = start_from(light.registry, "c2", root=light.root)
+    asked = Request(
+        tmp_path / "prices.csv",
+        branch_of(start, tmp_path / "branch.yaml"),
+        gates=GateConfig(resamples=200),
+        start=start,
+    )
+    told: list[tuple[str, str]] = []
+    done, candidate = retrain_candidate(
+        light.registry, asked, root=light.root, clock=light.clock, run_id="c3", code_version="0", actor=LAUNCHER,
+        expiry=timedelta(days=14), told=lambda stage, what: told.append((stage, what)),
+    )  # fmt: skip
+    assert candidate.started_from == "c2"
+    kept = json.loads((done.run.path / MANIFEST).read_text())
+    assert kept["lineage"]["started_from"] == "c2"
+    assert kept["lineage"]["started_from_sha256"] == start.model_sha256
+    assert kept["experiment"] == json.loads(small_experiment(model={"kind": "ridge", "alpha": 20.0}).canonical())
+    # Its parent saw all of these bars: every fold is cold, and the candidate is warm.
+    assert kept["warm_start"]["weights"]
+    assert kept["warm_start"]["warm_folds"] == 0
+    assert kept["warm_start"]["cold_folds"] == len(kept["folds"])
+    assert any(stage == "start" and "weights of c2" in what for stage, what in told)
+
+
+def test_a_form_takes_the_parents_experiment_and_changes_keys_of_it(light: House) -> None:
+    """A form that fell back to its preset trained the default ridge in the champion's name."""
+    light.candidate("c1", seed=11)
+    start = start_from(light.registry, "c1", root=light.root)
+    (light.root / "branch.yaml").write_text("name: branch\n", encoding="utf-8")
+    assert experiment_of("boosting", "", data_dir=light.root, start=start) == small_experiment(seed=11)
+    changed = experiment_of("ridge", "branch.yaml", data_dir=light.root, start=start)
+    assert changed == small_experiment(seed=11, name="branch")
