@@ -17,6 +17,14 @@ if TYPE_CHECKING:
     from plms_pipeline.models.training.experiment import Experiment
     from plms_pipeline.models.training.starting import Start
 
+From = Annotated[
+    str | None,
+    typer.Option(
+        "--from",
+        help="champion, or a candidate's id: start from its experiment (--train-config then changes keys of it) and, "
+        "where they fit, its weights.",
+    ),
+]
 retrain_app = typer.Typer(no_args_is_help=True)
 
 
@@ -32,14 +40,7 @@ def retrain(
     train_config: Annotated[
         Path | None, typer.Option(help="An experiment, YAML or JSON; default: ridge, walk-forward.")
     ] = None,
-    start_from: Annotated[
-        str | None,
-        typer.Option(
-            "--from",
-            help="champion, or a candidate's id: start from its experiment (--train-config then changes keys of it) and, "
-            "where they fit, its weights.",
-        ),
-    ] = None,
+    start_from: From = None,
     output_dir: Annotated[
         Path | None, typer.Option(help="Keep run and snapshot there and register nothing; default: the data directory.")
     ] = None,

@@ -11,7 +11,18 @@ from plms_pipeline_tests.ui.conftest import LOCATION, Ui
 
 pytestmark = pytest.mark.ui
 
-GROUPS = ("intake", "estimates", "kpis", "evidence", "letters", "models", "portfolio", "runs", "invariants", "monitoring")
+GROUPS = (
+    "intake",
+    "estimates",
+    "kpis",
+    "evidence",
+    "letters",
+    "models",
+    "portfolio",
+    "runs",
+    "invariants",
+    "monitoring",
+)
 NIGHT = "nightly_books"
 FAILED_CHECK = "every_artifact_passes_its_gates"
 
