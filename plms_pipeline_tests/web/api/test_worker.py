@@ -95,7 +95,8 @@ def test_a_killed_keeper_takes_its_worker_along_and_both_come_back(planned: Sett
         os.kill(keeper, signal.SIGKILL)
         wait_until(lambda: running(process.pid, "plms_pipeline.web.process") not in ([], [keeper]))
         wait_until(lambda: worker(process.pid) != first and background(url) == "healthy")
-        assert not Path(f"/proc/{first}").exists()
+        # The old one sees its keeper gone and ends; on a busy machine the new one may be healthy before that.
+        wait_until(lambda: not Path(f"/proc/{first}").exists())
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
