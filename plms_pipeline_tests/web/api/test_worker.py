@@ -97,6 +97,7 @@ def test_a_killed_keeper_takes_its_worker_along_and_both_come_back(planned: Sett
         wait_until(lambda: worker(process.pid) != first and background(url) == "healthy")
         # The old one sees its keeper gone and ends; on a busy machine the new one may be healthy before that.
         wait_until(lambda: not Path(f"/proc/{first}").exists())
+        assert process.poll() is None
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
