@@ -122,6 +122,9 @@ def _print(found: Any, wrong: list[str]) -> None:
             typer.echo(f"      {state.detail[:160]}")
     if not found.alerts:
         typer.echo("Nothing fires.")
+    listed = sum(state.state in found.counts for state in found.alerts)
+    if (in_all := sum(found.counts.values())) > listed:
+        typer.echo(f"… and {in_all - listed} more: {in_all} in all, of which {found.counts['firing']} nobody has")
     for one in found.silences:
         typer.echo(
             f"silenced until {one['until'][:16]}: {one['rule']} {one['subject']} ({one['reason'][:80]}) {one['silence_id'][:8]}"

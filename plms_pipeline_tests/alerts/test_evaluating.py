@@ -113,6 +113,18 @@ def test_patient_severities_wait_for_the_morning_and_what_is_over_by_then_is_nev
     assert showing.overview(registry, clock=table.clock).deliveries["withdrawn"] == 1
 
 
+@pytest.mark.one_database
+def test_all_that_is_open_is_counted_however_many_are_listed(registry: Registry, tmp_path: Path) -> None:
+    """The page said 200 where 230 fired, and went on saying so while they became fewer."""
+    table = made(registry, tmp_path)
+    table.values[DISK] = {f"disk:{number}": 0.5 for number in range(230)}
+    table.evaluate()
+    found = showing.overview(registry, clock=table.clock)
+    assert len(found.alerts) == 200
+    assert found.counts == {"pending": 0, "firing": 230, "acked": 0}
+    assert found.as_json()["counts"] == found.counts
+
+
 def test_what_nobody_acknowledges_goes_to_the_next_and_an_acknowledgement_ends_that(
     registry: Registry, tmp_path: Path
 ) -> None:

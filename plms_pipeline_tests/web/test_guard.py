@@ -95,7 +95,16 @@ def test_security_headers_are_ours_and_not_doubled(behind: Behind) -> None:
 
 @pytest.mark.parametrize(
     "path",
-    ["/logs/x", "/logs/", "/logs/out", "/logs//out", "/logs/a/b", "/logs/../../etc/passwd/out", "/logs/a/./out", "/logs/a/out/"],
+    [
+        "/logs/x",
+        "/logs/",
+        "/logs/out",
+        "/logs//out",
+        "/logs/a/b",
+        "/logs/../../etc/passwd/out",
+        "/logs/a/./out",
+        "/logs/a/out/",
+    ],
 )
 def test_a_log_that_cannot_be_is_not_found(behind: Behind, path: str) -> None:
     """Dagster answers each of these with a traceback and 500, to anybody who asks."""

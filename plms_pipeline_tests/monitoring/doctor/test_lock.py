@@ -48,7 +48,10 @@ def test_two_spellings_of_one_version_are_no_difference() -> None:
     """A package that calls itself v0.0.21 made every fresh installation look broken, with a remedy that changes nothing."""
     installed = {"a": "v0.0.21", "b": "1.0", "c": "odd"}
     assert differences({"a": "0.0.21", "b": "1.0.0", "c": "odd"}, installed) == []
-    assert differences({"a": "0.0.22", "c": "even"}, installed) == ["a is v0.0.21, locked 0.0.22", "c is odd, locked even"]
+    assert differences({"a": "0.0.22", "c": "even"}, installed) == [
+        "a is v0.0.21, locked 0.0.22",
+        "c is odd, locked even",
+    ]
 
 
 @given(st.dictionaries(st.text(alphabet="abc-", min_size=1).map(canonical), st.sampled_from(["1", "2"])))
