@@ -24,6 +24,9 @@ from plms_pipeline.settings import Settings, load_settings
 from plms_pipeline_tests.clones import Clones, execute, postgres_url
 from plms_pipeline_tests.thrift import POSTGRES_SETTINGS, keep_what_is_imported, share_compiled_sql
 
+# `--workers`: in the conftest of the tests' root, because an option must be known before anything is collected.
+pytest_plugins = ("plms_pipeline_tests.workers",)
+
 # A deadline measures the machine's mood: on two busy cores it fails tests whose code is right.
 hypothesis.settings.register_profile("plms", deadline=None)
 hypothesis.settings.load_profile("plms")
