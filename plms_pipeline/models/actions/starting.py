@@ -6,18 +6,20 @@ is parsed.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from plms_pipeline.errors import BadInput, Conflict, NoData
 from plms_pipeline.models.actions.candidates import require
 from plms_pipeline.models.candidate_ids import candidate_id
 from plms_pipeline.models.files import check_bytes, model_file
+from plms_pipeline.models.layout import files_of
 from plms_pipeline.models.records import MARKET, Candidate
 from plms_pipeline.models.store import champions
 from plms_pipeline.models.training.experiment import Experiment, branch, experiment
-from plms_pipeline.models.training.files import load_model, read_document
-from plms_pipeline.models.training.starting import Start, known_to
+from plms_pipeline.models.training.files import FOLDS, load_folds, load_model, read_document
+from plms_pipeline.models.training.starting import Checkpoint, Start, folds_known_to, known_to
 from plms_pipeline.registry.engine import Registry
 
 CHAMPION: Final = "champion"
@@ -52,7 +54,18 @@ def start_from(registry: Registry, wanted: str, *, root: Path) -> Start:
             code="run_altered",
         )
     model = load_model(model_file(root, parent, document), parent.bytes.model)
-    return Start(parent.candidate_id, parent.bytes.model, model, kept, known_to(document))
+    folds = _folds(root / parent.folder, document)
+    return Start(parent.candidate_id, parent.bytes.model, model, kept, known_to(document), folds)
+
+
+def _folds(folder: Path, document: Mapping[str, Any]) -> tuple[Checkpoint, ...]:
+    """The parent's models of earlier moments; none of a run that did not keep them, or whose model leaves no weights."""
+    digest = files_of(document, str(folder)).get(FOLDS)
+    if digest is None:
+        return ()
+    known = folds_known_to(document)
+    models = load_folds(folder / FOLDS, digest)
+    return tuple(Checkpoint(number, models[number], known[number]) for number in sorted(known.keys() & models.keys()))
 
 
 def _parent(registry: Registry, wanted: str) -> Candidate:
