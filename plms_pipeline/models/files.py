@@ -26,8 +26,7 @@ _PIECE: Final = 1 << 20
 def missing(path: Path) -> NoData:
     """A file of a candidate is gone: what to do about it."""
     return NoData(
-        f"There is no file {path}: the run folder was moved or cleaned. Bring it back from a backup (plms backup list), or "
-        "train again.",
+        f"There is no file {path}: the run folder was moved or cleaned. Bring it back from a backup, or train again.",
         code="file_missing",
     )
 
