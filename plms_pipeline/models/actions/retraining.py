@@ -17,9 +17,8 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from plms_pipeline.clock import Clock
-from plms_pipeline.errors import BadInput
+from plms_pipeline.models.annotations.hearing import Heard
 from plms_pipeline.models.annotations.rules import Annotation
-from plms_pipeline.models.annotations.weights import Weighted, weighted
 from plms_pipeline.models.evaluation import gates, sanity
 from plms_pipeline.models.evaluation.files import write_evaluation
 from plms_pipeline.models.evaluation.gates import GateConfig, GateVerdict
@@ -176,10 +175,10 @@ def retrain(
     kept, _ = snapshot(root / SNAPSHOTS, bars)
     told("training", f"{len(bars.symbols)} symbols, {bars.timestamp.size} bars")
     spoken = None if said is None else tuple(said(bars.symbols))
-    weight = _weighted(bars, asked.experiment, spoken)
-    trained = train(
-        bars, asked.experiment, weights=None if weight is None else weight.weights, start=asked.start, function=function
-    )
+    heard = Heard(bars, asked.experiment, spoken)
+    trained = train(bars, asked.experiment, weights=heard.weighing, start=asked.start, function=function)
+    if heard.weighing is not None:
+        told("annotations", heard.sentence)
     if trained.warmth is not None:
         told("start", trained.warmth.sentence)
     tried = (trial(asked.experiment.digest(), None if trained.warmth is None else trained.warmth.weights_sha256),)
@@ -190,7 +189,7 @@ def retrain(
     origin = Origin(
         run_id, _second(clock.now()), code_version, environment(), _lineage(asked),
         Kept(f"{SNAPSHOTS}/{kept.name}", sha256_of(kept)),
-        None if weight is None else weight.as_document(asked.experiment.annotations.by_word),
+        heard.document,
     )  # fmt: skip
     run = write_run(root / RUNS, bars, asked.experiment, trained, origin)
     write_evaluation(run.path, summary=summary, metrics=trained.metrics, gates=verdict.as_document())
@@ -206,17 +205,6 @@ def _lineage(asked: Request) -> Lineage:
     if asked.start is None:
         return Lineage(None, asked.requested_by, asked.reason)
     return Lineage(asked.start.model_sha256, asked.requested_by, asked.reason, asked.start.candidate_id)
-
-
-def _weighted(bars: Bars, asked: Experiment, spoken: Sequence[Annotation] | None) -> Weighted | None:
-    """What annotations make each bar weigh; None where the experiment weighs none."""
-    if asked.annotations.weights and spoken is None:
-        raise BadInput(
-            "The experiment weighs annotations, which are in the registry; train without --output-dir, or without "
-            "annotations.weights.",
-            code="no_annotations",
-        )
-    return weighted(bars, spoken or (), asked.annotations.by_word)
 
 
 def judged(rows: Predictions, asked: Request, *, run_id: str) -> tuple[dict[str, Any], GateVerdict]:
