@@ -129,9 +129,13 @@ def _predicted(server: ModelServer, served: Served, asked: PredictRequest) -> di
                 "`bars` and `symbols` do not go together: bars name their symbols.", code="two_questions"
             )
         _refuse_many(len(asked.bars), most, "bars")
-        sent = rows.checked(rows.raw_of([bar.model_dump() for bar in asked.bars]))
+        sent = rows.checked(rows.raw_of([bar.model_dump() for bar in asked.bars]), as_of=server.now())
+    if asked.snapshot is not None and not asked.history:
+        raise Unprocessable(
+            "`snapshot` names a history, and `history` is false: send one of them.", code="two_questions"
+        )
     history = server.snapshot(served, asked.snapshot) if asked.history else None
-    if asked.snapshot is not None and asked.history and history is None:
+    if asked.snapshot is not None and history is None:
         raise Unprocessable(
             f"There is no snapshot {asked.snapshot[:12]}…; leave `snapshot` out, or name one that is kept.",
             code="unknown_snapshot",

@@ -99,6 +99,10 @@ class ModelServer:
         """Why the registry could not be read the last time; None when it could."""
         return self._unread
 
+    def now(self) -> datetime:
+        """The present, aware."""
+        return self._clock.now()
+
     def required(self, served: Served | None) -> Served:
         """The model of a request.
 
