@@ -181,14 +181,24 @@ class GuardrailAnswer(BaseModel):
     model: ModelVersion | None = Field(description="Whose caps hold; null: none was promoted yet.")
 
 
+class HealthReason(BaseModel):
+    """Why something is not as it should be, and what is to be done."""
+
+    code: str = Field(examples=["run_altered"])
+    detail: str
+
+
 class ModelHealth(BaseModel):
     """What answers, and what should."""
 
     status: Literal["ok", "degraded", "no_model"]
+    reasons: list[HealthReason] = Field(description="What is wrong and its remedy; what hurts most first.")
     model: ModelVersion | None = Field(description="The model that is loaded.")
     promoted_at: str | None
     sequence: int | None = Field(description="The number of the promotion by which it serves.")
-    unverified: dict[str, str] | None = Field(description="The promoted model that cannot be verified, and why.")
+    unverified: dict[str, str] | None = Field(
+        description="The promoted model that cannot be verified, or no longer can, and why."
+    )
     registry: str = Field(description="`read`, or why it could not be.")
     guardrails: dict[str, Any]
     has_history: bool = Field(description="Whether the snapshot of the champion's data is there.")
