@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import func, select
 
 from plms_pipeline.clock import FrozenClock
-from plms_pipeline.errors import Conflict, NotFound, Unavailable
+from plms_pipeline.errors import Conflict, NoData, Unavailable
 from plms_pipeline.models.serving import files, service
 from plms_pipeline.models.serving.health import reasons
 from plms_pipeline.models.serving.metrics import ServingMetrics
@@ -221,7 +221,7 @@ def test_a_file_that_is_lost_under_the_server_is_told_before_the_next_restart(
     assert value(server, "plus_ultra_service_model_unverified") == 1
     [told] = reasons(server.served, server.refused, server.unread, server.switch)
     assert "goes on from memory" in told.detail
-    with pytest.raises(NotFound):
+    with pytest.raises(NoData):
         server.reload(None)
     path.write_bytes(content)
     server.look()
