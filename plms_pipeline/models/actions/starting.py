@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from plms_pipeline.errors import BadInput, Conflict, NotFound
+from plms_pipeline.errors import BadInput, Conflict, NoData
 from plms_pipeline.models.actions.candidates import require
 from plms_pipeline.models.candidate_ids import candidate_id
 from plms_pipeline.models.files import check_bytes, model_file
@@ -34,8 +34,8 @@ def start_from(registry: Registry, wanted: str, *, root: Path) -> Start:
 
     Raises:
         BadInput: it is no id (`bad_candidate`), or of another family (`other_family`).
-        NotFound: there is no champion (`no_champion`) or no such candidate (`unknown_candidate`), or a file is gone
-            (`file_missing`).
+        NoData: there is no champion (`no_champion`), or a file is gone (`file_missing`).
+        NotFound: there is no such candidate (`unknown_candidate`).
         Conflict: its files are not those that were judged (`model_altered`, `summary_altered`, `run_altered`).
     """
     parent = _parent(registry, wanted)
@@ -74,7 +74,7 @@ def _parent(registry: Registry, wanted: str) -> Candidate:
             return require(session, candidate_id(wanted))
         champion = champions.current(session, MARKET)
         if champion is None:
-            raise NotFound(
+            raise NoData(
                 "There is no champion to start from: nothing was promoted yet. Train without --from, or from a candidate's id.",
                 code="no_champion",
             )

@@ -149,7 +149,7 @@ def with_options(command: Callable[[Options], None]) -> Callable[..., None]:
     hints = get_type_hints(Options, include_extras=True)
     called.__name__, called.__doc__ = command.__name__, command.__doc__
     called.__annotations__ = {one.name: hints[one.name] for one in fields(Options)} | {"return": None}
-    called.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
+    called.__signature__ = inspect.Signature(  # type: ignore[attr-defined] # read by inspect
         [
             inspect.Parameter(
                 one.name, inspect.Parameter.KEYWORD_ONLY, annotation=hints[one.name],

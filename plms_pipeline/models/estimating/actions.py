@@ -229,7 +229,7 @@ def forecast_task(
 
     Raises:
         NoData: there are no receipts (`no_receipts`).
-        NotFound, Conflict, BadInput: the champion's file is gone, altered or damaged.
+        NoData, Conflict, BadInput: the champion's file is gone, altered or damaged.
     """
     with registry.reading() as session:
         champion = champions.current(session, ESTIMATES)

@@ -28,9 +28,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import yaml
 
-from plms_pipeline.errors import BadInput, Conflict, NotFound
+from plms_pipeline.errors import BadInput, Conflict
 from plms_pipeline.instance.process import lives
 from plms_pipeline.intake.files.atomic import sync_folder
+from plms_pipeline.models.files import missing, unreadable
 from plms_pipeline.models.layout import GOLDEN, MANIFEST, MAX_MANIFEST_BYTES, files_of
 from plms_pipeline.models.market.bars import Bars
 from plms_pipeline.models.training.experiment import Experiment, experiment
@@ -144,7 +145,7 @@ def load_model(path: Path, sha256: str) -> Model:
         sha256: what the registry or a manifest says about it; compared before anything is parsed.
 
     Raises:
-        NotFound: there is no such file.
+        NoData: there is no such file.
         Conflict: its bytes are others.
         BadInput: it is too large or no model.
     """
@@ -189,9 +190,9 @@ def _content(path: Path, limit: int) -> bytes:
         with path.open("rb") as handle:
             content = handle.read(limit + 1)
     except FileNotFoundError:
-        raise NotFound(f"There is no file {path}; was the run folder moved or cleaned?", code="file_missing") from None
+        raise missing(path) from None
     except OSError as error:
-        raise BadInput(f"{path} cannot be read ({error.strerror}).", code="file_unreadable") from None
+        raise unreadable(path, error.strerror) from None
     if len(content) > limit:
         raise BadInput(f"{path} is larger than {limit >> 20} MiB.", code="too_large")
     return content
@@ -319,7 +320,7 @@ def verify_run(folder: Path, manifest_sha256: str | None = None) -> RunFolder:
     """Read a run and compare every file with its manifest, and the manifest with what somebody else kept of it.
 
     Raises:
-        NotFound: the folder, its manifest or a file of it is missing.
+        NoData: the folder, its manifest or a file of it is missing.
         Conflict: something was changed by as much as a byte.
         BadInput: the manifest is none of ours.
     """
