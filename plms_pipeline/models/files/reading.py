@@ -1,0 +1,86 @@
+"""How is a file of a run read? Up to a limit, for a file that grew beyond all measure must not fill the memory of a server.
+
+What is missing, cannot be read or is too large is one error that names the file; what the bytes mean is asked by the caller.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any, Final
+
+from plms_pipeline.errors import BadInput, NotFound
+
+MOVED: Final = "was the run folder moved or cleaned?"
+MAX_DOCUMENT_BYTES: Final = 16 << 20
+_PIECE: Final = 1 << 20
+
+
+@contextmanager
+def _opened(path: Path, if_missing: str) -> Iterator[IO[bytes]]:
+    try:
+        with path.open("rb") as stream:
+            yield stream
+    except FileNotFoundError:
+        raise NotFound(f"There is no file {path}; {if_missing}", code="file_missing") from None
+    except OSError as error:
+        raise BadInput(f"{path} cannot be read ({error.strerror}).", code="file_unreadable") from None
+
+
+def read_whole(path: Path, limit: int, *, if_missing: str = MOVED) -> bytes:
+    """All bytes of a file.
+
+    Args:
+        path: the file.
+        limit: how many bytes it may have at most.
+        if_missing: what to do when it is not there.
+
+    Raises:
+        NotFound: there is none (`file_missing`).
+        BadInput: it cannot be read (`file_unreadable`), or is larger (`too_large`).
+    """
+    with _opened(path, if_missing) as stream:
+        content = stream.read(limit + 1)
+    if len(content) > limit:
+        raise BadInput(f"{path} is larger than {limit >> 20} MiB.", code="too_large")
+    return content
+
+
+def sha256_of(path: Path) -> str:
+    """The SHA-256 of a file, read piece by piece.
+
+    Raises:
+        NotFound: there is none (`file_missing`).
+        BadInput: it cannot be read (`file_unreadable`).
+    """
+    digest = hashlib.sha256()
+    with _opened(path, MOVED) as stream:
+        while piece := stream.read(_PIECE):
+            digest.update(piece)
+    return digest.hexdigest()
+
+
+def is_of(content: bytes, sha256: str) -> bool:
+    """Whether these are the bytes of this SHA-256."""
+    return hmac.compare_digest(hashlib.sha256(content).hexdigest(), sha256.lower())
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A document of a run folder; its digest was compared before.
+
+    Raises:
+        NotFound: it is gone (`file_missing`).
+        BadInput: it cannot be read, is too large, or is no JSON object (`file_unreadable`).
+    """
+    content = read_whole(path, MAX_DOCUMENT_BYTES, if_missing="train again.")
+    try:
+        document = json.loads(content)
+    except ValueError:
+        document = None
+    if not isinstance(document, dict):
+        raise BadInput(f"{path} holds no JSON object; train again.", code="file_unreadable")
+    return document
