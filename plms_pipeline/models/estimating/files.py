@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from plms_pipeline.errors import BadInput, NotFound
+from plms_pipeline.errors import BadInput
 from plms_pipeline.instance.files.atomic import replacing
 from plms_pipeline.measures import BASES, MEASURES
 from plms_pipeline.models.estimating import documents
@@ -21,6 +21,7 @@ from plms_pipeline.models.estimating.model import EstimatesModel
 from plms_pipeline.models.estimating.stored import golden, model_of, parts
 from plms_pipeline.models.estimating.walkforward import Walked
 from plms_pipeline.models.files.archive import archive_bytes, read_archive
+from plms_pipeline.models.files.reading import missing
 from plms_pipeline.models.layout import GOLDEN
 from plms_pipeline.models.training.files import CANDIDATE, EXPERIMENT, METRICS, PREDICTIONS, RunFolder, keep_run
 from plms_pipeline.models.training.manifest import Origin, document_text
@@ -44,7 +45,7 @@ def read_snapshot(path: Path) -> Book:
     """The receipts that `snapshot` kept.
 
     Raises:
-        NotFound: there is no such file (`file_missing`).
+        NoData: there is no such file (`file_missing`).
         BadInput: it is damaged (`damaged`).
     """
     try:
@@ -52,7 +53,7 @@ def read_snapshot(path: Path) -> Book:
         columns = {name: table[name].to_numpy(zero_copy_only=False) for name in (*NUMBERS, *MEASURES, *BASES)}
         words = {name: np.asarray([*table[name].to_pylist(), None], dtype=object)[:-1] for name in WORDS}
     except FileNotFoundError:
-        raise NotFound(f"There is no file {path}; train again.", code="file_missing") from None
+        raise missing(path) from None
     except (pa.ArrowInvalid, KeyError, OSError) as error:
         raise BadInput(f"{path} is damaged ({type(error).__name__}); train again.", code="damaged") from None
     return Book({**columns, **words})
@@ -97,7 +98,7 @@ def load_estimates(path: Path, sha256: str) -> EstimatesModel:
         sha256: what the registry says about it; compared before anything is parsed.
 
     Raises:
-        NotFound: there is no such file (`file_missing`).
+        NoData: there is no such file (`file_missing`).
         Conflict: its bytes are others (`model_altered`).
         BadInput: it is too large, or no model (`bad_model`).
     """

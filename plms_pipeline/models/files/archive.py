@@ -38,7 +38,7 @@ def read_archive(path: Path, sha256: str, limit: int) -> tuple[Any, dict[str, ND
         limit: how many bytes it may have at most.
 
     Raises:
-        NotFound: there is no such file (`file_missing`).
+        NoData: there is no such file (`file_missing`).
         Conflict: its bytes are others (`model_altered`).
         BadInput: it is too large (`too_large`), cannot be read, or is no model (`bad_model`).
     """

@@ -52,7 +52,7 @@ def manifest_of(root: Path, candidate: Candidate) -> dict[str, Any]:
     """The manifest that was judged.
 
     Raises:
-        NotFound: it is gone (`file_missing`).
+        NoData: it is gone (`file_missing`).
         Conflict: it was changed (`run_altered`).
     """
     path = root / candidate.folder / MANIFEST
@@ -68,10 +68,10 @@ def check_bytes(root: Path, candidate: Candidate, *, with_data: bool = True) -> 
 
     Args:
         root: the data folder.
-        with_data: also the stored data, which a rollback does not need.
+        with_data: also the stored data (`check_data`).
 
     Raises:
-        NotFound: a file is gone (`file_missing`).
+        NoData: a file is gone (`file_missing`).
         Conflict: something was changed by as much as a byte: `model_altered`, `summary_altered`, `data_altered`, or
             `run_altered` for everything else.
         BadInput: a file cannot be read.
@@ -87,11 +87,21 @@ def check_bytes(root: Path, candidate: Candidate, *, with_data: bool = True) -> 
         if sha256_of(folder / name) != digest:
             raise _altered("run_altered", folder / name)
     if with_data:
-        _check_data(root, candidate, document)
+        check_data(root, candidate, document)
     return document
 
 
-def _check_data(root: Path, candidate: Candidate, document: Mapping[str, Any]) -> None:
+def check_data(root: Path, candidate: Candidate, document: Mapping[str, Any]) -> None:
+    """Compare the stored data of a candidate with what it was trained on.
+
+    Args:
+        document: its manifest, compared before.
+
+    Raises:
+        NoData: they are gone (`file_missing`).
+        Conflict: they are others (`data_altered`), or the manifest is (`run_altered`, `data_unknown`).
+        BadInput: they cannot be read.
+    """
     data = document.get("data")
     said = data if isinstance(data, dict) else {}
     if said.get("content_hash") != candidate.bytes.data:

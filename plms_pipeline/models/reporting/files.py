@@ -15,9 +15,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import yaml
 
-from plms_pipeline.errors import BadInput
+from plms_pipeline.errors import BadInput, NotFound
 from plms_pipeline.instance.files.atomic import replacing
-from plms_pipeline.models.files.reading import read_whole
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -125,4 +124,14 @@ def beside(path: Path, name: str) -> Path | None:
 
 
 def _content(path: Path, limit: int) -> bytes:
-    return read_whole(path, limit, if_missing="check the path.")
+    # Not as files of a run are read: a pipe is welcome here, and what is missing was misspelt.
+    try:
+        with path.open("rb") as handle:
+            content = handle.read(limit + 1)
+    except FileNotFoundError:
+        raise NotFound(f"There is no file {path}; check the path.", code="file_missing") from None
+    except OSError as error:
+        raise BadInput(f"{path} cannot be read ({error.strerror}).", code="file_unreadable") from None
+    if len(content) > limit:
+        raise BadInput(f"{path} is larger than {limit >> 20} MiB.", code="too_large")
+    return content

@@ -34,7 +34,7 @@ def load(entry: Entry, root: Path) -> Served:
         root: the data folder.
 
     Raises:
-        NotFound: its folder or a file of it is missing.
+        NoData: its folder or a file of it is missing.
         Conflict: something is not what was decided about.
         BadInput: it is what was decided about, and no model that can be used.
     """

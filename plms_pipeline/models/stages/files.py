@@ -21,7 +21,7 @@ def read_document(path: Path) -> tuple[dict[str, Any], str]:
     """A JSON object, and the SHA-256 of its file.
 
     Raises:
-        NotFound: there is no such file.
+        NoData: there is no such file.
         BadInput: it is no JSON object.
     """
     content = read_whole(path, MAX_BYTES)
@@ -38,7 +38,7 @@ def read_frame(path: Path) -> pd.DataFrame:
     """The rows of a Parquet file of predictions.
 
     Raises:
-        NotFound: there is no such file.
+        NoData: there is no such file.
         BadInput: it is no Parquet file.
     """
     import pandas as pd

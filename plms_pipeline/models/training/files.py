@@ -36,6 +36,7 @@ from plms_pipeline.models.market.bars import Bars
 from plms_pipeline.models.training.experiment import Experiment, experiment
 from plms_pipeline.models.training.fit import Training
 from plms_pipeline.models.training.golden import golden
+from plms_pipeline.models.training.linear import LinearModel
 from plms_pipeline.models.training.manifest import Origin, document_text, manifest
 from plms_pipeline.models.training.predictions import Predictions
 from plms_pipeline.models.training.stored import Model, model_of, parts
@@ -43,6 +44,7 @@ from plms_pipeline.models.training.stored import Model, model_of, parts
 RUNS: Final = "automation_runs"
 EXPERIMENT: Final = "experiment.json"
 CANDIDATE: Final = "training/checkpoints/candidate.npz"
+FOLDS: Final = "training/checkpoints/folds.npz"
 METRICS: Final = "training/metrics.json"
 PREDICTIONS: Final = "evaluation/predictions.parquet"
 MAX_EXPERIMENT_BYTES: Final = 1 << 20
@@ -108,6 +110,16 @@ def model_bytes(model: Model) -> bytes:
     return archive_bytes(*parts(model))
 
 
+def folds_bytes(models: Mapping[int, Model]) -> bytes:
+    """The file of the models of folds, by the number of the fold."""
+    documents: dict[str, Any] = {}
+    named: dict[str, Any] = {}
+    for number, model in models.items():
+        documents[str(number)], arrays = parts(model)
+        named |= {f"{number}.{name}": values for name, values in arrays.items()}
+    return archive_bytes(documents, named)
+
+
 def load_model(path: Path, sha256: str) -> Model:
     """A model whose bytes are the expected ones.
 
@@ -116,11 +128,24 @@ def load_model(path: Path, sha256: str) -> Model:
         sha256: what the registry or a manifest says about it; compared before anything is parsed.
 
     Raises:
-        NotFound: there is no such file.
+        NoData: there is no such file.
         Conflict: its bytes are others.
         BadInput: it is too large or no model.
     """
     return model_of(*read_archive(path, sha256, MAX_MODEL_BYTES))
+
+
+def load_folds(path: Path, sha256: str) -> dict[int, Model]:
+    """The models of the folds of a run by their numbers; raises as `load_model`."""
+    documents, arrays = read_archive(path, sha256, MAX_MODEL_BYTES)
+    found: dict[int, Model] = {}
+    for number, document in documents.items():
+        prefix = f"{number}."
+        if not number.isdigit() or not isinstance(document, dict):
+            raise BadInput(f"{path} holds no models of folds; train again.", code="bad_model")
+        own = {name.removeprefix(prefix): one for name, one in arrays.items() if name.startswith(prefix)}
+        found[int(number)] = model_of(document, own)
+    return found
 
 
 def predictions_bytes(rows: Predictions) -> bytes:
@@ -159,8 +184,15 @@ def write_run(root: Path, bars: Bars, asked: Experiment, trained: Training, orig
         METRICS: document_text(trained.metrics).encode("utf-8"),
         GOLDEN: document_text(golden(trained.candidate, bars, asked)).encode("utf-8"),
         PREDICTIONS: predictions_bytes(trained.predictions),
+        **_folds(FOLDS, trained),
     }
     return keep_run(root, content, lambda digests: manifest(bars, asked, trained, origin, digests), origin.created_at)
+
+
+def _folds(name: str, trained: Training) -> dict[str, bytes]:
+    """The models of the folds, of which a later training starts its own; trees leave no weights to start from."""
+    kept = {one.split.number: one.model for one in trained.folds if isinstance(one.model, LinearModel)}
+    return {name: folds_bytes(kept)} if kept else {}
 
 
 def keep_run(
@@ -228,7 +260,7 @@ def verify_run(folder: Path, manifest_sha256: str | None = None) -> RunFolder:
     """Read a run and compare every file with its manifest, and the manifest with what somebody else kept of it.
 
     Raises:
-        NotFound: the folder, its manifest or a file of it is missing.
+        NoData: the folder, its manifest or a file of it is missing.
         Conflict: something was changed by as much as a byte.
         BadInput: the manifest is none of ours.
     """
