@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 from plms_pipeline.errors import BadInput, Conflict, NoData, PlmsError
+from plms_pipeline.models.files import reading
 from plms_pipeline.models.files.archive import archive_bytes, read_archive
-from plms_pipeline.models.files.reading import is_of, read_json, read_whole, reading, sha256_of
+from plms_pipeline.models.files.reading import is_of, read_json, read_whole, sha256_of
 
 
 def test_a_file_is_read_up_to_its_limit_and_no_further(tmp_path: Path) -> None:
