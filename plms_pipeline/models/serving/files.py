@@ -47,18 +47,36 @@ def load(entry: Entry, root: Path) -> Served:
     return Served(entry, model, asked, history(root, entry.data_sha256), figures)
 
 
+def verify(entry: Entry, root: Path) -> None:
+    """Compare the files of a champion that serves from memory with what was decided about.
+
+    Raises:
+        NotFound: its folder or a file of it is missing.
+        Conflict: something is not what was decided about.
+        BadInput: a file cannot be read.
+    """
+    folder = _below(root, entry.folder)
+    verify_run(folder, entry.manifest_sha256)
+    _vouched(folder / FOLDER / SUMMARY, entry.evaluation_sha256)
+
+
 def history(root: Path, digest: str) -> Bars | None:
     """The newest bars of a snapshot; None when it was removed.
 
     Raises:
-        Conflict: it holds other bars than its name says.
-        BadInput: it is damaged.
+        Conflict: it is damaged, or holds other bars than its name says.
     """
     path = root / SNAPSHOTS / f"{digest}.parquet"
     try:
         bars = read_bars(path)
     except NotFound:
         return None
+    except BadInput as error:
+        raise Conflict(
+            f"The snapshot {path} cannot be used: it is damaged or was changed. Restore it, or move it away to serve only "
+            "what is sent with its past.",
+            code=error.code,
+        ) from None
     if content_hash(bars) != digest:
         raise Conflict(f"{path} does not hold the bars that its name says; restore it.", code="snapshot_altered")
     return tail(bars)
