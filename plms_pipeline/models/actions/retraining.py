@@ -26,7 +26,7 @@ from plms_pipeline.models.evaluation.gates import GateConfig, GateVerdict
 from plms_pipeline.models.evaluation.guardrails import Guarded, GuardrailConfig, Violation, guard
 from plms_pipeline.models.evaluation.summary import SummaryInput, evaluated, operations_summary
 from plms_pipeline.models.evaluation.thresholds import Alert, OperationsThresholds
-from plms_pipeline.models.files import sha256_of
+from plms_pipeline.models.files.reading import sha256_of
 from plms_pipeline.models.market.bars import Bars, content_hash, select
 from plms_pipeline.models.market.checks import Examination, examine
 from plms_pipeline.models.market.files.keeping import snapshot, write_rejected
