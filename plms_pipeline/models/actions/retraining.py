@@ -27,7 +27,7 @@ from plms_pipeline.models.evaluation.comparing import Compared
 from plms_pipeline.models.evaluation.files import write_evaluation
 from plms_pipeline.models.evaluation.gates import GateConfig, GateVerdict
 from plms_pipeline.models.evaluation.thresholds import OperationsThresholds
-from plms_pipeline.models.files import sha256_of
+from plms_pipeline.models.files.reading import sha256_of
 from plms_pipeline.models.market.bars import Bars, Floats, content_hash, select
 from plms_pipeline.models.market.checks import Examination, examine
 from plms_pipeline.models.market.files.keeping import snapshot, write_rejected

@@ -118,7 +118,7 @@ def _trained(asked: Request, output_dir: Path | None, *, as_json: bool) -> tuple
 
     from plms_pipeline.access.actors import local_actor
     from plms_pipeline.clock import SystemClock
-    from plms_pipeline.intake.files.atomic import folder_named_by
+    from plms_pipeline.instance.files.named import folder_named_by
     from plms_pipeline.models.actions.candidates import retrain_candidate
     from plms_pipeline.models.actions.retraining import retrain as train
     from plms_pipeline.models.decision.commands import opened
