@@ -13,7 +13,7 @@ from typing import Any, Final
 from plms_pipeline.errors import BadInput, Conflict, NoData, PlmsError
 from plms_pipeline.models.actions.candidates import require
 from plms_pipeline.models.candidate_ids import candidate_id
-from plms_pipeline.models.files import check_bytes, model_file
+from plms_pipeline.models.files.candidate import check_bytes, model_file
 from plms_pipeline.models.layout import files_of
 from plms_pipeline.models.records import MARKET, Candidate
 from plms_pipeline.models.store import champions
@@ -25,7 +25,16 @@ from plms_pipeline.registry.engine import Registry
 CHAMPION: Final = "champion"
 # What is wrong with the parent's files, and not with what was asked for.
 LOST: Final = frozenset(
-    {"file_missing", "file_unreadable", "run_altered", "model_altered", "summary_altered", "bad_manifest", "bad_model"}
+    {
+        "file_missing",
+        "file_unreadable",
+        "run_altered",
+        "model_altered",
+        "summary_altered",
+        "bad_manifest",
+        "bad_model",
+        "too_large",
+    }
 )
 
 

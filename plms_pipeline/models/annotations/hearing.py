@@ -12,7 +12,7 @@ from plms_pipeline.models.annotations.rules import Annotation
 from plms_pipeline.models.annotations.weights import weighted
 from plms_pipeline.models.market.bars import Bars
 from plms_pipeline.models.training.experiment import Experiment
-from plms_pipeline.models.training.weighing import Weighed
+from plms_pipeline.models.training.weighing import Weighed, Weighing
 
 
 class Heard:
@@ -35,7 +35,7 @@ class Heard:
         self._bars, self._spoken, self._weights = bars, spoken or (), asked.annotations.by_word
         self._all = weighted(bars, self._spoken, self._weights)
         self._in_folds: list[int] = []
-        self.weighing = None if self._all is None else self._at
+        self.weighing: Weighing | None = None if self._all is None else self._at
 
     def _at(self, before: np.datetime64 | None) -> Weighed:
         found = self._all if before is None else weighted(self._bars, self._spoken, self._weights, before=before)
@@ -53,3 +53,24 @@ class Heard:
     def document(self) -> dict[str, Any] | None:
         """For the manifest."""
         return None if self._all is None else self._all.as_document(self._weights, self._in_folds)
+
+
+class Hearing:
+    """What each stage of a training hears, in the order of the stages.
+
+    Args:
+        spoken: what people said of trades; None where nobody knows.
+    """
+
+    def __init__(self, bars: Bars, spoken: Sequence[Annotation] | None) -> None:
+        self._bars, self._spoken = bars, spoken
+        self.stages: list[Heard] = []
+
+    def weigh(self, asked: Experiment) -> Weighing | None:
+        """The weights of the next stage, or None for none.
+
+        Raises:
+            BadInput: as `Heard`.
+        """
+        self.stages.append(Heard(self._bars, asked, self._spoken))
+        return self.stages[-1].weighing

@@ -7,14 +7,12 @@ by as much as a byte is not served, and neither is one that was replaced as a wh
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 import json
 from pathlib import Path, PurePosixPath
 from typing import Any, Final
 
 from plms_pipeline.errors import BadInput, Conflict, NotFound
-from plms_pipeline.models.files import missing, unreadable
+from plms_pipeline.models.files.reading import is_of, read_whole
 from plms_pipeline.models.layout import EVALUATION as FOLDER
 from plms_pipeline.models.layout import SUMMARY, files_of
 from plms_pipeline.models.market.bars import Bars, content_hash
@@ -108,13 +106,7 @@ def _figures(path: Path, sha256: str) -> dict[str, float | None]:
 
 
 def _vouched(path: Path, sha256: str) -> bytes:
-    try:
-        with path.open("rb") as stream:
-            content = stream.read(MOST_BYTES + 1)
-    except FileNotFoundError:
-        raise missing(path) from None
-    except OSError as error:
-        raise unreadable(path, error.strerror) from None
-    if not hmac.compare_digest(hashlib.sha256(content).hexdigest(), sha256.lower()):
+    content = read_whole(path, MOST_BYTES)
+    if not is_of(content, sha256):
         raise Conflict(f"{path} is not what was decided about; restore it, or roll back.", code="run_altered")
     return content
