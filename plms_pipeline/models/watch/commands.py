@@ -48,14 +48,13 @@ def monitor(
     """Compare the newest returns with what was approved: drift and risk against limits, and what follows from it.
 
     Without files it looks at the champion for prices, on the bars that were imported since its training, and records the look;
-    risk limits are those of its experiment unless one is given.
+    risk limits are those by which it was judged unless one is given.
 
     Exit 0: nothing is to be done, also while no bar came after the training. 1: an alert. 2: wrong use. 3: no champion, no
     prices, or a file without returns.
     """
     from plms_pipeline.models.evaluation.drift import DriftThresholds
     from plms_pipeline.models.evaluation.thresholds import OperationsThresholds
-    from plms_pipeline.models.watch.files import write_snapshot
     from plms_pipeline.models.watch.judging import Rules
 
     named = {"min_sharpe": min_sharpe, "max_drawdown": max_drawdown, "min_tail_return": min_tail_return}
@@ -73,13 +72,21 @@ def monitor(
             _files(reference, live, predictions, operations_summary, evaluation_dir, names, return_col), rules
         )
     if output is not None:
-        write_snapshot(output, found.document)
+        _write(output, found)
     if as_json:
         typer.echo(json.dumps({**found.document, "codes": list(found.codes)}))
     else:
         _show(found)
     if found.codes:
         raise typer.Exit(1)
+
+
+def _write(output: Path, found: Look) -> None:
+    from plms_pipeline.instance.files.named import named_by
+    from plms_pipeline.models.watch.files import write_snapshot
+
+    with named_by("--output", output):
+        write_snapshot(output, found.document)
 
 
 def _refuse_files(*given: Path | None) -> None:
