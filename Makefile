@@ -38,7 +38,7 @@ $(STAMP): requirements.lock pyproject.toml
 	@touch $(STAMP)
 
 setup: $(STAMP) ## make .venv with the locked packages
-	@if [ -d .git ]; then $(BIN)/pre-commit install >/dev/null 2>&1 || true; fi
+	@if [ -d .git ] && [ ! -e .git/hooks/pre-commit ]; then $(BIN)/pre-commit install >/dev/null 2>&1 || true; fi
 
 run: setup ## from an empty checkout to calibrated estimates, KPI results, proven invariants and a report
 	$(BIN)/plms db upgrade
@@ -69,7 +69,7 @@ test: setup ## the fast tests, on SQLite and PostgreSQL (whole servers: make tes
 
 test-live: setup ## the tests that start whole servers: API, executor, guarded UI, the guides' vectors and demos
 	@# Of these files alone: to import all others takes each worker seconds.
-	$(IN_MEMORY)$(BIN)/pytest -m live --workers=3 $$(grep -rl --include='test_*.py' 'mark\.live' plms_pipeline_tests)
+	$(IN_MEMORY)$(BIN)/pytest -m live --workers=4 $$(grep -rl --include='test_*.py' 'mark\.live' plms_pipeline_tests)
 
 test-ui: setup ## drive the Dagster UI in a real headless browser
 	$(IN_MEMORY)$(BIN)/pytest -m ui --workers=2 plms_pipeline_tests/ui
