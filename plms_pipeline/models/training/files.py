@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 from uuid import uuid4
 
 import pyarrow as pa
@@ -40,6 +40,9 @@ from plms_pipeline.models.training.linear import LinearModel
 from plms_pipeline.models.training.manifest import Origin, document_text, manifest
 from plms_pipeline.models.training.predictions import Predictions
 from plms_pipeline.models.training.stored import Model, model_of, parts
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 RUNS: Final = "automation_runs"
 EXPERIMENT: Final = "experiment.json"
@@ -110,6 +113,11 @@ def model_bytes(model: Model) -> bytes:
     return archive_bytes(*parts(model))
 
 
+def model_sha256(model: Model) -> str:
+    """SHA-256 (hex) of the file of a model."""
+    return hashlib.sha256(model_bytes(model)).hexdigest()
+
+
 def folds_bytes(models: Mapping[int, Model]) -> bytes:
     """The file of the models of folds, by the number of the fold."""
     documents: dict[str, Any] = {}
@@ -150,7 +158,12 @@ def load_folds(path: Path, sha256: str) -> dict[int, Model]:
 
 def predictions_bytes(rows: Predictions) -> bytes:
     """The Parquet file of out-of-sample predictions; the same rows give the same bytes."""
-    table = pa.Table.from_pandas(rows.frame(), preserve_index=False)
+    return frame_bytes(rows.frame())
+
+
+def frame_bytes(rows: pd.DataFrame) -> bytes:
+    """The Parquet file of a frame; the same rows give the same bytes."""
+    table = pa.Table.from_pandas(rows, preserve_index=False)
     stream = io.BytesIO()
     pq.write_table(table.replace_schema_metadata({b"schema_version": b"1"}), stream, compression="zstd")
     return stream.getvalue()
@@ -173,10 +186,14 @@ class RunFolder:
     model_sha256: str
 
 
-def write_run(root: Path, bars: Bars, asked: Experiment, trained: Training, origin: Origin) -> RunFolder:
+def write_run(
+    root: Path, bars: Bars, asked: Experiment, trained: Training, origin: Origin,
+    more: Mapping[str, bytes] | None = None,
+) -> RunFolder:  # fmt: skip
     """Keep a training as `root/<UTC stamp>`, or with `-2`, `-3` … behind it when that second is taken.
 
-    The later stages add their files to `evaluation/`; what the manifest vouches for is never written again.
+    `more`: further files that the manifest vouches for, by their path in the folder. The later stages add theirs to
+    `evaluation/`; what the manifest vouches for is never written again.
     """
     content = {
         EXPERIMENT: (asked.canonical() + "\n").encode("utf-8"),
@@ -184,12 +201,13 @@ def write_run(root: Path, bars: Bars, asked: Experiment, trained: Training, orig
         METRICS: document_text(trained.metrics).encode("utf-8"),
         GOLDEN: document_text(golden(trained.candidate, bars, asked)).encode("utf-8"),
         PREDICTIONS: predictions_bytes(trained.predictions),
-        **_folds(FOLDS, trained),
+        **models_of_folds(FOLDS, trained),
+        **(more or {}),
     }
     return keep_run(root, content, lambda digests: manifest(bars, asked, trained, origin, digests), origin.created_at)
 
 
-def _folds(name: str, trained: Training) -> dict[str, bytes]:
+def models_of_folds(name: str, trained: Training) -> dict[str, bytes]:
     """The models of the folds, of which a later training starts its own; trees leave no weights to start from."""
     kept = {one.split.number: one.model for one in trained.folds if isinstance(one.model, LinearModel)}
     return {name: folds_bytes(kept)} if kept else {}

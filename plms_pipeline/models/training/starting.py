@@ -87,15 +87,13 @@ class Warmth:
     def sentence(self) -> str:
         """For people."""
         if self.why_cold is not None:
-            return f"the experiment of {self.candidate_id}, from cold weights: {self.why_cold}"
-        told = f"the experiment and weights of {self.candidate_id}"
-        folds = self.warm_folds + self.cold_folds
+            return f"cold, not from {self.candidate_id}: {self.why_cold}"
+        told, folds = f"from the weights of {self.candidate_id}", self.warm_folds + self.cold_folds
         if not self.cold_folds:
-            return f"{told}; each of {folds} folds starts from its weights of the time before its test"
+            return f"{told}; each of {folds} folds from those of the time before its test"
         return (
-            f"{told}; {self.warm_folds} of {folds} folds start from its weights of the time before their test, "
-            f"{self.cold_folds} start cold, because it left none that had not seen their test: there the gates judge the "
-            "experiment, and not what is served"
+            f"{told}; {self.warm_folds} of {folds} folds from those of the time before their test, {self.cold_folds} start "
+            "cold, as it left none that had not seen their test: there the gates judge the experiment, not what is served"
         )
 
     def as_document(self) -> dict[str, Any]:
@@ -112,8 +110,12 @@ class Warmth:
 
 
 def known_to(manifest: Mapping[str, Any]) -> np.datetime64:
-    """The newest bar that a candidate, or whoever it took weights from, may have seen."""
+    """The newest that a candidate, or whoever it took weights from, was told: by bars, and by people about bars."""
     moments = [str(manifest["data"]["last"])]
+    spoken = manifest.get("annotations") or {}
+    if spoken.get("annotations"):
+        # A manifest that does not say when it was said knew nothing of what was said after it.
+        moments.append(str(spoken.get("newest") or manifest["created_at"]).removesuffix("+00:00"))
     warm = manifest.get("warm_start") or {}
     if warm.get("weights"):
         moments.append(str(warm["known_to"]))
