@@ -38,7 +38,7 @@ def start_from(registry: Registry, wanted: str, *, root: Path) -> Start:
         NotFound: there is no such candidate (`unknown_candidate`).
         Conflict: its files are not those that were judged (`model_altered`, `summary_altered`, `run_altered`).
     """
-    parent = _parent(registry, wanted)
+    parent = candidate_named(registry, wanted)
     if parent.family != MARKET:
         raise BadInput(
             f"Candidate {parent.candidate_id} is of the family {parent.family}; a training on prices starts from one of "
@@ -68,7 +68,8 @@ def _folds(folder: Path, document: Mapping[str, Any]) -> tuple[Checkpoint, ...]:
     return tuple(Checkpoint(number, models[number], known[number]) for number in sorted(known.keys() & models.keys()))
 
 
-def _parent(registry: Registry, wanted: str) -> Candidate:
+def candidate_named(registry: Registry, wanted: str) -> Candidate:
+    """The champion (`champion`), or the candidate with this id; raises as `start_from` where there is none."""
     with registry.reading() as session:
         if wanted.strip() != CHAMPION:
             return require(session, candidate_id(wanted))
