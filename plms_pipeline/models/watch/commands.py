@@ -48,7 +48,7 @@ def monitor(
     """Compare the newest returns with what was approved: drift and risk against limits, and what follows from it.
 
     Without files it looks at the champion for prices, on the bars that were imported since its training, and records the look;
-    risk limits are those of its experiment unless one is given.
+    risk limits are those by which it was judged unless one is given.
 
     Exit 0: nothing is to be done, also while no bar came after the training. 1: an alert. 2: wrong use. 3: no champion, no
     prices, or a file without returns.
