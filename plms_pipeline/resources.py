@@ -8,9 +8,8 @@ nightly report. Dagster's default IO manager pickles: no pickle is ever loaded h
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
@@ -21,7 +20,9 @@ from pydantic import PrivateAttr
 
 from plms_pipeline.clock import Clock, SystemClock
 from plms_pipeline.errors import BadInput, NoData, PlmsError, Unavailable
+from plms_pipeline.instance.files.atomic import replacing
 from plms_pipeline.registry.engine import Registry
+from plms_pipeline.registry.opening import opened
 from plms_pipeline.registry.types import canonical_json
 from plms_pipeline.settings import Settings, load_settings
 
@@ -33,6 +34,7 @@ class Plms(dg.ConfigurableResource[Any]):
     """Settings, registry and clock of this process; opened on first use, closed when the run ends."""
 
     _registry: Registry | None = PrivateAttr(default=None)
+    _at_the_end: ExitStack = PrivateAttr(default_factory=ExitStack)
 
     @cached_property
     def _settings(self) -> Settings:
@@ -53,18 +55,13 @@ class Plms(dg.ConfigurableResource[Any]):
             Unavailable: the database is away or not at the newest revision.
         """
         if self._registry is None:
-            from plms_pipeline.registry.migrate import require_head
-
-            registry = Registry.open(self.settings().database_url)
-            require_head(registry)
-            self._registry = registry
+            self._registry = self._at_the_end.enter_context(opened(self.settings()))
         return self._registry
 
     def teardown_after_execution(self, context: dg.InitResourceContext) -> None:  # noqa: ARG002 - Dagster's signature
         """Close the registry when the run is over."""
-        if self._registry is not None:
-            self._registry.close()
-            self._registry = None
+        self._at_the_end.close()
+        self._registry = None
 
 
 class Documents(dg.ConfigurableIOManager):
@@ -81,13 +78,12 @@ class Documents(dg.ConfigurableIOManager):
     def handle_output(self, context: dg.OutputContext, obj: Any) -> None:
         """Write the document of an asset; equal documents give equal bytes."""
         path = self._path(context.asset_key)
-        path.parent.mkdir(parents=True, exist_ok=True)
         text = canonical_json(obj) + "\n"
-        _replace_file(path, text)
+        _replace(path, text)
         newest = path.with_suffix(".newest.json")
         instant = _instant_of(obj)
         if instant is not None and not _is_later(newest, instant):
-            _replace_file(newest, text)
+            _replace(newest, text)
 
     def load_input(self, context: dg.InputContext) -> Any:
         """Read the document of an upstream asset.
@@ -104,14 +100,9 @@ class Documents(dg.ConfigurableIOManager):
         return json.loads(path.read_text(encoding="utf-8"))
 
 
-def _replace_file(path: Path, text: str) -> None:
-    """Put a text in place: the old one or the new one, never half of it, whenever the process dies."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
-    with partial.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
+def _replace(path: Path, text: str) -> None:
+    with replacing(path) as stream:
+        stream.write(text.encode("utf-8"))
 
 
 def _instant_of(document: Any) -> datetime | None:

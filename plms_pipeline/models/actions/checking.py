@@ -19,7 +19,8 @@ from plms_pipeline.errors import Conflict, PlmsError
 from plms_pipeline.models.decision.levels import breached
 from plms_pipeline.models.decision.tree import DATA_NOT_OK, LIMIT, hard_gates
 from plms_pipeline.models.decision.words import APPROVE
-from plms_pipeline.models.files import check_bytes, model_file, read_json
+from plms_pipeline.models.files.candidate import check_bytes, model_file
+from plms_pipeline.models.files.reading import read_json
 from plms_pipeline.models.records import ESTIMATES, MARKET, Candidate
 from plms_pipeline.models.store import levels, switches
 from plms_pipeline.registry.engine import Registry
@@ -133,7 +134,7 @@ def market_golden(root: Path, candidate: Candidate, document: Mapping[str, Any])
     """Load the stored model, score the stored bars again, and compare with what it said when it was trained.
 
     Raises:
-        NotFound, Conflict, BadInput: as `load_model` and `read_bars`.
+        NoData, NotFound, Conflict, BadInput: as `load_model` and `read_bars`.
     """
     # The API, which decides once a week, does not load what trains.
     from plms_pipeline.models.layout import GOLDEN
@@ -152,7 +153,7 @@ def estimates_golden(root: Path, candidate: Candidate, document: Mapping[str, An
     """Load the stored model of estimates, forecast the newest stored receipts again, and compare with what it said.
 
     Raises:
-        NotFound, Conflict, BadInput: as `load_estimates` and `read_snapshot`.
+        NoData, Conflict, BadInput: as `load_estimates` and `read_snapshot`.
     """
     from plms_pipeline.models.estimating.files import load_estimates, read_snapshot
     from plms_pipeline.models.estimating.stored import disagreements

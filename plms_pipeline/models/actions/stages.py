@@ -68,7 +68,7 @@ def candidate_stages(candidate: Candidate, data_dir: Path) -> tuple[Stage, Stage
     """Model, predictions, evaluation and summary of a candidate, as its folder has them now.
 
     Raises:
-        NotFound: the folder or a file of it is gone.
+        NoData: the folder or a file of it is gone.
         BadInput: a file is no longer what it should be at all, or the candidate is of another family (`other_family`).
     """
     if candidate.family != MARKET:

@@ -190,7 +190,7 @@ def champion_drifted(context: dg.SensorEvaluationContext, plms: Plms) -> dg.Sens
         return dg.SkipReason("Nobody asks for a training.")
     if any(one.progress == "running" for one in attempts_of(context.instance)):
         return dg.SkipReason(f"A training is under way; {asked.reason}.")
-    request = _training(asked.reason, key=asked.key, start_from=asked.start_from)
+    request = _training(asked.reason, key=asked.key, start_from=asked.start_from, cold_if_lost=True)
     return dg.SensorResult(run_requests=[request], cursor=asked.key)
 
 

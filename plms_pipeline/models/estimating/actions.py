@@ -27,11 +27,13 @@ from plms_pipeline.models.estimating.model import EstimatesModel, untrusting
 from plms_pipeline.models.estimating.store import kinds_since
 from plms_pipeline.models.estimating.walkforward import Walked, walk_forward
 from plms_pipeline.models.evaluation.files import write_evaluation
-from plms_pipeline.models.files import SUMMARY_FILE, folder_of, sha256_of
+from plms_pipeline.models.files.candidate import SUMMARY_FILE, folder_of
+from plms_pipeline.models.files.reading import sha256_of
 from plms_pipeline.models.records import ESTIMATES, Bytes, Candidate, Champion
 from plms_pipeline.models.store import candidates, champions
 from plms_pipeline.models.training.files import CANDIDATE, RUNS, RunFolder, environment
 from plms_pipeline.models.training.manifest import Kept, Lineage, Origin
+from plms_pipeline.models.training.trials import trial
 from plms_pipeline.registry.engine import Registry
 
 # Hears the name of a stage as it begins, and what it works on.
@@ -103,7 +105,7 @@ def retrain_estimates(
         "evaluation", f"{sum(len(one.value) for w in walked.values() for one in w.forecasts.values())} later forecasts"
     )
     digest = book.digest()
-    trials = trials_of(registry, ESTIMATES, digest, asked.experiment.digest())
+    trials = trials_of(registry, ESTIMATES, digest, [trial(asked.experiment.digest())])
     judged = judged_parts(walked, asked.experiment, trials=trials)
     serves = frozenset((one.measure, one.basis) for one in judged if one.passed)
     model = EstimatesModel({measure: one.part for measure, one in walked.items()}, serves)
@@ -228,7 +230,7 @@ def forecast_task(
 
     Raises:
         NoData: there are no receipts (`no_receipts`).
-        NotFound, Conflict, BadInput: the champion's file is gone, altered or damaged.
+        NoData, Conflict, BadInput: the champion's file is gone, altered or damaged.
     """
     with registry.reading() as session:
         champion = champions.current(session, ESTIMATES)

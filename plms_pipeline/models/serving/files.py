@@ -7,17 +7,17 @@ by as much as a byte is not served, and neither is one that was replaced as a wh
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 import json
 from pathlib import Path, PurePosixPath
 from typing import Any, Final
 
 from plms_pipeline.errors import BadInput, Conflict, NotFound
+from plms_pipeline.models.files.reading import is_of, read_whole
 from plms_pipeline.models.layout import EVALUATION as FOLDER
 from plms_pipeline.models.layout import SUMMARY, files_of
 from plms_pipeline.models.market.bars import Bars, content_hash
 from plms_pipeline.models.market.files.keeping import read_bars
+from plms_pipeline.models.serving.past import past_of
 from plms_pipeline.models.serving.rows import tail
 from plms_pipeline.models.serving.served import Entry, Served
 from plms_pipeline.models.training.experiment import Experiment, experiment
@@ -35,7 +35,7 @@ def load(entry: Entry, root: Path) -> Served:
         root: the data folder.
 
     Raises:
-        NotFound: its folder or a file of it is missing.
+        NoData: its folder or a file of it is missing.
         Conflict: something is not what was decided about.
         BadInput: it is what was decided about, and no model that can be used.
     """
@@ -45,21 +45,41 @@ def load(entry: Entry, root: Path) -> Served:
     vouched = files_of(run.manifest, str(folder))
     asked = _experiment(folder / EXPERIMENT, vouched.get(EXPERIMENT, ""))
     figures = _figures(folder / FOLDER / SUMMARY, entry.evaluation_sha256)
-    return Served(entry, model, asked, history(root, entry.data_sha256), figures)
+    bars = history(root, entry.data_sha256)
+    past = None if bars is None else past_of(bars, model.features)
+    return Served(entry, model, asked, bars, figures, past)
+
+
+def verify(entry: Entry, root: Path) -> None:
+    """Compare the files of a champion that serves from memory with what was decided about.
+
+    Raises:
+        NotFound: its folder or a file of it is missing.
+        Conflict: something is not what was decided about.
+        BadInput: a file cannot be read.
+    """
+    folder = _below(root, entry.folder)
+    verify_run(folder, entry.manifest_sha256)
+    _vouched(folder / FOLDER / SUMMARY, entry.evaluation_sha256)
 
 
 def history(root: Path, digest: str) -> Bars | None:
     """The newest bars of a snapshot; None when it was removed.
 
     Raises:
-        Conflict: it holds other bars than its name says.
-        BadInput: it is damaged.
+        Conflict: it is damaged, or holds other bars than its name says.
     """
     path = root / SNAPSHOTS / f"{digest}.parquet"
     try:
         bars = read_bars(path)
     except NotFound:
         return None
+    except BadInput as error:
+        raise Conflict(
+            f"The snapshot {path} cannot be used: it is damaged or was changed. Restore it, or move it away to serve only "
+            "what is sent with its past.",
+            code=error.code,
+        ) from None
     if content_hash(bars) != digest:
         raise Conflict(f"{path} does not hold the bars that its name says; restore it.", code="snapshot_altered")
     return tail(bars)
@@ -89,13 +109,7 @@ def _figures(path: Path, sha256: str) -> dict[str, float | None]:
 
 
 def _vouched(path: Path, sha256: str) -> bytes:
-    try:
-        with path.open("rb") as stream:
-            content = stream.read(MOST_BYTES + 1)
-    except FileNotFoundError:
-        raise NotFound(f"There is no file {path}; was the run folder moved or cleaned?", code="file_missing") from None
-    except OSError as error:
-        raise BadInput(f"{path} cannot be read ({error.strerror}).", code="file_unreadable") from None
-    if not hmac.compare_digest(hashlib.sha256(content).hexdigest(), sha256.lower()):
+    content = read_whole(path, MOST_BYTES)
+    if not is_of(content, sha256):
         raise Conflict(f"{path} is not what was decided about; restore it, or roll back.", code="run_altered")
     return content

@@ -22,8 +22,9 @@ from plms_pipeline.models.serving.forms import (
     Reloaded,
     ReloadRequest,
 )
+from plms_pipeline.models.serving.health import reasons
 from plms_pipeline.models.serving.metrics import MEDIA_TYPE
-from plms_pipeline.models.serving.served import Served
+from plms_pipeline.models.serving.served import History, Served
 from plms_pipeline.models.serving.service import ModelServer
 
 # Under this name the state of the application holds its `ModelServer`, and the state of a request the model that it is served
@@ -65,13 +66,14 @@ async def metrics(state: State) -> Response:
     "/health", response_model=ModelHealth, responses={503: {"model": ModelHealth, "description": "No model answers."}}
 )
 async def health(request: Request, state: State, response: Response) -> dict[str, Any]:
-    """The model that is loaded, and whether it is the one that was promoted. 503 when none is."""
+    """The model that is loaded, whether it is the one that was promoted, and what is to be done if not. 503 when none is."""
     server, served = server_of(state), _served(request)
     refused, unread = server.refused, server.unread
-    is_well = refused is None and unread is None
+    wrong = reasons(served, refused, unread, server.switch)
     response.status_code = 503 if served is None else 200
     return {
-        "status": "no_model" if served is None else "ok" if is_well else "degraded",
+        "status": "no_model" if served is None else "degraded" if wrong else "ok",
+        "reasons": [{"code": one.code, "detail": one.detail} for one in wrong],
         "model": _version(served),
         "promoted_at": None if served is None else served.entry.promoted_at.isoformat(),
         "sequence": None if served is None else served.entry.sequence,
@@ -129,14 +131,18 @@ def _predicted(server: ModelServer, served: Served, asked: PredictRequest) -> di
                 "`bars` and `symbols` do not go together: bars name their symbols.", code="two_questions"
             )
         _refuse_many(len(asked.bars), most, "bars")
-        sent = rows.checked(rows.raw_of([bar.model_dump() for bar in asked.bars]))
-    history = server.snapshot(served, asked.snapshot) if asked.history else None
-    if asked.snapshot is not None and asked.history and history is None:
+        sent = rows.checked(rows.raw_of([bar.model_dump() for bar in asked.bars]), as_of=server.now())
+    if asked.snapshot is not None and not asked.history:
+        raise Unprocessable(
+            "`snapshot` names a history, and `history` is false: send one of them.", code="two_questions"
+        )
+    known = server.snapshot(served, asked.snapshot) if asked.history else History()
+    if asked.snapshot is not None and known.bars is None:
         raise Unprocessable(
             f"There is no snapshot {asked.snapshot[:12]}…; leave `snapshot` out, or name one that is kept.",
             code="unknown_snapshot",
         )
-    found = rows.scored(served, rows.asked_bars(history, sent, asked.symbols), last=asked.last)
+    found = rows.answered(served, known, sent, asked.symbols, last=asked.last)
     told = rows.predictions(found.scores)
     shown = told[: min(most, asked.limit or most)]
     server.metrics.predicted(len(shown))
@@ -146,7 +152,7 @@ def _predicted(server: ModelServer, served: Served, asked: PredictRequest) -> di
             "prediction_rows": len(told), "feature_columns": list(served.model.features),
             "horizon": served.experiment.target.horizon, "symbols": sorted({row["symbol"] for row in told}),
             "sent_bars": 0 if asked.bars is None else len(asked.bars),
-            "snapshot": None if history is None else asked.snapshot or served.entry.data_sha256,
+            "snapshot": None if known.bars is None else asked.snapshot or served.entry.data_sha256,
         },
         "model": served.version.as_document(),
     }  # fmt: skip

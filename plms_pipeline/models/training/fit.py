@@ -27,9 +27,10 @@ from plms_pipeline.models.training.features import (
 )
 from plms_pipeline.models.training.linear import LinearModel, fit_linear
 from plms_pipeline.models.training.predictions import Predictions, information_coefficient, skill
-from plms_pipeline.models.training.starting import Start, Warmth
+from plms_pipeline.models.training.starting import Checkpoint, Start, Warmth
 from plms_pipeline.models.training.trees import TreesModel, fit_trees
 from plms_pipeline.models.training.walkforward import Split, leaks, members, splits
+from plms_pipeline.models.training.weighing import Weighed, Weighing, weighing_of
 
 Model: TypeAlias = LinearModel | TreesModel
 FEWEST_ROWS: Final = 50
@@ -61,7 +62,11 @@ class Matrix:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Fold:
-    """One split: who was trained on how much, and how it did on what followed."""
+    """One split: who was trained on how much, and how it did on what followed.
+
+    `known_to` is the newest bar that the model, or whoever it started from, was taught; `start` the weights that it started
+    from, None where it started cold.
+    """
 
     split: Split
     train_from: np.datetime64
@@ -72,17 +77,21 @@ class Fold:
     test_rows: int
     model: Model
     information_coefficient: float | None
+    known_to: np.datetime64
+    start: Checkpoint | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Training:
     """A candidate, the folds that judged its kind, and their predictions.
 
-    `left_out` are symbols of which no bar could be judged: too young, or without a signal that the features need; `warmth`
-    is what came of the candidate that it started from, if any.
+    `known_to` is the newest bar that the candidate, or whoever it started from, was taught. `left_out` are symbols of which no
+    bar could be judged: too young, or without a signal that the features need; `warmth` is what came of the candidate that it
+    started from, if any.
     """
 
     candidate: Model
+    known_to: np.datetime64
     trained_from: np.datetime64
     trained_to: np.datetime64
     folds: tuple[Fold, ...]
@@ -131,7 +140,7 @@ def _benchmark(bars: Bars, next_return: Floats) -> Floats:
 
 
 def train(
-    bars: Bars, asked: Experiment, *, weights: Floats | None = None, start: Start | None = None,
+    bars: Bars, asked: Experiment, *, weights: Floats | Weighing | None = None, start: Start | None = None,
     function: FeatureFunction = backward_features,
 ) -> Training:  # fmt: skip
     """Train and judge walk-forward.
@@ -139,18 +148,15 @@ def train(
     Args:
         bars: canonical bars.
         asked: the experiment.
-        weights: how much each bar of `bars` teaches, 0 or more; all alike when omitted.
-        start: the candidate to start from; its weights are used where they fit, and in no fold whose test it may have seen.
+        weights: how much each bar of `bars` teaches, 0 or more, or what tells that of each fold's time; all alike when omitted.
+        start: the candidate to start from; where its weights fit, each fold uses those that saw nothing of its test.
         function: what computes the features.
 
     Raises:
         BadInput: weights do not fit the bars.
         NoData: the history is too short, or a split has too few rows to learn from.
     """
-    if weights is not None and (weights.size != bars.count or not (np.isfinite(weights) & (weights >= 0.0)).all()):
-        raise BadInput(f"There are {bars.count} bars; give as many weights, each 0 or more.", code="bad_weights")
-    if weights is not None and asked.data.symbols is not None:
-        weights = weights[np.isin(bars.codes, [bars.symbols.index(name) for name in asked.data.symbols])]
+    weighing = weighing_of(bars, asked, weights)
     rows = matrix(bars, asked, function)
     why_cold = None if start is None else start.why_cold(asked, rows.features.names)
     warm = start if why_cold is None else None
@@ -163,38 +169,51 @@ def train(
     scores = np.full(rows.bars.count, np.nan)
     number = np.full(rows.bars.count, -1, dtype=np.int64)
     for split in found:
-        is_warm = warm is not None and warm.warms(rows.calendar[split.test_first - plan.embargo])
-        warm_folds += is_warm
-        fold, judged = _fold(rows, split, asked, weights, warm.model if warm is not None and is_warm else None)
+        fold, judged = _fold(rows, split, asked, weighing, warm)
+        warm_folds += fold.start is not None
         folds.append(fold)
         scores[judged] = fold.model.predict(rows.features.values[judged])
         number[judged] = split.number
-    predictions = _predictions(rows, scores, number, asked)
+    predictions = predictions_of(rows, scores, number, asked)
     last = found[-1]
     end = rows.calendar.size
     first = 0 if plan.expanding else max(end - plan.train, 0)
     newest = rows.teachable & members(rows.bars.timestamp, rows.calendar, first, end)
-    candidate = _fit(rows, newest, asked, weights, None if warm is None else warm.model, last.number + 1)
+    weighed = None if weighing is None else weighing(None)
+    candidate = _fit(rows, newest, asked, weighed, None if warm is None else warm.model, last.number + 1)
     taught = rows.bars.timestamp[newest]
     judged_codes = set(predictions.codes.tolist())
     left_out = tuple(name for code, name in enumerate(rows.bars.symbols) if code not in judged_codes)
     warmth = None
     if start is not None:
-        warmth = Warmth(start.candidate_id, why_cold, start.known_to, warm_folds, len(folds) - warm_folds)
+        warmth = Warmth(
+            start.candidate_id, start.model_sha256, why_cold, start.known_to, warm_folds, len(folds) - warm_folds
+        )
+    known = _known_to(rows, newest, None if warm is None else warm.newest, weighed)
     return Training(
-        candidate, taught.min(), taught.max(), tuple(folds), predictions, skill(predictions), left_out, warmth
+        candidate, known, taught.min(), taught.max(), tuple(folds), predictions, skill(predictions), left_out, warmth
     )
 
 
+def parent_of(trained: Training, asked: Experiment, *, name: str, sha256: str) -> Start:
+    """What a training leaves to one that starts from it; `sha256` is that of its model's file."""
+    folds = tuple(Checkpoint(one.split.number, one.model, one.known_to) for one in trained.folds)
+    return Start(name, sha256, trained.candidate, asked, trained.known_to, folds)
+
+
 def _fold(
-    rows: Matrix, split: Split, asked: Experiment, weights: Floats | None, start: Model | None
+    rows: Matrix, split: Split, asked: Experiment, weighing: Weighing | None, parent: Start | None
 ) -> tuple[Fold, Ints]:
     times, calendar = rows.bars.timestamp, rows.calendar
+    tested_from = calendar[split.test_first - asked.walk_forward.embargo]
+    start = None if parent is None else parent.before(tested_from)
     teaching = rows.teachable & members(times, calendar, split.train_first, split.train_end)
     # A hole in a symbol's history stretches its target over more than `purge` timestamps.
-    teaching &= rows.known_at < calendar[split.test_first - asked.walk_forward.embargo]
+    teaching &= rows.known_at < tested_from
     judged = np.flatnonzero(rows.teachable & members(times, calendar, split.test_first, split.test_end))
-    model = _fit(rows, teaching, asked, weights, start, split.number)
+    # What was said of these bars after the test began is not known to a model of that time.
+    weighed = None if weighing is None else weighing(tested_from)
+    model = _fit(rows, teaching, asked, weighed, None if start is None else start.model, split.number)
     score = model.predict(rows.features.values[judged])
     fold = Fold(
         split,
@@ -206,13 +225,27 @@ def _fold(
         int(judged.size),
         model,
         information_coefficient(score, rows.target[judged]),
+        _known_to(rows, teaching, start, weighed),
+        start,
     )
     return fold, judged.astype(np.int64)
 
 
+def _known_to(rows: Matrix, teaching: Flags, start: Checkpoint | None, weighed: Weighed | None) -> np.datetime64:
+    """The newest that a model was told: of bars, by whoever it started from, by what people said of them."""
+    moments = [rows.known_at[teaching].max()]
+    if start is not None:
+        moments.append(start.known_to)
+    if weighed is not None and weighed.newest is not None:
+        moments.append(weighed.newest)
+    return max(moments)
+
+
 def _fit(
-    rows: Matrix, teaching: Flags, asked: Experiment, weights: Floats | None, start: Model | None, number: int
+    rows: Matrix, teaching: Flags, asked: Experiment, weighed: Weighed | None, start: Model | None, number: int
 ) -> Model:
+    # Where nobody has spoken yet the bytes are those of a training without weights.
+    weights = None if weighed is None or (weighed.values == 1.0).all() else weighed.values
     counted = teaching if weights is None else teaching & (weights > 0.0)
     if int(counted.sum()) < FEWEST_ROWS:
         raise NoData(
@@ -233,7 +266,13 @@ def _fit(
     )  # fmt: skip
 
 
-def _predictions(rows: Matrix, scores: Floats, number: Ints, asked: Experiment) -> Predictions:
+def predictions_of(rows: Matrix, scores: Floats, number: Ints, asked: Experiment) -> Predictions:
+    """What was said of rows, and what came of it.
+
+    Args:
+        scores: one for each bar; NaN where nothing was said.
+        number: the fold that said it.
+    """
     judged = np.flatnonzero(np.isfinite(scores))
     codes = rows.bars.codes[judged]
     position = positions(scores[judged], asked.trading.k)

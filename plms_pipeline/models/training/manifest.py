@@ -20,6 +20,7 @@ from plms_pipeline.models.layout import SCHEMA_VERSION
 from plms_pipeline.models.market.bars import Bars, content_hash
 from plms_pipeline.models.training.experiment import Experiment
 from plms_pipeline.models.training.fit import Fold, Training
+from plms_pipeline.models.training.starting import Checkpoint
 
 FAMILY: Final = "market"
 
@@ -47,7 +48,7 @@ class Kept:
 @dataclass(frozen=True, slots=True)
 class Origin:
     """What the training could not know by itself: run, moment (UTC), version of the code, environment, lineage,
-    where the bars were kept, and what annotations weighed.
+    where the bars were kept, what annotations weighed, and what the stages around the training were.
     """
 
     run_id: str
@@ -57,6 +58,7 @@ class Origin:
     lineage: Lineage = field(default_factory=Lineage)
     snapshot: Kept | None = None
     annotations: Mapping[str, Any] | None = None
+    stages: Mapping[str, Any] = field(default_factory=dict)
 
 
 def instant(moment: np.datetime64) -> str:
@@ -117,6 +119,7 @@ def manifest(
         "folds": [fold_facts(one) for one in trained.folds],
         "metrics": dict(trained.metrics),
         "warm_start": None if trained.warmth is None else trained.warmth.as_document(),
+        "stages": dict(origin.stages),
         "symbols_left_out": list(trained.left_out),
         "annotations": None if origin.annotations is None else dict(origin.annotations),
         "files": dict(sorted(files.items())),
@@ -140,7 +143,7 @@ def _snapshot_facts(kept: Kept | None) -> dict[str, Any]:
 
 
 def fold_facts(fold: Fold) -> dict[str, Any]:
-    """One split: spans, rows and information coefficient."""
+    """One split: spans, rows, information coefficient, and the weights that it started from (None: cold)."""
     return {
         "number": fold.split.number,
         "train_from": instant(fold.train_from),
@@ -150,4 +153,11 @@ def fold_facts(fold: Fold) -> dict[str, Any]:
         "train_rows": fold.train_rows,
         "test_rows": fold.test_rows,
         "information_coefficient": fold.information_coefficient,
+        "known_to": instant(fold.known_to),
+        "start": None if fold.start is None else _start_facts(fold.start),
     }
+
+
+def _start_facts(start: Checkpoint) -> dict[str, Any]:
+    """The weights that a fold started from: the parent's own fold, or None for its candidate; all before the fold's test."""
+    return {"parent_fold": start.fold, "known_to": instant(start.known_to)}

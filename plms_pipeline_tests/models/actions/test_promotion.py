@@ -13,10 +13,12 @@ from sqlalchemy.exc import DBAPIError
 from plms_pipeline.access.actors import SCHEDULE, Actor
 from plms_pipeline.errors import BadInput, Conflict, Forbidden, NotFound, PlmsError
 from plms_pipeline.models.actions.candidates import trials_of
+from plms_pipeline.models.actions.checking import judged
 from plms_pipeline.models.actions.deciding import lift_halt, rewrite, turn_guardrails
 from plms_pipeline.models.actions.expiry import expire
 from plms_pipeline.models.actions.promotion import rollback
 from plms_pipeline.models.store import candidates, champions, switches
+from plms_pipeline.models.training.trials import trial
 from plms_pipeline.registry.tables import ServingMinute
 from plms_pipeline_tests.models.candidates import LAUNCHER, NOW, REVIEWER, House, train_on_disk
 
@@ -166,10 +168,14 @@ def test_what_its_evaluation_forbids(
     light: House, blocking: tuple[str, ...], alerts: tuple[str, ...], *, data_ok: bool, code: str, capped: str | None
 ) -> None:
     """Caps mend a limit on a book; nothing mends a model that is noise, or data that are wrong."""
-    light.candidate("one", blocking=blocking, alerts=alerts, data_ok=data_ok)
+    candidate = light.candidate("one", blocking=blocking, alerts=alerts, data_ok=data_ok)
     with pytest.raises(Conflict) as refused:
         light.decide("one", "approve")
     assert refused.value.code == code
+    # Each reason once: caps are not asked for where they mend nothing.
+    for word, only in (("approve", code), ("approve_with_caps", capped)):
+        found = judged(candidate, decision=word, now=light.clock.now())
+        assert [one.code for one in found] == [one for one in (only,) if one is not None]
     if capped is None:
         done = light.decide("one", "approve_with_caps", caps={"max_turnover": 0.5})
         assert light.promote("one").champion.caps == {"max_turnover": 0.5}
@@ -361,10 +367,10 @@ def test_trials_are_counted_and_not_believed(home: House) -> None:
     one = home.candidate("one")
     assert one.trials == 1
     data = one.bytes.data
-    assert trials_of(home.registry, "market", data, one.bytes.experiment) == 1
-    assert trials_of(home.registry, "market", data, "f" * 64) == 2
-    assert trials_of(home.registry, "market", data, "f" * 64, at_least=9) == 9
-    assert trials_of(home.registry, "market", "e" * 64, "f" * 64) == 1
+    assert trials_of(home.registry, "market", data, [trial(one.bytes.experiment)]) == 1
+    assert trials_of(home.registry, "market", data, [trial("f" * 64)]) == 2
+    assert trials_of(home.registry, "market", data, [trial("f" * 64)], at_least=9) == 9
+    assert trials_of(home.registry, "market", "e" * 64, [trial("f" * 64)]) == 1
     # Judged as if it were the only one, while another had been registered.
     two = home.candidate("two", seed=8, trials=1)
     assert (two.trials, two.gates_passed) == (2, False)
