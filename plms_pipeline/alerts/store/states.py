@@ -70,7 +70,10 @@ def listed(session: Session, *, also_over: bool, limit: int) -> list[State]:
 def open_counts(session: Session) -> dict[str, int]:
     """How many are pending, firing and acknowledged: however many of them are listed."""
     counted = select(AlertState.state, func.count()).where(AlertState.state.in_(LISTED)).group_by(AlertState.state)
-    return {**dict.fromkeys(LISTED, 0), **{state: number for state, number in session.execute(counted)}}
+    found = dict.fromkeys(LISTED, 0)
+    for state, number in session.execute(counted):
+        found[state] = number
+    return found
 
 
 def named(session: Session, name: str, *, limit: int = 20) -> list[State]:
