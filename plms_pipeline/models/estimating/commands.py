@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from plms_pipeline.registry.opening import opened
 from plms_pipeline.settings import load_settings
 
 if TYPE_CHECKING:
@@ -46,7 +45,7 @@ def retrain_estimates(
 
     chosen: Any = tuple(measure or ("cost_usd", "duration_ms"))
     experiment = EstimatesExperiment(measures=chosen, plan=Plan(taught_first, blocks))
-    with _opened(read_only=dry_run) as registry:
+    with opened(load_settings(), read_only=dry_run) as registry:
         if dry_run:
             book = receipts_book(registry, until=SystemClock().now())
             known = {name: len(book.history(name)) for name in experiment.measures}
@@ -59,19 +58,6 @@ def retrain_estimates(
             return
         done = _trained(registry, EstimatesRequest(experiment, None, reason), as_json=as_json)
     typer.echo(json.dumps(_as_json(done))) if as_json else _show(done)
-
-
-@contextmanager
-def _opened(*, read_only: bool = False) -> Iterator[Registry]:
-    from plms_pipeline.registry.engine import Registry
-    from plms_pipeline.registry.migrate import require_head
-
-    registry = Registry.open(load_settings().database_url, read_only=read_only)
-    try:
-        require_head(registry)
-        yield registry
-    finally:
-        registry.close()
 
 
 def _trained(registry: Registry, asked: Any, *, as_json: bool) -> EstimatesTrained:
@@ -161,7 +147,7 @@ def forecast_task(
     from plms_pipeline.models.estimating.actions import forecast_task as asked
     from plms_pipeline.models.estimating.forecasting import Task
 
-    with _opened(read_only=True) as registry:
+    with opened(load_settings(), read_only=True) as registry:
         what = Task(
             lane_of(lane, lane_words(registry)), provider.strip(), task.strip(), kind.strip(), complexity.strip()
         )
