@@ -25,7 +25,7 @@ from plms_pipeline.models.estimating.history import History
 from plms_pipeline.models.estimating.judging import Judgement, blocking, judge
 from plms_pipeline.models.estimating.model import EstimatesModel, untrusting
 from plms_pipeline.models.estimating.store import kinds_since
-from plms_pipeline.models.estimating.walkforward import Walked, walk_forward
+from plms_pipeline.models.estimating.walkforward import FEWEST_ROWS, Walked, walk_forward
 from plms_pipeline.models.evaluation.files import write_evaluation
 from plms_pipeline.models.files import SUMMARY_FILE, folder_of, sha256_of
 from plms_pipeline.models.records import ESTIMATES, Bytes, Candidate, Champion
@@ -191,12 +191,18 @@ def estimates_candidate(
     return register(registry, trained_estimates(done, root), actor=actor, clock=clock, expiry=expiry)
 
 
-def nothing_new(registry: Registry, *, until: datetime) -> str | None:
-    """Why there is nothing to train on: no receipts, or those of the newest candidate; None when there is."""
+def nothing_new(registry: Registry, *, until: datetime, asked: EstimatesExperiment | None = None) -> str | None:
+    """Why there is nothing to train on: no or too few receipts, or those of the newest candidate; None when there is."""
+    measures = (asked or EstimatesExperiment()).measures
     try:
-        digest = receipts_book(registry, until=until).digest()
+        book = receipts_book(registry, until=until)
     except NoData as error:
         return error.message
+    known = {measure: len(book.history(measure)) for measure in measures}
+    if max(known.values()) < FEWEST_ROWS:
+        told = ", ".join(f"{n} know their {measure}" for measure, n in known.items())
+        return f"too few receipts: {told}, and a model of estimates needs {FEWEST_ROWS}"
+    digest = book.digest()
     with registry.reading() as session:
         newest = candidates.listed(session, family=ESTIMATES, limit=1)
     is_known = bool(newest) and newest[0].bytes.data == digest

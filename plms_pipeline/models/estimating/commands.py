@@ -30,6 +30,9 @@ def retrain_estimates(
         int, typer.Option(min=1, max=50, help="Blocks of time that are judged, each by a model of its own.")
     ] = 6,
     taught_first: Annotated[float, typer.Option(help="Share of the receipts that only teaches, 0.1 to 0.9.")] = 0.3,
+    start_from: Annotated[
+        str, typer.Option("--from", help="champion, or a candidate's id: its experiment in place of the options above.")
+    ] = "",
     reason: Annotated[str | None, typer.Option(help="Why; kept in the manifest.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be trained on; write nothing.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
@@ -40,13 +43,19 @@ def retrain_estimates(
     wrong use. 3: too few receipts.
     """
     from plms_pipeline.clock import SystemClock
+    from plms_pipeline.errors import BadInput
+    from plms_pipeline.models.actions.resembling import experiment_like
     from plms_pipeline.models.estimating.actions import EstimatesRequest, receipts_book
     from plms_pipeline.models.estimating.experiment import EstimatesExperiment
     from plms_pipeline.models.estimating.walkforward import Plan
 
     chosen: Any = tuple(measure or ("cost_usd", "duration_ms"))
     experiment = EstimatesExperiment(measures=chosen, plan=Plan(taught_first, blocks))
+    if start_from and experiment != EstimatesExperiment():
+        raise BadInput("--from takes the experiment of a candidate; leave --measure, --blocks and --taught-first out.")
     with _opened(read_only=dry_run) as registry:
+        if start_from:
+            experiment = experiment_like(registry, start_from, root=load_settings().data_dir)
         if dry_run:
             book = receipts_book(registry, until=SystemClock().now())
             known = {name: len(book.history(name)) for name in experiment.measures}
