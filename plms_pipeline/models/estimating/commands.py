@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from plms_pipeline.registry.engine import Registry
 
 retrain_app = typer.Typer(no_args_is_help=False)
+monitor_app = typer.Typer(no_args_is_help=False)
 forecast_app = typer.Typer(no_args_is_help=True)
 
 
@@ -147,6 +148,44 @@ def show_judgement(one: Judgement) -> None:
 
 def _ratio(value: float | None) -> str:
     return "unknown" if value is None else f"{value:.3f}"
+
+
+@monitor_app.command(epilog="Example: plms monitor-estimates --json")
+def monitor_estimates(
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Judge only; record nothing, and leave forecasts alone.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Let the promoted model of estimates read the receipts: estimates of projects ask what it says of them now.
+
+    It is judged, too, on what was begun since its promotion; a part whose intervals stopped holding is left to the priors. The
+    daemon does this after a promotion, within the hour of new receipts, and every night.
+
+    Exit 0: nothing is to be done. 1: an alert. 2: its file is gone or altered; the priors answer. 3: no champion or receipt.
+    """
+    from plms_pipeline.clock import SystemClock
+    from plms_pipeline.models.actions.estimates_watching import look_at_estimates
+
+    with _opened(read_only=dry_run) as registry:
+        found = look_at_estimates(registry, data_dir=load_settings().data_dir, clock=SystemClock(), is_dry=dry_run)
+    if as_json:
+        typer.echo(json.dumps({**found.document, "codes": list(found.codes), "number": found.number}))
+    else:
+        typer.echo(f"Champion {found.champion.candidate_id}: {found.document['receipts']} receipts read")
+        for one in found.document["live"]:
+            typer.echo(
+                f"{one['measure']} {one['basis']}: {one['n']} forecasts since the promotion"
+                + (f", 90 % intervals held {one['coverage_90']:.1%}, Winkler {_ratio(one['winkler_ratio'])} of the priors'"
+                   if one["n"] else "")
+                + ("" if one["judged"] else "; too few to judge")
+            )  # fmt: skip
+        for one in found.document["alerts"]:
+            typer.echo(f"  ALERT {one['code']}: {one['message']}")
+        heard = ", ".join(" ".join(part) for part in found.document["heard"]) or "nowhere"
+        typer.echo(f"Heard: {heard}. {found.sentence}")
+    if found.codes:
+        raise typer.Exit(1)
 
 
 @forecast_app.command(
