@@ -22,6 +22,7 @@ from plms_pipeline.decisions.record import Decided
 from plms_pipeline.decisions.rules import reason_of, require_second_person, word_of
 from plms_pipeline.errors import Forbidden, NotFound
 from plms_pipeline.registry.engine import Registry
+from plms_pipeline.registry.patience import impatient
 
 
 def decide(
@@ -76,10 +77,12 @@ def decide(
 def deciding(registry: Registry, clock: Clock, actor: Actor, action: str, subject: str) -> Iterator[Session]:
     """A write transaction for one decision; who may not decide is audited in a transaction of its own.
 
-    The refusal's own transaction is rolled back with everything in it, so an audit entry written there would be lost.
+    The refusal's own transaction is rolled back with everything in it, so an audit entry written there would be lost. A person
+    waits for it: what another transaction holds is waited for as long as on SQLite, and then told.
     """
     try:
         with registry.writing() as session:
+            impatient(session)
             yield session
     except Forbidden as refusal:
         with registry.writing() as session:

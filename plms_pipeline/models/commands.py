@@ -151,6 +151,7 @@ def _trained(asked: Request, output_dir: Path | None, *, as_json: bool) -> tuple
 
     from plms_pipeline.access.actors import local_actor
     from plms_pipeline.clock import SystemClock
+    from plms_pipeline.intake.files.atomic import folder_named_by
     from plms_pipeline.models.actions.candidates import retrain_candidate
     from plms_pipeline.models.actions.retraining import retrain as train
     from plms_pipeline.models.decision.commands import opened
@@ -164,7 +165,8 @@ def _trained(asked: Request, output_dir: Path | None, *, as_json: bool) -> tuple
             typer.echo(f"{stage}: {what}", err=True)
 
     if output_dir is not None:
-        return train(asked, root=output_dir, clock=clock, run_id=run_id, code_version=code, told=told), None
+        with folder_named_by("--output-dir", output_dir):
+            return train(asked, root=output_dir, clock=clock, run_id=run_id, code_version=code, told=told), None
     # Opened first: who finds out after a long training that the registry is away has trained for nothing.
     with opened(settings) as registry:
         return retrain_candidate(

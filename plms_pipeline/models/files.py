@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import stat
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, BinaryIO, Final
 
-from plms_pipeline.errors import BadInput, Conflict, NotFound
+from plms_pipeline.errors import BadInput, Conflict, NoData
 from plms_pipeline.models.layout import EVALUATION, MANIFEST, MAX_MANIFEST_BYTES, SUMMARY, files_of
 from plms_pipeline.models.records import Candidate
 
@@ -21,22 +23,51 @@ SUMMARY_FILE: Final = f"{EVALUATION}/{SUMMARY}"
 _PIECE: Final = 1 << 20
 
 
+def missing(path: Path) -> NoData:
+    """A file of a candidate is gone: what to do about it."""
+    return NoData(
+        f"There is no file {path}: the run folder was moved or cleaned. Bring it back from a backup, or train again.",
+        code="file_missing",
+    )
+
+
+def unreadable(path: Path, why: str | None) -> BadInput:
+    """A file of a candidate is there and cannot be read: what to do about it."""
+    return BadInput(
+        f"{path} cannot be read ({why or 'no reason given'}); correct its rights or bring it back from a backup.",
+        code="file_unreadable",
+    )
+
+
+def opened(path: Path) -> BinaryIO:
+    """A file for reading, which never waits: whoever finds a pipe or a device in its place must not stand before it for ever.
+
+    Raises:
+        OSError: there is none, or it cannot be opened; `EINVAL` of what is no ordinary file.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(22, "it is no ordinary file", str(path))
+    return os.fdopen(descriptor, "rb")
+
+
 def sha256_of(path: Path) -> str:
     """The SHA-256 of a file, read piece by piece.
 
     Raises:
-        NotFound: there is none (`file_missing`).
+        NoData: there is none (`file_missing`).
         BadInput: it cannot be read (`file_unreadable`).
     """
     digest = hashlib.sha256()
     try:
-        with path.open("rb") as stream:
+        with opened(path) as stream:
             while piece := stream.read(_PIECE):
                 digest.update(piece)
     except FileNotFoundError:
-        raise NotFound(f"There is no file {path}; was the run folder moved or cleaned?", code="file_missing") from None
+        raise missing(path) from None
     except OSError as error:
-        raise BadInput(f"{path} cannot be read ({error.strerror}).", code="file_unreadable") from None
+        raise unreadable(path, error.strerror) from None
     return digest.hexdigest()
 
 
@@ -44,12 +75,13 @@ def read_json(path: Path) -> dict[str, Any]:
     """A small document of a run folder; its digest was compared before.
 
     Raises:
-        NotFound: it is gone. BadInput: it is no JSON object.
+        NoData: it is gone. BadInput: it is no JSON object.
     """
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
+        with opened(path) as stream:
+            document = json.loads(stream.read())
     except FileNotFoundError:
-        raise NotFound(f"There is no file {path}; train again.", code="file_missing") from None
+        raise missing(path) from None
     except (OSError, ValueError) as error:
         raise BadInput(
             f"{path} cannot be read ({type(error).__name__}); train again.", code="file_unreadable"
@@ -91,16 +123,16 @@ def manifest_of(root: Path, candidate: Candidate) -> dict[str, Any]:
     """The manifest that was judged.
 
     Raises:
-        NotFound: it is gone. Conflict: it was changed (`run_altered`).
+        NoData: it is gone. Conflict: it was changed (`run_altered`).
     """
     path = root / candidate.folder / MANIFEST
     try:
-        with path.open("rb") as stream:
+        with opened(path) as stream:
             content = stream.read(MAX_MANIFEST_BYTES + 1)
     except FileNotFoundError:
-        raise NotFound(f"There is no file {path}; was the run folder moved or cleaned?", code="file_missing") from None
+        raise missing(path) from None
     except OSError as error:
-        raise BadInput(f"{path} cannot be read ({error.strerror}).", code="file_unreadable") from None
+        raise unreadable(path, error.strerror) from None
     if hashlib.sha256(content).hexdigest() != candidate.bytes.manifest:
         raise _altered("run_altered", path)
     document = json.loads(content)
@@ -112,10 +144,10 @@ def check_bytes(root: Path, candidate: Candidate, *, with_data: bool = True) -> 
 
     Args:
         root: the data folder.
-        with_data: also the stored data, which a rollback does not need.
+        with_data: also the stored data (`check_data`).
 
     Raises:
-        NotFound: a file is gone (`file_missing`).
+        NoData: a file is gone (`file_missing`).
         Conflict: something was changed by as much as a byte: `model_altered`, `summary_altered`, `data_altered`, or
             `run_altered` for everything else.
         BadInput: a file cannot be read.
@@ -131,11 +163,21 @@ def check_bytes(root: Path, candidate: Candidate, *, with_data: bool = True) -> 
         if sha256_of(folder / name) != digest:
             raise _altered("run_altered", folder / name)
     if with_data:
-        _check_data(root, candidate, document)
+        check_data(root, candidate, document)
     return document
 
 
-def _check_data(root: Path, candidate: Candidate, document: Mapping[str, Any]) -> None:
+def check_data(root: Path, candidate: Candidate, document: Mapping[str, Any]) -> None:
+    """Compare the stored data of a candidate with what it was trained on.
+
+    Args:
+        document: its manifest, compared before.
+
+    Raises:
+        NoData: they are gone (`file_missing`).
+        Conflict: they are others (`data_altered`), or the manifest is (`run_altered`, `data_unknown`).
+        BadInput: they cannot be read.
+    """
     data = document.get("data")
     said = data if isinstance(data, dict) else {}
     if said.get("content_hash") != candidate.bytes.data:

@@ -48,6 +48,8 @@ _SQLITE_REMEDIES = {
     sqlite3.SQLITE_FULL: "free some space and run the same command again: nothing was half-written",
     sqlite3.SQLITE_IOERR: "check the disk: what was committed before is safe",
 }
+# PostgreSQL's word for a lock that was not given within `lock_timeout`.
+_LOCK_NOT_AVAILABLE = "55P03"
 
 
 class Busy(Exception):
@@ -112,8 +114,7 @@ class Registry:
         """SQLite's file must still be there, the same one, and a database.
 
         Raises:
-            Unavailable: it is gone, or another one lies in its place.
-            BadInput: it was overwritten.
+            Unavailable: it is gone, another one lies in its place, or it was overwritten.
         """
         if self._watched is not None:
             self._watched.look()
@@ -278,6 +279,12 @@ def outage(engine: Engine, error: SQLAlchemyError) -> PlmsError | None:
     if isinstance(error, ProgrammingError) and error.statement is None:
         # Before any statement: the driver did not understand the URL's options.
         return _bad_options(name, reason)
+    if getattr(error.orig, "sqlstate", None) == _LOCK_NOT_AVAILABLE:
+        return Unavailable(
+            f"The registry {name} is held by another transaction ({reason}): wait for it, or find and end it "
+            "(pg_stat_activity, pg_blocking_pids), then do the same again; nothing was half-written.",
+            code="registry_unavailable",
+        )
     if error.connection_invalidated or isinstance(error, OperationalError):
         return Unavailable(
             f"The registry {name} does not answer ({reason}); check PLMS_DATABASE_URL and that the server runs.",

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
-from plms_pipeline.errors import BadInput, Unavailable
+from plms_pipeline.errors import Unavailable
 
 _STEPS_BETWEEN_LOOKS = 1_000_000
 # Pages of SQLite have 512 bytes and more, and a database is pages and nothing else.
@@ -78,8 +78,8 @@ class Watched:
 
         Raises:
             Unavailable: it is gone: who has it open would write what nobody finds, and a new connection would begin empty
-                books in its place. Or another file lies there.
-            BadInput: it was overwritten with something that is no whole number of a database's pages.
+                books in its place. Or another file lies there, or it was overwritten with something that is no whole number
+                of a database's pages.
         """
         try:
             found = _state(self.file)
@@ -99,13 +99,12 @@ class Watched:
         self._seen = found
 
 
-def damaged(name: str, reason: str) -> BadInput:
-    """The registry is no database any more. Over HTTP that is no fault of whoever asks."""
-    return BadInput(
+def damaged(name: str, reason: str) -> Unavailable:
+    """The registry is no database any more: what everything needs is away, and no fault of whoever asks."""
+    return Unavailable(
         f"The registry {name} is no intact SQLite database ({reason}); restore it from a backup or from the copy "
         "beside it (registry.db.before-<revision>), or point PLMS_DATABASE_URL at the right file.",
         code="registry_damaged",
-        http_status=503,
     )
 
 

@@ -58,7 +58,7 @@ class House:
     ) -> Candidate:  # fmt: skip
         trained = train_on_disk(self.root, name, clock=self.clock, blocking=blocking, alerts=alerts, seed=seed)
         hashes = trained.bytes
-        known = trials_of(self.registry, trained.family, hashes.data, hashes.experiment) if trials is None else trials
+        known = trials_of(self.registry, trained.family, hashes.data, trained.tries) if trials is None else trials
         trained = replace(trained, data_ok=data_ok, trials=known)
         return register(self.registry, trained, actor=actor, clock=self.clock, expiry=timedelta(days=14))
 

@@ -188,9 +188,9 @@ def test_a_file_that_is_no_database_is_one_clear_error(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 'registry.db'}"
     registry = Registry.open(url)
     for attempt in (lambda: projects(registry), lambda: migrate.check(url), lambda: migrate.upgrade(url)):
-        with pytest.raises(BadInput, match="no intact SQLite database") as raised:
+        with pytest.raises(Unavailable, match="no intact SQLite database") as raised:
             attempt()
-        assert raised.value.code == "registry_damaged"
+        assert (raised.value.code, raised.value.exit_code) == ("registry_damaged", 4)
     registry.close()
 
 
@@ -211,7 +211,7 @@ def test_a_file_that_is_overwritten_under_a_server_is_noticed_by_who_reads(
     whole = file.read_bytes()
     file.write_bytes(rubbish)
     for attempt in (registry.reading, registry.asking, registry.writing, registry.reading):
-        with pytest.raises(BadInput, match="no intact SQLite database") as raised, attempt():
+        with pytest.raises(Unavailable, match="no intact SQLite database") as raised, attempt():
             pytest.fail("it is no database any more")
         assert (raised.value.code, raised.value.http_status) == ("registry_damaged", 503)
     assert version() is None
@@ -257,7 +257,7 @@ def test_a_damaged_page_is_one_clear_error(sqlite_registry_url: str) -> None:
         data[start : start + 4096] = b"\xff" * 4096
     path.write_bytes(data)
     registry = Registry.open(sqlite_registry_url)
-    with pytest.raises(BadInput, match="no intact SQLite database"), registry.reading() as session:
+    with pytest.raises(Unavailable, match="no intact SQLite database"), registry.reading() as session:
         session.execute(text("SELECT COUNT(*) FROM lanes"))
     registry.close()
 

@@ -31,7 +31,7 @@ def test_while_the_registry_is_locked_the_flag_stops_what_spends(tmp_path: Path)
 
 @pytest.mark.parametrize(
     "error",
-    [Unavailable("away"), BadInput("damaged", code="registry_damaged"), KeyboardInterrupt(), RuntimeError("a bug")],
+    [Unavailable("away"), Unavailable("damaged", code="registry_damaged"), KeyboardInterrupt(), RuntimeError("a bug")],
 )
 def test_what_cannot_be_written_is_stopped_by_the_flag(tmp_path: Path, error: BaseException) -> None:
     """A person who pulls the switch, waits and presses Ctrl-C has stopped nothing otherwise."""

@@ -1,12 +1,13 @@
 """How does a training become a candidate that waits for a person?
 
-Its row is written when its folder is whole: a folder without a row is a training that nobody waits for, and harmless. How many
-candidates were tried on the same data is counted here and not believed: whoever tries twenty experiments and tells of the best
-one has been lucky, and the deflated Sharpe ratio takes that luck off.
+Its row is written when its folder is whole: a folder without a row is a training that nobody waits for, and harmless. How much
+was tried on the same data and over the lineage is counted here and not believed: whoever tries twenty experiments and tells of
+the best one has been lucky, and the deflated Sharpe ratio takes that luck off.
 """
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -22,6 +23,8 @@ from plms_pipeline.models.decision.tree import DATA_NOT_OK, recommend
 from plms_pipeline.models.files import SUMMARY_FILE, folder_of, sha256_of
 from plms_pipeline.models.records import MARKET, Bytes, Candidate, NewCandidate
 from plms_pipeline.models.store import candidates as store
+from plms_pipeline.models.store import trials
+from plms_pipeline.models.training.trials import Trial, count, trial
 from plms_pipeline.registry.engine import Registry
 
 if TYPE_CHECKING:
@@ -42,6 +45,7 @@ class Trained:
         data_ok: whether the checks of its data found no error.
         started_from_sha256: of the model that it was started from.
         started_from: the candidate whose that model is; the oldest with these bytes when None.
+        tried: every try of this training; only its experiment when empty.
     """
 
     candidate_id: str
@@ -55,6 +59,12 @@ class Trained:
     started_from_sha256: str | None = None
     reason: str | None = None
     started_from: str | None = None
+    tried: tuple[Trial, ...] = ()
+
+    @property
+    def tries(self) -> tuple[Trial, ...]:
+        """What was tried."""
+        return self.tried or (trial(self.bytes.experiment),)
 
 
 def trained_market(done: Retrained, root: Path) -> Trained:
@@ -76,22 +86,32 @@ def trained_market(done: Retrained, root: Path) -> Trained:
         ),
         done.trials, tuple(str(one["code"]) for one in alerts), tuple(gate.name for gate in done.verdict.blocking),
         not errors(done.data.findings), lineage.get("started_from_sha256"), lineage.get("reason"),
-        lineage.get("started_from"),
+        lineage.get("started_from"), done.tried,
     )  # fmt: skip
 
 
-def trials_of(registry: Registry, family: str, data_sha256: str, experiment_sha256: str, *, at_least: int = 1) -> int:
-    """How many distinct experiments of a family were tried on the same data, this one included.
+def trials_of(
+    registry: Registry, family: str, data_sha256: str, tried: Collection[Trial], *, started_from: str | None = None,
+    at_least: int = 1,
+) -> int:  # fmt: skip
+    """How many were tried by a family on the same data and over the lineage, those of this training included (`trials.count`).
 
     Args:
+        tried: what this training tries itself.
+        started_from: the candidate that it starts from.
         at_least: what the caller knows of trials elsewhere; it may only raise the count.
     """
     with registry.reading() as session:
-        return _trials(session, family, data_sha256, experiment_sha256, at_least)
+        return _trials(session, family, data_sha256, tried, started_from, at_least)
 
 
-def _trials(session: Session, family: str, data_sha256: str, experiment_sha256: str, at_least: int) -> int:
-    return max(len(store.experiments(session, family, data_sha256) | {experiment_sha256}), at_least, 1)
+def _trials(
+    session: Session, family: str, data_sha256: str, tried: Collection[Trial], started_from: str | None, at_least: int
+) -> int:
+    here = trials.tried_on(session, family, {data_sha256}) | set(tried)
+    elsewhere = trials.ancestors_data(session, started_from) - {data_sha256}
+    ancestors = {one.experiment for one in trials.tried_on(session, family, elsewhere)}
+    return max(count(here, ancestors), at_least, 1)
 
 
 def register(registry: Registry, trained: Trained, *, actor: Actor, clock: Clock, expiry: timedelta) -> Candidate:
@@ -114,7 +134,9 @@ def register(registry: Registry, trained: Trained, *, actor: Actor, clock: Clock
                     code="candidate_exists",
                 )
             return known
-        counted = _trials(session, trained.family, trained.bytes.data, trained.bytes.experiment, trained.trials)
+        origin = _origin(session, trained)
+        parent = origin.candidate_id if origin else None
+        counted = _trials(session, trained.family, trained.bytes.data, trained.tries, parent, trained.trials)
         blockers = list(trained.blocking)
         if not trained.data_ok:
             blockers.append(DATA_NOT_OK)
@@ -122,16 +144,16 @@ def register(registry: Registry, trained: Trained, *, actor: Actor, clock: Clock
             # Somebody registered another experiment on the same data meanwhile: this one was judged as if there were fewer.
             blockers.append(MORE_TRIALS)
         said = recommend(alerts=trained.alerts, blocking=trained.blocking, data_ok=trained.data_ok)
-        origin = _origin(session, trained)
         store.add(
             session,
             NewCandidate(
                 trained.candidate_id, trained.family, trained.folder, trained.bytes, counted,
                 not trained.blocking and counted == trained.trials, trained.alerts, said.action, tuple(blockers),
-                origin.candidate_id if origin else None, actor.name[:255], actor.is_verified, trained.reason, now,
+                parent, actor.name[:255], actor.is_verified, trained.reason, now,
                 now + expiry,
             ),
         )  # fmt: skip
+        trials.add(session, trained.candidate_id, trained.family, trained.bytes.data, trained.tries)
         audit.record(
             session, at=now, actor=actor, action="candidate.register", subject=f"candidate:{trained.candidate_id}",
             outcome=said.action, details={"family": trained.family, "trials": counted},
@@ -175,8 +197,10 @@ def retrain_candidate(
     from plms_pipeline.models.actions.retraining import retrain
     from plms_pipeline.models.annotations.actions import listed
 
-    def counted(data: str, experiment: str) -> int:
-        return trials_of(registry, MARKET, data, experiment, at_least=asked.trials)
+    parent = None if asked.start is None else asked.start.candidate_id
+
+    def counted(data: str, tried: Collection[Trial]) -> int:
+        return trials_of(registry, MARKET, data, tried, started_from=parent, at_least=asked.trials)
 
     done = retrain(
         asked,

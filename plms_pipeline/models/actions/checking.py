@@ -133,7 +133,7 @@ def market_golden(root: Path, candidate: Candidate, document: Mapping[str, Any])
     """Load the stored model, score the stored bars again, and compare with what it said when it was trained.
 
     Raises:
-        NotFound, Conflict, BadInput: as `load_model` and `read_bars`.
+        NoData, NotFound, Conflict, BadInput: as `load_model` and `read_bars`.
     """
     # The API, which decides once a week, does not load what trains.
     from plms_pipeline.models.layout import GOLDEN
@@ -152,7 +152,7 @@ def estimates_golden(root: Path, candidate: Candidate, document: Mapping[str, An
     """Load the stored model of estimates, forecast the newest stored receipts again, and compare with what it said.
 
     Raises:
-        NotFound, Conflict, BadInput: as `load_estimates` and `read_snapshot`.
+        NoData, Conflict, BadInput: as `load_estimates` and `read_snapshot`.
     """
     from plms_pipeline.models.estimating.files import load_estimates, read_snapshot
     from plms_pipeline.models.estimating.stored import disagreements

@@ -61,7 +61,7 @@ def look_at_estimates(registry: Registry, *, data_dir: Path, clock: Clock, is_dr
 
     Raises:
         NoData: there is no champion (`no_champion`) or no receipt (`no_receipts`).
-        NotFound, Conflict, BadInput: its file is gone, altered or damaged; then it is heard no more.
+        NoData, Conflict, BadInput: its file is gone, altered or damaged; then it is heard no more.
     """
     now = clock.now()
     with registry.reading() as session:

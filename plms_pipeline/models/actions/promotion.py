@@ -21,33 +21,37 @@ from plms_pipeline.decisions import store as decided
 from plms_pipeline.decisions.actions import decide
 from plms_pipeline.decisions.actions import deciding as recording
 from plms_pipeline.decisions.rules import reason_of
-from plms_pipeline.errors import Conflict, NotFound
+from plms_pipeline.errors import Conflict, NoData, NotFound
 from plms_pipeline.models.actions import checking
 from plms_pipeline.models.actions.candidates import require
 from plms_pipeline.models.actions.deciding import NewId, Places, tell
 from plms_pipeline.models.decision.record import ROLLBACK, binds, require_signature
 from plms_pipeline.models.decision.stack import before
 from plms_pipeline.models.decision.words import APPROVALS
-from plms_pipeline.models.files import check_bytes
-from plms_pipeline.models.records import APPROVED, PROMOTED, REPLACED, Candidate, Champion
-from plms_pipeline.models.store import candidates, champions
+from plms_pipeline.models.files import check_bytes, check_data
+from plms_pipeline.models.records import APPROVED, PROMOTED, REPLACED, Candidate, Champion, Switch
+from plms_pipeline.models.store import candidates, champions, switches
 from plms_pipeline.registry.engine import Registry
+from plms_pipeline.registry.patience import impatient
 
 PROMOTION = "promotion"
+AS_JUDGED = "as judged"
+MISSING = "missing"
 # More promotions of one family than anybody will ever take back.
 HISTORY = 1000
 
 
 @dataclass(frozen=True, slots=True)
 class Promoted:
-    """The champion, and whether it is one only now."""
+    """The champion, whether it is one only now, and what whoever brought it back must know (`warnings`)."""
 
     champion: Champion
     is_new: bool
+    warnings: tuple[str, ...] = ()
 
     def as_json(self) -> dict[str, object]:
         """For machines."""
-        return {"champion": self.champion.as_json(), "is_new": self.is_new}
+        return {"champion": self.champion.as_json(), "is_new": self.is_new, "warnings": list(self.warnings)}
 
 
 def promote(
@@ -78,6 +82,7 @@ def promote(
         _require_approved(session, candidate, key)
     checking.refuse(candidate, checking.blockers(registry, root, candidate, now=now, decision=word, golden=golden))
     with registry.writing() as session:
+        impatient(session)
         again = require(session, candidate_id)
         present = champions.current(session, candidate.family)
         if again.state == PROMOTED and present is not None and present.candidate_id == candidate_id:
@@ -121,43 +126,80 @@ def rollback(
 ) -> Promoted:  # fmt: skip
     """Bring back the champion before the present one. It was approved once: no second person is asked.
 
+    It is the emergency exit: guardrails that are off, halts and broken service levels do not hold it back, but what was off
+    stands in its record. Bytes that nobody judged do: a model, summary or data that were altered never come back. Data that
+    are gone were purged; the model serves without them, and that is told.
+
     Args:
         to: a candidate that was champion once; the one before when omitted.
 
     Raises:
-        NotFound: nothing was ever promoted, or `to` never served (`never_served`).
+        NoData: nothing was ever promoted (`no_champion`), or a file of it is gone (`file_missing`).
+        NotFound: `to` never served (`never_served`).
         Conflict: there is nothing before it (`nothing_before`), it serves already (`already_serving`), its files are not
             those that were approved (see `check_bytes`), or another was promoted meanwhile (`champion_changed`).
-        BadInput: no reason.
+        BadInput: no reason, or a file cannot be read.
+        Unavailable: somebody else held the books for too long.
     """
     now, why = clock.now(), reason_of(reason)
     with registry.reading() as session:
+        impatient(session)
         history = champions.history(session, family, limit=HISTORY)
         target = _target(family, history, to)
         candidate = require(session, target.candidate_id)
-    # Without the data: they do not serve, and a rollback must not wait for their disk.
-    check_bytes(places.root, candidate, with_data=False)
+    data = _data_of(places.root, candidate)
     with recording(registry, clock, actor, f"decide.{ROLLBACK}", f"family:{family}") as session:
         present = champions.current(session, family)
         if present is None or present.sequence != history[0].sequence:
             raise Conflict(f"Another champion of {family} was promoted meanwhile; look again.", code="champion_changed")
+        switch, halts = switches.guardrails(session, family), switches.open_halts(session, family)
         decision_id = decide(
             session, clock_now=now, ids=ids, kind=ROLLBACK, subject_type="family", subject_id=family, decision="rollback",
             reason=why, actor=actor, evidence_sha256=target.evaluation_sha256,
             payload={
                 "from": present.candidate_id, "to": target.candidate_id, "checkpoint_sha256": target.model_sha256,
-                "approved_by_decision": target.decision_id, "caps": dict(target.caps or {}),
+                "approved_by_decision": target.decision_id, "caps": dict(target.caps or {}), "data": data,
+                "guardrails": "on" if switch.enabled else "off", "halts": [one.halt_id for one in halts],
             },
         )  # fmt: skip
         champion = _add(session, candidate, present, ROLLBACK, decision_id, target.caps, actor, now, ids)
         _swap(session, candidate, present, was=REPLACED)
     tell(registry, places)
-    return Promoted(champion, is_new=True)
+    return Promoted(champion, is_new=True, warnings=_warnings(family, data, switch))
+
+
+def _data_of(root: Path, candidate: Candidate) -> str:
+    """Compare every file of a candidate, its data too; whether these are `as judged` or `missing`.
+
+    Raises:
+        NoData, Conflict, BadInput: as `check_bytes`, of anything but data that are gone.
+    """
+    document = check_bytes(root, candidate, with_data=False)
+    try:
+        check_data(root, candidate, document)
+    except NoData:
+        return MISSING
+    return AS_JUDGED
+
+
+def _warnings(family: str, data: str, switch: Switch) -> tuple[str, ...]:
+    found = []
+    if not switch.enabled:
+        found.append(
+            f"The guardrails of {family} are off since {switch.by} switched them off: what serves now is not limited. "
+            "`plms model guardrails on` turns them on."
+        )
+    if data == MISSING:
+        found.append(
+            "The data that it was trained on are gone: it serves, but scores no bars without a history of their own, and "
+            "cannot be promoted anew. Bring them back from a backup."
+        )
+    return tuple(found)
 
 
 def _target(family: str, history: list[Champion], to: str | None) -> Champion:
     if not history:
-        raise NotFound(
+        raise NoData(
             f"Nothing of {family} was ever promoted, so nothing can be brought back; `plms model list` shows what waits.",
             code="no_champion",
         )

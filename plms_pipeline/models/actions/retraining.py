@@ -8,7 +8,7 @@ promotes anything.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -40,6 +40,7 @@ from plms_pipeline.models.training.fit import train
 from plms_pipeline.models.training.manifest import Kept, Lineage, Origin
 from plms_pipeline.models.training.predictions import Predictions
 from plms_pipeline.models.training.starting import Start
+from plms_pipeline.models.training.trials import Trial, trial
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -48,8 +49,8 @@ SNAPSHOTS: Final = "market_snapshots"
 REJECTED: Final = "rejected_rows.csv"
 # Hears the name of a stage as it begins, and what it works on.
 Told = Callable[[str, str], None]
-# Content hash of the data and digest of the experiment → how many experiments were tried on these data, this one included.
-Counted = Callable[[str, str], int]
+# Content hash of the data, what this training tries → how many were tried on these data and over the lineage, these included.
+Counted = Callable[[str, Collection[Trial]], int]
 # Symbols → what people said about trades of them.
 Said = Callable[[Sequence[str]], Sequence[Annotation]]
 
@@ -111,6 +112,7 @@ class Retrained:
     summary: dict[str, Any]
     verdict: GateVerdict
     trials: int = 1
+    tried: tuple[Trial, ...] = ()
 
 
 def dataset(asked: Request, *, as_of: datetime | None = None) -> Data:
@@ -159,8 +161,7 @@ def retrain(
     Args:
         root: below it lie snapshots and `automation_runs`.
         told: hears the name of each stage as it begins, and what it works on.
-        trials_of: how many experiments were tried on data of this content hash, one of this digest included; None: only
-            what the request says.
+        trials_of: how many were tried on data of this content hash, and over the lineage; None: only what the request says.
         function: what computes the features.
         said: what people said about trades of these symbols: shown in the report, and weighed as the experiment says.
 
@@ -173,8 +174,6 @@ def retrain(
     bars = data.examination.bars
     refuse_what_deceives(bars, asked.experiment, function)
     kept, _ = snapshot(root / SNAPSHOTS, bars)
-    if trials_of is not None:
-        asked = replace(asked, trials=max(asked.trials, trials_of(data.digest, asked.experiment.digest())))
     told("training", f"{len(bars.symbols)} symbols, {bars.timestamp.size} bars")
     spoken = None if said is None else tuple(said(bars.symbols))
     weight = _weighted(bars, asked.experiment, spoken)
@@ -183,6 +182,9 @@ def retrain(
     )
     if trained.warmth is not None:
         told("start", trained.warmth.sentence)
+    tried = (trial(asked.experiment.digest(), None if trained.warmth is None else trained.warmth.weights_sha256),)
+    if trials_of is not None:
+        asked = replace(asked, trials=max(asked.trials, trials_of(data.digest, tried)))
     told("evaluation", f"{trained.predictions.count} predictions out of sample")
     summary, verdict = judged(trained.predictions, asked, run_id=run_id)
     origin = Origin(
@@ -197,7 +199,7 @@ def retrain(
     if asked.has_report:
         told("report", str(run.path))
         report_run(run.path, annotations=None if spoken is None else [one.as_document() for one in spoken])
-    return Retrained(run, data, dict(trained.metrics), summary, verdict, asked.trials)
+    return Retrained(run, data, dict(trained.metrics), summary, verdict, asked.trials, tried)
 
 
 def _lineage(asked: Request) -> Lineage:

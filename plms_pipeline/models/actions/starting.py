@@ -6,18 +6,20 @@ is parsed.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
-from plms_pipeline.errors import BadInput, Conflict, NotFound
+from plms_pipeline.errors import BadInput, Conflict, NoData
 from plms_pipeline.models.actions.candidates import require
 from plms_pipeline.models.candidate_ids import candidate_id
 from plms_pipeline.models.files import check_bytes, model_file
+from plms_pipeline.models.layout import files_of
 from plms_pipeline.models.records import MARKET, Candidate
 from plms_pipeline.models.store import champions
 from plms_pipeline.models.training.experiment import Experiment, branch, experiment
-from plms_pipeline.models.training.files import load_model, read_document
-from plms_pipeline.models.training.starting import Start, known_to
+from plms_pipeline.models.training.files import FOLDS, load_folds, load_model, read_document
+from plms_pipeline.models.training.starting import Checkpoint, Start, folds_known_to, known_to
 from plms_pipeline.registry.engine import Registry
 
 CHAMPION: Final = "champion"
@@ -32,8 +34,8 @@ def start_from(registry: Registry, wanted: str, *, root: Path) -> Start:
 
     Raises:
         BadInput: it is no id (`bad_candidate`), or of another family (`other_family`).
-        NotFound: there is no champion (`no_champion`) or no such candidate (`unknown_candidate`), or a file is gone
-            (`file_missing`).
+        NoData: there is no champion (`no_champion`), or a file is gone (`file_missing`).
+        NotFound: there is no such candidate (`unknown_candidate`).
         Conflict: its files are not those that were judged (`model_altered`, `summary_altered`, `run_altered`).
     """
     parent = _parent(registry, wanted)
@@ -52,7 +54,18 @@ def start_from(registry: Registry, wanted: str, *, root: Path) -> Start:
             code="run_altered",
         )
     model = load_model(model_file(root, parent, document), parent.bytes.model)
-    return Start(parent.candidate_id, parent.bytes.model, model, kept, known_to(document))
+    folds = _folds(root / parent.folder, document)
+    return Start(parent.candidate_id, parent.bytes.model, model, kept, known_to(document), folds)
+
+
+def _folds(folder: Path, document: Mapping[str, Any]) -> tuple[Checkpoint, ...]:
+    """The parent's models of earlier moments; none of a run that did not keep them, or whose model leaves no weights."""
+    digest = files_of(document, str(folder)).get(FOLDS)
+    if digest is None:
+        return ()
+    known = folds_known_to(document)
+    models = load_folds(folder / FOLDS, digest)
+    return tuple(Checkpoint(number, models[number], known[number]) for number in sorted(known.keys() & models.keys()))
 
 
 def _parent(registry: Registry, wanted: str) -> Candidate:
@@ -61,7 +74,7 @@ def _parent(registry: Registry, wanted: str) -> Candidate:
             return require(session, candidate_id(wanted))
         champion = champions.current(session, MARKET)
         if champion is None:
-            raise NotFound(
+            raise NoData(
                 "There is no champion to start from: nothing was promoted yet. Train without --from, or from a candidate's id.",
                 code="no_champion",
             )

@@ -40,9 +40,12 @@ def candidate_for(
         known = candidates.find(session, candidate_id)
     if known is not None:
         return known
+    parent = None if asked.start is None else asked.start.candidate_id
     done = retrain(
         asked, root=root, clock=clock, run_id=candidate_id, code_version=code_version, told=told,
-        trials_of=lambda data, experiment: trials_of(registry, MARKET, data, experiment, at_least=asked.trials),
+        trials_of=lambda data, tried: trials_of(
+            registry, MARKET, data, tried, started_from=parent, at_least=asked.trials
+        ),
         said=lambda symbols: listed(registry, symbols=symbols),
     )  # fmt: skip
     return register(registry, trained_market(done, root), actor=actor, clock=clock, expiry=expiry)

@@ -97,9 +97,10 @@ def export(
     as_json: AsJson = False,
 ) -> None:
     """Write annotations to a file, which `plms report-model --annotations` reads."""
+    from plms_pipeline.intake.files.atomic import named_by
     from plms_pipeline.models.annotations import actions
 
-    with _registry(read_only=True) as registry:
+    with _registry(read_only=True) as registry, named_by("PATH", path):
         count = actions.export(registry, path, symbol=symbol, decision=decision)
     typer.echo(json.dumps({"path": str(path), "annotations": count}) if as_json else f"{count} annotations: {path}")
 

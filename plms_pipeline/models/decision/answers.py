@@ -134,6 +134,9 @@ class PromotedOut(BaseModel):
 
     champion: ChampionOut
     is_new: bool
+    warnings: list[str] = Field(
+        description="What whoever brought a champion back must know: guardrails off, data gone."
+    )
 
 
 class DecidedOut(BaseModel):

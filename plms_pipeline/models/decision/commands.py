@@ -227,7 +227,10 @@ def rollback(
     to: Annotated[str | None, typer.Option(help="A candidate that served once; default: the one before.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Bring back the champion before the present one, after its files were compared."""
+    """Bring back the champion before the present one, after its files were compared; also while guardrails are off.
+
+    Exit 1: there is none before it, or its files are others. 3: nothing was ever promoted, or its files are gone.
+    """
     from plms_pipeline.access.actors import local_actor
     from plms_pipeline.clock import SystemClock
     from plms_pipeline.models.actions.promotion import rollback as bring_back
@@ -242,6 +245,8 @@ def rollback(
         _json(done.as_json())
         return
     typer.echo(f"{done.champion.candidate_id} serves {family} again, as number {done.champion.sequence}")
+    for warning in done.warnings:
+        typer.echo(f"  WARNING {warning}")
 
 
 def history(

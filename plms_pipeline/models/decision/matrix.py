@@ -35,6 +35,8 @@ PERFORMANCE: Final = Escalation(
     "look at it in depth, simulate what caps and costs would change, approve or deny",
 )
 EXPOSURE: Final = Escalation("guardrail alert", RISK_LEAD, "approve with reduced caps, request a retraining, or reject")
+# Where a gate did not pass, too.
+WITHOUT_CAPS: Final = "request a retraining, or reject"
 DRIFT: Final = Escalation(
     "drift above its limit", DATA_ENGINEERING, "validate the feeds, rebuild with --strict-validation, coordinate"
 )

@@ -112,7 +112,11 @@ def history(
     summary="Bring back the champion before",
 )  # fmt: skip
 def rollback(family: OfFamily, body: answers.RollbackIn, state: State, principal: Approver) -> dict[str, Any]:
-    """Its files are compared first. Refused with 404 `no_champion`, `never_served`, 409 `nothing_before`, `already_serving`."""
+    """Its files are compared first; guardrails that are off do not hold it back, and are told under `warnings`.
+
+    Refused with 404 `no_champion`, `never_served`, `file_missing`; 409 `nothing_before`, `already_serving`, `champion_changed`,
+    `model_altered`, `summary_altered`, `data_altered`, `run_altered`.
+    """
     return promotion.rollback(
         state.registry, places=_places(state), family=family, reason=body.reason, actor=principal.actor,
         clock=state.clock, ids=state.ids, to=body.to,

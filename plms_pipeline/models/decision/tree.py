@@ -8,10 +8,18 @@ nothing and promotes nothing.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
-from plms_pipeline.models.decision.matrix import Escalation, escalation_of, escalations, is_anomaly, owners
+from plms_pipeline.models.decision.matrix import (
+    EXPOSURE,
+    WITHOUT_CAPS,
+    Escalation,
+    escalation_of,
+    escalations,
+    is_anomaly,
+    owners,
+)
 from plms_pipeline.models.records import NewCandidate
 
 KEEP: Final = "keep"
@@ -20,6 +28,8 @@ RISK_REVIEW: Final = "risk_review"
 REQUEST_RETRAIN: Final = "request_retrain"
 HALT: Final = "halt"
 
+# Of a risk review without approval.
+NO_MORE_THAN_NOISE: Final = "no_more_than_noise"
 LIMIT: Final = "limit:"
 DATA_NOT_OK: Final = "data_not_valid"
 _SAID: Final = {
@@ -27,6 +37,7 @@ _SAID: Final = {
     PROMOTE: "No alerts: it may be promoted once the risk lead has signed.",
     RISK_REVIEW: "The risk lead decides: approve with reduced caps, request a retraining, or reject.",
     REQUEST_RETRAIN: "The champion's figures have left their limits: retrain, and let the risk lead look.",
+    NO_MORE_THAN_NOISE: "Gates did not pass, and no caps make more of it: request a retraining, or reject.",
     HALT: "Data or telemetry are not to be trusted: stop deployment, open a data-quality incident, then retrain.",
 }
 
@@ -73,9 +84,11 @@ def recommend(*, alerts: Iterable[str], blocking: Iterable[str] = (), data_ok: b
     hard = hard_gates(blocking)
     if hard:
         found = _recommended(RISK_REVIEW, codes)
-        # What is no more than noise is not made more by caps.
+        # What is no more than noise is not made more by caps: neither the tree nor a line of the matrix may say so.
         options = tuple(word for word in found.options if word != "approve_with_caps")
-        return Recommendation(found.action, found.sentence, options, found.owners, found.escalations)
+        return Recommendation(
+            found.action, _SAID[NO_MORE_THAN_NOISE], options, found.owners, _lines(found.escalations, options)
+        )
     return _recommended(RISK_REVIEW if codes else PROMOTE, codes)
 
 
@@ -106,7 +119,15 @@ def _codes(alerts: Iterable[str], blocking: Iterable[str], *, data_ok: bool) -> 
 
 
 def _recommended(action: str, codes: tuple[str, ...]) -> Recommendation:
-    return Recommendation(action, _SAID[action], _OPTIONS[action], owners(codes), escalations(codes))
+    options = _OPTIONS[action]
+    return Recommendation(action, _SAID[action], options, owners(codes), _lines(escalations(codes), options))
+
+
+def _lines(found: tuple[Escalation, ...], options: tuple[str, ...]) -> tuple[Escalation, ...]:
+    """The lines of the matrix, of which none speaks of caps where they cannot be decided."""
+    if "approve_with_caps" in options:
+        return found
+    return tuple(replace(line, todo=WITHOUT_CAPS) if line == EXPOSURE else line for line in found)
 
 
 def path_of(codes: Iterable[str]) -> tuple[str, ...]:

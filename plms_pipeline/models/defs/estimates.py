@@ -46,7 +46,7 @@ def train_estimates(
     context: dg.OpExecutionContext, config: EstimatesConfig, plms: Plms
 ) -> Iterator[dg.AssetMaterialization | dg.AssetCheckEvaluation | dg.Output[None]]:
     """Call the action that the terminal calls."""
-    from plms_pipeline.models.actions.stages import recommendation
+    from plms_pipeline.models.actions.stages import recommendation, written_report
     from plms_pipeline.models.estimating.actions import nothing_new
 
     with no_retry_for_permanent_errors():
@@ -58,7 +58,9 @@ def train_estimates(
             return
         found = _candidate(context, config, plms)
         context.instance.add_dynamic_partitions(str(CANDIDATES.name), [found.candidate_id])
+        report = written_report(found, plms.settings().data_dir)
         told = recommendation(plms.registry(), found, plms.settings().data_dir, now=plms.clock().now())
+    yield from events(report, found.candidate_id)
     yield from events(told, found.candidate_id)
     yield dg.Output(
         None,

@@ -86,16 +86,16 @@ def champion_told(plms: Plms, family: str) -> "Stage":
     """The champion of a family as it stands.
 
     Raises:
-        NotFound: nothing was ever promoted.
+        NoData: nothing was ever promoted.
     """
-    from plms_pipeline.errors import NotFound
+    from plms_pipeline.errors import NoData
     from plms_pipeline.models.stages.champion import champion_stage
     from plms_pipeline.models.store import champions
 
     with plms.registry().reading() as session:
         history = champions.history(session, family)
     if not history:
-        raise NotFound(f"Nothing of {family} was ever promoted.", code="no_champion")
+        raise NoData(f"Nothing of {family} was ever promoted.", code="no_champion")
     return champion_stage(history[0], history)
 
 
@@ -202,8 +202,11 @@ def roll_back(
         told = champion_told(plms, config.family)
     context.log.info(f"champion_rolled_back family={config.family} candidate_id={done.champion.candidate_id}")
     context.instance.add_dynamic_partitions(str(CANDIDATES.name), [done.champion.candidate_id])
+    for warning in done.warnings:
+        context.log.warning(warning)
     yield from events(told, done.champion.candidate_id)
-    yield dg.Output(None, metadata=metadata(told))
+    warned = {"warnings": " ".join(done.warnings)} if done.warnings else {}
+    yield dg.Output(None, metadata={**metadata(told), **warned})
 
 
 @dg.job(

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from plms_pipeline.access.actors import Actor
 from plms_pipeline.clock import Clock
-from plms_pipeline.errors import BadInput, Conflict, NoData, NotFound
+from plms_pipeline.errors import BadInput, Conflict, NoData
 from plms_pipeline.estimates.actions.calibration import scan_start
 from plms_pipeline.estimates.store import receipts as books
 from plms_pipeline.estimates.store.outlooks import kinds_since
@@ -32,6 +32,7 @@ from plms_pipeline.models.records import ESTIMATES, Bytes, Candidate, Champion
 from plms_pipeline.models.store import candidates, champions
 from plms_pipeline.models.training.files import CANDIDATE, RUNS, RunFolder, environment
 from plms_pipeline.models.training.manifest import Kept, Lineage, Origin
+from plms_pipeline.models.training.trials import trial
 from plms_pipeline.registry.engine import Registry
 
 # Hears the name of a stage as it begins, and what it works on.
@@ -103,7 +104,7 @@ def retrain_estimates(
         "evaluation", f"{sum(len(one.value) for w in walked.values() for one in w.forecasts.values())} later forecasts"
     )
     digest = book.digest()
-    trials = trials_of(registry, ESTIMATES, digest, asked.experiment.digest())
+    trials = trials_of(registry, ESTIMATES, digest, [trial(asked.experiment.digest())])
     judged = judged_parts(walked, asked.experiment, trials=trials)
     serves = frozenset((one.measure, one.basis) for one in judged if one.passed)
     model = EstimatesModel({measure: one.part for measure, one in walked.items()}, serves)
@@ -242,7 +243,7 @@ def forecast_task(
         why = "the champion did not beat the priors here"
         try:
             model = load_estimates(root / champion.folder / CANDIDATE, champion.model_sha256)
-        except (NotFound, Conflict, BadInput) as error:
+        except (NoData, Conflict, BadInput) as error:
             why = f"the champion cannot be heard: {error.message}"
     book = receipts_book(registry, until=at)
     answers = [

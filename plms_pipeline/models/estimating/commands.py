@@ -95,6 +95,7 @@ def _trained(registry: Registry, asked: Any, *, as_json: bool) -> EstimatesTrain
     from plms_pipeline.models.actions.candidates import register
     from plms_pipeline.models.estimating.actions import retrain_estimates as train
     from plms_pipeline.models.estimating.actions import trained_estimates
+    from plms_pipeline.models.reporting.actions import report_estimates
 
     settings, actor, clock = load_settings(), local_actor(), SystemClock()
     done = train(
@@ -104,12 +105,14 @@ def _trained(registry: Registry, asked: Any, *, as_json: bool) -> EstimatesTrain
     )  # fmt: skip
     expiry = timedelta(days=settings.candidate_expiry_days)
     register(registry, trained_estimates(done, settings.data_dir), actor=actor, clock=clock, expiry=expiry)
+    report_estimates(done.run.path)
     return done
 
 
 def _as_json(done: EstimatesTrained) -> dict[str, Any]:
     return {
-        "candidate_id": done.run.manifest["run_id"], "path": str(done.run.path), "model_sha256": done.run.model_sha256,
+        "candidate_id": done.run.manifest["run_id"], "path": str(done.run.path), "report": str(done.run.path / "report.html"),
+        "model_sha256": done.run.model_sha256,
         "data_sha": done.data_sha256, "trials": done.trials, "blocking": list(done.blocking),
         "estimates": [one.as_document() for one in done.judged],
     }  # fmt: skip
@@ -123,7 +126,7 @@ def _show(done: EstimatesTrained) -> None:
         if done.blocking
         else f"Candidate {done.run.manifest['run_id']} waits for a decision: `plms model`."
     )
-    typer.echo(f"Run: {done.run.path}")
+    typer.echo(f"Report: {done.run.path}/report.html")
 
 
 def show_judgement(one: Judgement) -> None:
@@ -162,7 +165,7 @@ def monitor_estimates(
     It is judged, too, on what was begun since its promotion; a part whose intervals stopped holding is left to the priors. The
     daemon does this after a promotion, within the hour of new receipts, and every night.
 
-    Exit 0: nothing is to be done. 1: an alert. 2: its file is gone or altered; the priors answer. 3: no champion or receipt.
+    Exit 0: nothing is to be done. 1: an alert, or its file was altered; the priors answer. 3: no champion, file or receipt.
     """
     from plms_pipeline.clock import SystemClock
     from plms_pipeline.models.actions.estimates_watching import look_at_estimates

@@ -58,7 +58,9 @@ def experiment_of(document: Any) -> EstimatesExperiment:
     try:
         if document["schema_version"] != SCHEMA_VERSION or document["family"] != "estimates":
             raise BadInput("The experiment is of another version or family.", code="bad_experiment")
-        limits: dict[str, Any] = {name: tuple(one) if isinstance(one, list) else one for name, one in document["limits"].items()}
+        limits: dict[str, Any] = {
+            name: tuple(one) if isinstance(one, list) else one for name, one in document["limits"].items()
+        }
         return EstimatesExperiment(tuple(document["measures"]), Plan(**document["plan"]), Limits(**limits))
     except (KeyError, TypeError, AttributeError) as error:
         raise BadInput(f"This is no experiment of estimates ({type(error).__name__}).", code="bad_experiment") from None

@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from plms_pipeline.errors import BadInput, Conflict, NotFound
+from plms_pipeline.errors import BadInput, Conflict, NoData
 from plms_pipeline.intake.files.atomic import replacing
 from plms_pipeline.measures import BASES, MEASURES
 from plms_pipeline.models.estimating import documents
@@ -23,6 +23,7 @@ from plms_pipeline.models.estimating.experiment import EstimatesExperiment
 from plms_pipeline.models.estimating.model import EstimatesModel
 from plms_pipeline.models.estimating.stored import golden, model_of, parts
 from plms_pipeline.models.estimating.walkforward import Walked
+from plms_pipeline.models.files import missing
 from plms_pipeline.models.layout import GOLDEN
 from plms_pipeline.models.training.files import CANDIDATE, EXPERIMENT, METRICS, PREDICTIONS, RunFolder, keep_run
 from plms_pipeline.models.training.manifest import Origin, document_text
@@ -37,7 +38,7 @@ def snapshot(root: Path, book: Book) -> Path:
     path = root / f"{digest}.parquet"
     try:
         is_kept = read_snapshot(path).digest() == digest
-    except (NotFound, BadInput):
+    except (NoData, BadInput):
         # Not there yet, or damaged since: written (again).
         is_kept = False
     if is_kept:
@@ -55,7 +56,7 @@ def read_snapshot(path: Path) -> Book:
     """The receipts that `snapshot` kept.
 
     Raises:
-        NotFound: there is no such file (`file_missing`).
+        NoData: there is no such file (`file_missing`).
         BadInput: it is damaged (`damaged`).
     """
     try:
@@ -63,7 +64,7 @@ def read_snapshot(path: Path) -> Book:
         columns = {name: table[name].to_numpy(zero_copy_only=False) for name in (*NUMBERS, *MEASURES, *BASES)}
         words = {name: np.asarray([*table[name].to_pylist(), None], dtype=object)[:-1] for name in WORDS}
     except FileNotFoundError:
-        raise NotFound(f"There is no file {path}; train again.", code="file_missing") from None
+        raise missing(path) from None
     except (pa.ArrowInvalid, KeyError, OSError) as error:
         raise BadInput(f"{path} is damaged ({type(error).__name__}); train again.", code="damaged") from None
     return Book({**columns, **words})
@@ -113,7 +114,7 @@ def load_estimates(path: Path, sha256: str) -> EstimatesModel:
         sha256: what the registry says about it; compared before anything is parsed.
 
     Raises:
-        NotFound: there is no such file (`file_missing`).
+        NoData: there is no such file (`file_missing`).
         Conflict: its bytes are others (`model_altered`).
         BadInput: it is too large, or no model (`bad_model`).
     """
@@ -121,7 +122,7 @@ def load_estimates(path: Path, sha256: str) -> EstimatesModel:
         with path.open("rb") as stream:
             content = stream.read(MAX_MODEL_BYTES + 1)
     except FileNotFoundError:
-        raise NotFound(f"There is no file {path}; was the run folder moved or cleaned?", code="file_missing") from None
+        raise missing(path) from None
     if not hmac.compare_digest(hashlib.sha256(content).hexdigest(), sha256.lower()):
         raise Conflict(
             f"{path} is not the model that was decided about; restore the file, or decide about a new candidate.",

@@ -67,6 +67,7 @@ def report_model(
 
     Exit 0: written. 2: wrong use, or no such file. 3: no rows.
     """
+    from plms_pipeline.intake.files.atomic import named_by
     from plms_pipeline.models.reporting.actions import Sources, report_model
     from plms_pipeline.models.reporting.composing import DESCRIPTION, TITLE, Asked
 
@@ -78,7 +79,8 @@ def report_model(
         "kind": None if returns is None else returns.value, "periods_per_year": periods_per_year,
     }  # fmt: skip
     sources = Sources(predictions, metrics, operations_summary, gates, manifest, milestones, annotations)
-    done = report_model(sources, output, asked, form=form.value, assets=charts_dir_name, columns=chosen)
+    with named_by("--output", output):
+        done = report_model(sources, output, asked, form=form.value, assets=charts_dir_name, columns=chosen)
     if as_json:
         told = {
             "path": str(done.path), "format": done.form, "verdict": done.report.verdict.text,

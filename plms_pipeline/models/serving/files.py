@@ -14,6 +14,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Final
 
 from plms_pipeline.errors import BadInput, Conflict, NotFound
+from plms_pipeline.models.files import missing, unreadable
 from plms_pipeline.models.layout import EVALUATION as FOLDER
 from plms_pipeline.models.layout import SUMMARY, files_of
 from plms_pipeline.models.market.bars import Bars, content_hash
@@ -35,7 +36,7 @@ def load(entry: Entry, root: Path) -> Served:
         root: the data folder.
 
     Raises:
-        NotFound: its folder or a file of it is missing.
+        NoData: its folder or a file of it is missing.
         Conflict: something is not what was decided about.
         BadInput: it is what was decided about, and no model that can be used.
     """
@@ -93,9 +94,9 @@ def _vouched(path: Path, sha256: str) -> bytes:
         with path.open("rb") as stream:
             content = stream.read(MOST_BYTES + 1)
     except FileNotFoundError:
-        raise NotFound(f"There is no file {path}; was the run folder moved or cleaned?", code="file_missing") from None
+        raise missing(path) from None
     except OSError as error:
-        raise BadInput(f"{path} cannot be read ({error.strerror}).", code="file_unreadable") from None
+        raise unreadable(path, error.strerror) from None
     if not hmac.compare_digest(hashlib.sha256(content).hexdigest(), sha256.lower()):
         raise Conflict(f"{path} is not what was decided about; restore it, or roll back.", code="run_altered")
     return content

@@ -50,14 +50,23 @@ def model_stage(manifest: Mapping[str, Any], *, model_sha256: str, folder: str, 
         "experiment_sha256": manifest["experiment_sha256"], "code_version": manifest["code_version"],
         "requested_by": manifest["lineage"]["requested_by"], "reason": manifest["lineage"]["reason"],
     }  # fmt: skip
-    lines = ["| fold | trained | judged | rows | information coefficient |", "|--:|---|---|--:|--:|"]
+    lines = ["| fold | trained | judged | rows | information coefficient | starts |", "|--:|---|---|--:|--:|---|"]
     lines += [
         f"| {one['number']} | {one['train_from'][:10]} – {one['train_to'][:10]} | {one['test_from'][:10]} – "
-        f"{one['test_to'][:10]} | {one['test_rows']} | {figure(one['information_coefficient'])} |"
+        f"{one['test_to'][:10]} | {one['test_rows']} | {figure(one['information_coefficient'])} | {_started(one)} |"
         for one in manifest["folds"]
     ]
     check = Check(FILES_UNCHANGED, not altered, altered)
     return Stage(CANDIDATE_MODEL, facts, (check,), {"folds_table": "\n".join(lines)}, {"folder": folder})
+
+
+def _started(fold: Mapping[str, Any]) -> str:
+    """From which weights a fold started."""
+    start = fold.get("start")
+    if not start:
+        return "cold"
+    whose = "the parent" if start["parent_fold"] is None else f"fold {start['parent_fold']} of the parent"
+    return f"from {whose}, taught up to {start['known_to'][:10]}"
 
 
 def predictions_stage(frame: pd.DataFrame, metrics: Mapping[str, Any], folds: Sequence[Mapping[str, Any]]) -> Stage:

@@ -8,7 +8,8 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from plms_pipeline.errors import BadInput, NotFound
+from plms_pipeline.errors import BadInput
+from plms_pipeline.models.files import missing, unreadable
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -20,7 +21,7 @@ def read_document(path: Path) -> tuple[dict[str, Any], str]:
     """A JSON object, and the SHA-256 of its file.
 
     Raises:
-        NotFound: there is no such file.
+        NoData: there is no such file.
         BadInput: it is no JSON object.
     """
     content = _content(path)
@@ -37,7 +38,7 @@ def read_frame(path: Path) -> pd.DataFrame:
     """The rows of a Parquet file of predictions.
 
     Raises:
-        NotFound: there is no such file.
+        NoData: there is no such file.
         BadInput: it is no Parquet file.
     """
     import pandas as pd
@@ -53,9 +54,9 @@ def _content(path: Path) -> bytes:
         with path.open("rb") as handle:
             content = handle.read(MAX_BYTES + 1)
     except FileNotFoundError:
-        raise NotFound(f"There is no file {path}; was the run folder moved or cleaned?", code="file_missing") from None
+        raise missing(path) from None
     except OSError as error:
-        raise BadInput(f"{path} cannot be read ({error.strerror}).", code="file_unreadable") from None
+        raise unreadable(path, error.strerror) from None
     if len(content) > MAX_BYTES:
         raise BadInput(f"{path} is larger than {MAX_BYTES >> 20} MiB.", code="too_large")
     return content

@@ -75,15 +75,6 @@ def overdue(session: Session, at: datetime, *, limit: int = 100) -> list[Candida
     return [_candidate(row) for row in rows]
 
 
-def experiments(session: Session, family: str, data_sha256: str) -> set[str]:
-    """The SHA-256 of every experiment that was ever tried by a family on the same data, whatever became of it."""
-    return set(
-        session.scalars(
-            select(Row.experiment_sha256).where(Row.family == family, Row.data_sha256 == data_sha256).distinct()
-        )
-    )
-
-
 def by_model(session: Session, model_sha256: str) -> Candidate | None:
     """The oldest candidate with these bytes."""
     row = session.scalar(

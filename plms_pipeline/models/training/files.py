@@ -28,14 +28,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import yaml
 
-from plms_pipeline.errors import BadInput, Conflict, NotFound
+from plms_pipeline.errors import BadInput, Conflict
 from plms_pipeline.instance.process import lives
 from plms_pipeline.intake.files.atomic import sync_folder
+from plms_pipeline.models.files import missing, unreadable
 from plms_pipeline.models.layout import GOLDEN, MANIFEST, MAX_MANIFEST_BYTES, files_of
 from plms_pipeline.models.market.bars import Bars
 from plms_pipeline.models.training.experiment import Experiment, experiment
 from plms_pipeline.models.training.fit import Training
 from plms_pipeline.models.training.golden import golden
+from plms_pipeline.models.training.linear import LinearModel
 from plms_pipeline.models.training.manifest import Origin, document_text, manifest
 from plms_pipeline.models.training.predictions import Predictions
 from plms_pipeline.models.training.stored import Model, model_of, parts
@@ -43,6 +45,7 @@ from plms_pipeline.models.training.stored import Model, model_of, parts
 RUNS: Final = "automation_runs"
 EXPERIMENT: Final = "experiment.json"
 CANDIDATE: Final = "training/checkpoints/candidate.npz"
+FOLDS: Final = "training/checkpoints/folds.npz"
 METRICS: Final = "training/metrics.json"
 PREDICTIONS: Final = "evaluation/predictions.parquet"
 MAX_EXPERIMENT_BYTES: Final = 1 << 20
@@ -105,7 +108,20 @@ def read_document(path: Path) -> dict[str, Any]:
 
 def model_bytes(model: Model) -> bytes:
     """The file of a model: an npz of arrays and one JSON document; the same model gives the same bytes."""
-    document, arrays = parts(model)
+    return _packed(*parts(model))
+
+
+def folds_bytes(models: Mapping[int, Model]) -> bytes:
+    """The file of the models of folds, by the number of the fold."""
+    documents: dict[str, Any] = {}
+    named: dict[str, Any] = {}
+    for number, model in models.items():
+        documents[str(number)], arrays = parts(model)
+        named |= {f"{number}.{name}": values for name, values in arrays.items()}
+    return _packed(documents, named)
+
+
+def _packed(document: Mapping[str, Any], arrays: Mapping[str, Any]) -> bytes:
     text = json.dumps(document, sort_keys=True, separators=(",", ":"), allow_nan=False).encode("utf-8")
     stream = io.BytesIO()
     named: dict[str, Any] = {"document": np.frombuffer(text, dtype=np.uint8), **arrays}
@@ -121,10 +137,27 @@ def load_model(path: Path, sha256: str) -> Model:
         sha256: what the registry or a manifest says about it; compared before anything is parsed.
 
     Raises:
-        NotFound: there is no such file.
+        NoData: there is no such file.
         Conflict: its bytes are others.
         BadInput: it is too large or no model.
     """
+    return model_of(*_unpacked(path, sha256))
+
+
+def load_folds(path: Path, sha256: str) -> dict[int, Model]:
+    """The models of the folds of a run by their numbers; raises as `load_model`."""
+    documents, arrays = _unpacked(path, sha256)
+    found: dict[int, Model] = {}
+    for number, document in documents.items():
+        prefix = f"{number}."
+        if not number.isdigit() or not isinstance(document, dict):
+            raise BadInput(f"{path} holds no models of folds; train again.", code="bad_model")
+        own = {name.removeprefix(prefix): one for name, one in arrays.items() if name.startswith(prefix)}
+        found[int(number)] = model_of(document, own)
+    return found
+
+
+def _unpacked(path: Path, sha256: str) -> tuple[dict[str, Any], dict[str, Any]]:
     content = _content(path, MAX_MODEL_BYTES)
     found = hashlib.sha256(content).hexdigest()
     if not hmac.compare_digest(found, sha256.lower()):
@@ -141,7 +174,7 @@ def load_model(path: Path, sha256: str) -> Model:
         raise BadInput(
             f"{path} is no stored model ({type(error).__name__}); train it again.", code="bad_model"
         ) from None
-    return model_of(document, arrays)
+    return document, arrays
 
 
 def _content(path: Path, limit: int) -> bytes:
@@ -149,9 +182,9 @@ def _content(path: Path, limit: int) -> bytes:
         with path.open("rb") as handle:
             content = handle.read(limit + 1)
     except FileNotFoundError:
-        raise NotFound(f"There is no file {path}; was the run folder moved or cleaned?", code="file_missing") from None
+        raise missing(path) from None
     except OSError as error:
-        raise BadInput(f"{path} cannot be read ({error.strerror}).", code="file_unreadable") from None
+        raise unreadable(path, error.strerror) from None
     if len(content) > limit:
         raise BadInput(f"{path} is larger than {limit >> 20} MiB.", code="too_large")
     return content
@@ -193,8 +226,15 @@ def write_run(root: Path, bars: Bars, asked: Experiment, trained: Training, orig
         METRICS: document_text(trained.metrics).encode("utf-8"),
         GOLDEN: document_text(golden(trained.candidate, bars, asked)).encode("utf-8"),
         PREDICTIONS: predictions_bytes(trained.predictions),
+        **_folds(FOLDS, trained),
     }
     return keep_run(root, content, lambda digests: manifest(bars, asked, trained, origin, digests), origin.created_at)
+
+
+def _folds(name: str, trained: Training) -> dict[str, bytes]:
+    """The models of the folds, of which a later training starts its own; trees leave no weights to start from."""
+    kept = {one.split.number: one.model for one in trained.folds if isinstance(one.model, LinearModel)}
+    return {name: folds_bytes(kept)} if kept else {}
 
 
 def keep_run(
@@ -262,7 +302,7 @@ def verify_run(folder: Path, manifest_sha256: str | None = None) -> RunFolder:
     """Read a run and compare every file with its manifest, and the manifest with what somebody else kept of it.
 
     Raises:
-        NotFound: the folder, its manifest or a file of it is missing.
+        NoData: the folder, its manifest or a file of it is missing.
         Conflict: something was changed by as much as a byte.
         BadInput: the manifest is none of ours.
     """

@@ -27,7 +27,7 @@ from plms_pipeline.models.training.features import (
 )
 from plms_pipeline.models.training.linear import LinearModel, fit_linear
 from plms_pipeline.models.training.predictions import Predictions, information_coefficient, skill
-from plms_pipeline.models.training.starting import Start, Warmth
+from plms_pipeline.models.training.starting import Checkpoint, Start, Warmth
 from plms_pipeline.models.training.trees import TreesModel, fit_trees
 from plms_pipeline.models.training.walkforward import Split, leaks, members, splits
 
@@ -61,7 +61,11 @@ class Matrix:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Fold:
-    """One split: who was trained on how much, and how it did on what followed."""
+    """One split: who was trained on how much, and how it did on what followed.
+
+    `known_to` is the newest bar that the model, or whoever it started from, was taught; `start` the weights that it started
+    from, None where it started cold.
+    """
 
     split: Split
     train_from: np.datetime64
@@ -72,17 +76,21 @@ class Fold:
     test_rows: int
     model: Model
     information_coefficient: float | None
+    known_to: np.datetime64
+    start: Checkpoint | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Training:
     """A candidate, the folds that judged its kind, and their predictions.
 
-    `left_out` are symbols of which no bar could be judged: too young, or without a signal that the features need; `warmth`
-    is what came of the candidate that it started from, if any.
+    `known_to` is the newest bar that the candidate, or whoever it started from, was taught. `left_out` are symbols of which no
+    bar could be judged: too young, or without a signal that the features need; `warmth` is what came of the candidate that it
+    started from, if any.
     """
 
     candidate: Model
+    known_to: np.datetime64
     trained_from: np.datetime64
     trained_to: np.datetime64
     folds: tuple[Fold, ...]
@@ -140,7 +148,7 @@ def train(
         bars: canonical bars.
         asked: the experiment.
         weights: how much each bar of `bars` teaches, 0 or more; all alike when omitted.
-        start: the candidate to start from; its weights are used where they fit, and in no fold whose test it may have seen.
+        start: the candidate to start from; where its weights fit, each fold uses those that saw nothing of its test.
         function: what computes the features.
 
     Raises:
@@ -163,9 +171,8 @@ def train(
     scores = np.full(rows.bars.count, np.nan)
     number = np.full(rows.bars.count, -1, dtype=np.int64)
     for split in found:
-        is_warm = warm is not None and warm.warms(rows.calendar[split.test_first - plan.embargo])
-        warm_folds += is_warm
-        fold, judged = _fold(rows, split, asked, weights, warm.model if warm is not None and is_warm else None)
+        fold, judged = _fold(rows, split, asked, weights, warm)
+        warm_folds += fold.start is not None
         folds.append(fold)
         scores[judged] = fold.model.predict(rows.features.values[judged])
         number[judged] = split.number
@@ -180,21 +187,32 @@ def train(
     left_out = tuple(name for code, name in enumerate(rows.bars.symbols) if code not in judged_codes)
     warmth = None
     if start is not None:
-        warmth = Warmth(start.candidate_id, why_cold, start.known_to, warm_folds, len(folds) - warm_folds)
+        warmth = Warmth(
+            start.candidate_id, start.model_sha256, why_cold, start.known_to, warm_folds, len(folds) - warm_folds
+        )
+    known = _known_to(rows, newest, None if warm is None else warm.newest)
     return Training(
-        candidate, taught.min(), taught.max(), tuple(folds), predictions, skill(predictions), left_out, warmth
+        candidate, known, taught.min(), taught.max(), tuple(folds), predictions, skill(predictions), left_out, warmth
     )
 
 
+def parent_of(trained: Training, asked: Experiment, *, name: str, sha256: str) -> Start:
+    """What a training leaves to one that starts from it; `sha256` is that of its model's file."""
+    folds = tuple(Checkpoint(one.split.number, one.model, one.known_to) for one in trained.folds)
+    return Start(name, sha256, trained.candidate, asked, trained.known_to, folds)
+
+
 def _fold(
-    rows: Matrix, split: Split, asked: Experiment, weights: Floats | None, start: Model | None
+    rows: Matrix, split: Split, asked: Experiment, weights: Floats | None, parent: Start | None
 ) -> tuple[Fold, Ints]:
     times, calendar = rows.bars.timestamp, rows.calendar
+    tested_from = calendar[split.test_first - asked.walk_forward.embargo]
+    start = None if parent is None else parent.before(tested_from)
     teaching = rows.teachable & members(times, calendar, split.train_first, split.train_end)
     # A hole in a symbol's history stretches its target over more than `purge` timestamps.
-    teaching &= rows.known_at < calendar[split.test_first - asked.walk_forward.embargo]
+    teaching &= rows.known_at < tested_from
     judged = np.flatnonzero(rows.teachable & members(times, calendar, split.test_first, split.test_end))
-    model = _fit(rows, teaching, asked, weights, start, split.number)
+    model = _fit(rows, teaching, asked, weights, None if start is None else start.model, split.number)
     score = model.predict(rows.features.values[judged])
     fold = Fold(
         split,
@@ -206,8 +224,15 @@ def _fold(
         int(judged.size),
         model,
         information_coefficient(score, rows.target[judged]),
+        _known_to(rows, teaching, start),
+        start,
     )
     return fold, judged.astype(np.int64)
+
+
+def _known_to(rows: Matrix, teaching: Flags, start: Checkpoint | None) -> np.datetime64:
+    taught = rows.known_at[teaching].max()
+    return taught if start is None else max(taught, start.known_to)
 
 
 def _fit(

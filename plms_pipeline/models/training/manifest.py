@@ -20,6 +20,7 @@ from plms_pipeline.models.layout import SCHEMA_VERSION
 from plms_pipeline.models.market.bars import Bars, content_hash
 from plms_pipeline.models.training.experiment import Experiment
 from plms_pipeline.models.training.fit import Fold, Training
+from plms_pipeline.models.training.starting import Checkpoint
 
 FAMILY: Final = "market"
 
@@ -140,7 +141,7 @@ def _snapshot_facts(kept: Kept | None) -> dict[str, Any]:
 
 
 def fold_facts(fold: Fold) -> dict[str, Any]:
-    """One split: spans, rows and information coefficient."""
+    """One split: spans, rows, information coefficient, and the weights that it started from (None: cold)."""
     return {
         "number": fold.split.number,
         "train_from": instant(fold.train_from),
@@ -150,4 +151,11 @@ def fold_facts(fold: Fold) -> dict[str, Any]:
         "train_rows": fold.train_rows,
         "test_rows": fold.test_rows,
         "information_coefficient": fold.information_coefficient,
+        "known_to": instant(fold.known_to),
+        "start": None if fold.start is None else _start_facts(fold.start),
     }
+
+
+def _start_facts(start: Checkpoint) -> dict[str, Any]:
+    """The weights that a fold started from: the parent's own fold, or None for its candidate; all before the fold's test."""
+    return {"parent_fold": start.fold, "known_to": instant(start.known_to)}

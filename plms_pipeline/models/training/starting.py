@@ -1,9 +1,10 @@
 """What may a training take over from the candidate that it starts from?
 
 Always its experiment, of which the new one is a branch. Its weights only where that makes sense: a ridge from a ridge, with the
-same features and the same target. And never in a fold whose test the parent may have seen: what the parent learnt there would
-come back as skill. Such a fold starts cold, and only the candidate itself, which is judged by nothing that is known yet, starts
-warm.
+same features and the same target. And in each fold only weights that had seen nothing of the fold's test, or what the parent
+learnt there would come back as skill: the parent's own model of that time, which its run keeps beside the candidate. So every
+fold does what was done for the candidate itself, start from the newest weights that there were, and the gates judge what will
+be served. A fold for which the parent left nothing so old starts cold, and that is said.
 """
 
 from __future__ import annotations
@@ -20,14 +21,28 @@ from plms_pipeline.models.training.stored import Model
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Checkpoint:
+    """Weights of one moment: the number of the fold that left them (None: the candidate itself), and the newest bar (UTC) that
+    taught them, or taught whoever they were started from.
+    """
+
+    fold: int | None
+    model: Model
+    known_to: np.datetime64
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Start:
-    """A parent: the candidate, its model and experiment, and the newest bar (UTC) that it or its own parents may have seen."""
+    """A parent: the candidate, its model and experiment, the newest bar (UTC) that it or its own parents may have seen, and its
+    models of earlier moments. A stage of the same run that comes before is a parent, too; its id is then the stage's name.
+    """
 
     candidate_id: str
     model_sha256: str
     model: Model
     experiment: Experiment
     known_to: np.datetime64
+    folds: tuple[Checkpoint, ...] = ()
 
     def why_cold(self, asked: Experiment, features: tuple[str, ...]) -> str | None:
         """Why an experiment on these features cannot start from the weights; None if it can."""
@@ -41,9 +56,15 @@ class Start:
             return "the parent was taught another target"
         return None
 
-    def warms(self, tested_from: np.datetime64) -> bool:
-        """Whether it saw nothing of a test that begins then."""
-        return bool(self.known_to < tested_from)
+    def before(self, tested_from: np.datetime64) -> Checkpoint | None:
+        """The newest weights that saw nothing of a test that begins then; None if there are none so old."""
+        fitting = [one for one in (self.newest, *self.folds) if one.known_to < tested_from]
+        return max(fitting, key=lambda one: one.known_to, default=None)
+
+    @property
+    def newest(self) -> Checkpoint:
+        """The candidate itself."""
+        return Checkpoint(None, self.model, self.known_to)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,24 +72,37 @@ class Warmth:
     """What came of a start: `why_cold` is None when the candidate started from the weights; folds are counted."""
 
     candidate_id: str
+    model_sha256: str
     why_cold: str | None
     known_to: np.datetime64
     warm_folds: int
     cold_folds: int
 
     @property
+    def weights_sha256(self) -> str | None:
+        """Of the model whose weights were used; None where none were."""
+        return self.model_sha256 if self.why_cold is None else None
+
+    @property
     def sentence(self) -> str:
         """For people."""
         if self.why_cold is not None:
             return f"the experiment of {self.candidate_id}, from cold weights: {self.why_cold}"
+        told = f"the experiment and weights of {self.candidate_id}"
+        folds = self.warm_folds + self.cold_folds
+        if not self.cold_folds:
+            return f"{told}; each of {folds} folds starts from its weights of the time before its test"
         return (
-            f"the experiment and weights of {self.candidate_id}; {self.cold_folds} of "
-            f"{self.warm_folds + self.cold_folds} folds start cold, because it may have seen their test"
+            f"{told}; {self.warm_folds} of {folds} folds start from its weights of the time before their test, "
+            f"{self.cold_folds} start cold, because it left none that had not seen their test: there the gates judge the "
+            "experiment, and not what is served"
         )
 
     def as_document(self) -> dict[str, Any]:
         """For the manifest."""
         return {
+            "from": self.candidate_id,
+            "from_sha256": self.model_sha256,
             "weights": self.why_cold is None,
             "why_cold": self.why_cold,
             "known_to": f"{np.datetime_as_string(self.known_to.astype('datetime64[s]'))}Z",
@@ -83,4 +117,14 @@ def known_to(manifest: Mapping[str, Any]) -> np.datetime64:
     warm = manifest.get("warm_start") or {}
     if warm.get("weights"):
         moments.append(str(warm["known_to"]))
-    return max(np.datetime64(one.removesuffix("Z"), "us") for one in moments)
+    return max(_moment(one) for one in moments)
+
+
+def folds_known_to(manifest: Mapping[str, Any]) -> dict[int, np.datetime64]:
+    """By the number of a fold the newest bar that its model may have seen; without those of a run that does not say."""
+    return {int(one["number"]): _moment(str(one["known_to"])) for one in manifest["folds"] if one.get("known_to")}
+
+
+def _moment(text: str) -> np.datetime64:
+    # A manifest says seconds: what was known may be of any moment within.
+    return np.datetime64(text.removesuffix("Z"), "us") + np.timedelta64(999_999, "us")

@@ -55,7 +55,6 @@ def monitor(
     """
     from plms_pipeline.models.evaluation.drift import DriftThresholds
     from plms_pipeline.models.evaluation.thresholds import OperationsThresholds
-    from plms_pipeline.models.watch.files import write_snapshot
     from plms_pipeline.models.watch.judging import Rules
 
     named = {"min_sharpe": min_sharpe, "max_drawdown": max_drawdown, "min_tail_return": min_tail_return}
@@ -73,13 +72,21 @@ def monitor(
             _files(reference, live, predictions, operations_summary, evaluation_dir, names, return_col), rules
         )
     if output is not None:
-        write_snapshot(output, found.document)
+        _write(output, found)
     if as_json:
         typer.echo(json.dumps({**found.document, "codes": list(found.codes)}))
     else:
         _show(found)
     if found.codes:
         raise typer.Exit(1)
+
+
+def _write(output: Path, found: Look) -> None:
+    from plms_pipeline.intake.files.atomic import named_by
+    from plms_pipeline.models.watch.files import write_snapshot
+
+    with named_by("--output", output):
+        write_snapshot(output, found.document)
 
 
 def _refuse_files(*given: Path | None) -> None:

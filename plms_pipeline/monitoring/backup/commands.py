@@ -28,7 +28,7 @@ def create(
 ) -> None:
     """Back up the registry and every file that belongs to it, while everything runs. Secrets are left out.
 
-    Exit 0: the backup is whole and in place. 1: there is one of this second. 2: bad use, or the registry is damaged.
+    Exit 0: the backup is whole and in place. 1: there is one of this second. 2: bad use. 4: the registry is damaged.
     4: the registry, the place, or pg_dump is away; nothing was kept.
     """
     from plms_pipeline.monitoring.backup.actions import creating

@@ -19,7 +19,7 @@ from sqlalchemy import func, inspect, select, table, text
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
-from plms_pipeline.errors import BadInput
+from plms_pipeline.errors import Unavailable
 from plms_pipeline.registry.engine import Registry
 from plms_pipeline.registry.migrate import revision_of
 
@@ -45,7 +45,7 @@ def copy_sqlite(registry: Registry, target: str) -> Counted:
     """Copy a SQLite registry into a new file that is complete by itself.
 
     Raises:
-        BadInput: the registry is damaged; a backup of it would be worthless.
+        Unavailable: the registry is damaged; a backup of it would be worthless.
     """
     pooled = registry.engine.raw_connection()
     try:
@@ -58,7 +58,7 @@ def copy_sqlite(registry: Registry, target: str) -> Counted:
     finally:
         pooled.close()
     if found != ("ok",):
-        raise BadInput(
+        raise Unavailable(
             f"The registry is damaged ({str(found[0])[:200]}); a backup of it would be worthless. Restore an earlier backup, "
             "or the copy beside it (registry.db.before-<revision>).",
             code="registry_damaged",

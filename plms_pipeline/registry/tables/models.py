@@ -93,6 +93,23 @@ class Candidate(Base):
     caps_json: Mapped[Any] = mapped_column(Json, nullable=True)
 
 
+class ModelTrial(Base):
+    """One thing that the training of a candidate tried: an experiment, with the weights that it started from. Append-only."""
+
+    __tablename__ = "model_trials"
+    __table_args__ = (
+        CheckConstraint(one_of("family", MODEL_FAMILIES), name="family_is_known"),
+        CheckConstraint(_digests("data_sha256", "experiment_sha256", "recipe_sha256"), name="hashes_are_whole"),
+        Index("ix_model_trials_family_data_sha256", "family", "data_sha256"),
+    )
+
+    candidate_id: Mapped[str] = mapped_column(ForeignKey("candidates.candidate_id"), primary_key=True)
+    recipe_sha256: Mapped[str] = mapped_column(String(64), primary_key=True)
+    experiment_sha256: Mapped[str] = mapped_column(String(64))
+    family: Mapped[str] = mapped_column(String(16))
+    data_sha256: Mapped[str] = mapped_column(String(64))
+
+
 class Champion(Base):
     """One promotion or rollback. Append-only; the champion of a moment is the greatest sequence that was promoted by then."""
 

@@ -193,7 +193,7 @@ def watching(settings: Settings, clock: Clock, pas: Callable[[], PasClient]) -> 
 
 def is_unreadable(error: PlmsError) -> bool:
     """Whether it says that the registry is away or damaged: then nobody knows what is written there, and the flag decides."""
-    return isinstance(error, Unavailable) or error.code == "registry_damaged"
+    return isinstance(error, Unavailable)
 
 
 @contextmanager

@@ -17,6 +17,7 @@ from plms_pipeline.models.actions.deciding import lift_halt, rewrite, turn_guard
 from plms_pipeline.models.actions.expiry import expire
 from plms_pipeline.models.actions.promotion import rollback
 from plms_pipeline.models.store import candidates, champions, switches
+from plms_pipeline.models.training.trials import trial
 from plms_pipeline.registry.tables import ServingMinute
 from plms_pipeline_tests.models.candidates import LAUNCHER, NOW, REVIEWER, House, train_on_disk
 
@@ -361,10 +362,10 @@ def test_trials_are_counted_and_not_believed(home: House) -> None:
     one = home.candidate("one")
     assert one.trials == 1
     data = one.bytes.data
-    assert trials_of(home.registry, "market", data, one.bytes.experiment) == 1
-    assert trials_of(home.registry, "market", data, "f" * 64) == 2
-    assert trials_of(home.registry, "market", data, "f" * 64, at_least=9) == 9
-    assert trials_of(home.registry, "market", "e" * 64, "f" * 64) == 1
+    assert trials_of(home.registry, "market", data, [trial(one.bytes.experiment)]) == 1
+    assert trials_of(home.registry, "market", data, [trial("f" * 64)]) == 2
+    assert trials_of(home.registry, "market", data, [trial("f" * 64)], at_least=9) == 9
+    assert trials_of(home.registry, "market", "e" * 64, [trial("f" * 64)]) == 1
     # Judged as if it were the only one, while another had been registered.
     two = home.candidate("two", seed=8, trials=1)
     assert (two.trials, two.gates_passed) == (2, False)

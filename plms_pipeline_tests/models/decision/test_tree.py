@@ -81,6 +81,19 @@ def test_what_is_noise_cannot_be_approved_with_caps() -> None:
     )
 
 
+@given(st.lists(LIMITS), st.sampled_from([(), (NOISE,), (NOISE, LEAK)]), st.booleans())
+def test_caps_are_spoken_of_only_where_they_can_be_decided(
+    alerts: list[str], blocking: tuple[str, ...], data_ok: bool
+) -> None:
+    """`plms model show` recommended reduced caps for what no caps can bring live."""
+    said = recommend(alerts=alerts, blocking=blocking, data_ok=data_ok)
+    words = " ".join((said.sentence, *(line.todo for line in said.escalations)))
+    if "approve_with_caps" not in said.options:
+        assert "with reduced caps" not in words
+    elif alerts:
+        assert "with reduced caps" in words
+
+
 @pytest.mark.parametrize(
     ("alerts", "data_ok", "action"),
     [

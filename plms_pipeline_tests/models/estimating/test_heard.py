@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import select, update
 
 from plms_pipeline.clock import FrozenClock
-from plms_pipeline.errors import Conflict, NotFound
+from plms_pipeline.errors import Conflict, NoData
 from plms_pipeline.estimates.outlook import outlook_of, sha_of, text_of
 from plms_pipeline.models.actions.estimates_watching import look_at_estimates, reading_due
 from plms_pipeline.models.actions.promotion import rollback
@@ -152,7 +152,7 @@ def test_what_may_not_be_heard_leaves_the_priors_and_says_why(promoted: Heard) -
         promoted.look()
     assert "not read the receipts" in why(promoted.forecasts())
     promoted.file().unlink()
-    with pytest.raises(NotFound):
+    with pytest.raises(NoData):
         promoted.look()
     assert "not read the receipts" in why(promoted.forecasts())
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from plms_pipeline.errors import BadInput, Conflict, NotFound, PlmsError
+from plms_pipeline.errors import BadInput, Conflict, NoData, PlmsError
 from plms_pipeline.models.serving import files
 from plms_pipeline.models.serving.served import Entry, Version
 from plms_pipeline_tests.models.serving.worlds import AT, SUMMARY, Trained, snapshot, trained
@@ -61,7 +61,7 @@ def test_another_candidate_in_its_place_is_refused(tmp_path: Path) -> None:
 def test_a_folder_that_is_gone_is_told(tmp_path: Path) -> None:
     """And nothing else is looked for."""
     of = trained(tmp_path)
-    with pytest.raises(NotFound):
+    with pytest.raises(NoData):
         files.load(replace(entry_of(of), folder="automation_runs/nowhere"), tmp_path)
     for outside in ("/etc", "automation_runs/../../x"):
         with pytest.raises(BadInput, match="outside"):

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from plms_pipeline.errors import BadInput, Conflict, NotFound
+from plms_pipeline.errors import BadInput, Conflict, NoData
 from plms_pipeline.models.layout import MANIFEST
 from plms_pipeline.models.market.bars import content_hash
 from plms_pipeline.models.training.experiment import experiment
@@ -105,7 +105,7 @@ def test_a_model_file_changed_by_one_byte_is_never_parsed(tmp_path: Path) -> Non
     save(path, bytes(content))
     with pytest.raises(Conflict, match="not the model that was decided about"):
         load_model(path, digest)
-    with pytest.raises(NotFound):
+    with pytest.raises(NoData):
         load_model(tmp_path / "none.npz", digest)
 
 
@@ -193,7 +193,7 @@ def test_one_changed_byte_anywhere_in_a_run_is_found(tmp_path: Path, name: str) 
     with pytest.raises(Conflict, match="changed after the evaluation"):
         verify_run(run.path, run.manifest_sha256)
     path.unlink()
-    with pytest.raises(NotFound, match="run folder moved or cleaned"):
+    with pytest.raises(NoData, match="moved or cleaned"):
         verify_run(run.path, run.manifest_sha256)
 
 

@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 
 from plms_pipeline.errors import BadInput
+from plms_pipeline.models.market.bars import NUMBERS, Bars, Flags
 from plms_pipeline.models.training.experiment import Experiment, branch
-from plms_pipeline.models.training.fit import Training, train
+from plms_pipeline.models.training.fit import Training, parent_of, train
 from plms_pipeline.models.training.linear import LinearModel
-from plms_pipeline.models.training.starting import Start, known_to
+from plms_pipeline.models.training.starting import Checkpoint, Start, folds_known_to, known_to
 from plms_pipeline_tests.models.worlds import small_bars, small_experiment, small_training
 
 # So stubborn that whatever starts warm is its parent again.
@@ -33,7 +34,7 @@ def slopes(model: object) -> object:
     return model.slopes()
 
 
-def test_a_fold_that_its_parent_may_have_seen_starts_cold() -> None:
+def test_a_parent_that_kept_no_older_weights_leaves_its_folds_cold() -> None:
     """What the champion learnt from a test block came back as skill in that very block."""
     cold = train(small_bars(), STUBBORN)
     second = cold.folds[1].test_from
@@ -53,6 +54,74 @@ def test_a_fold_that_its_parent_may_have_seen_starts_cold() -> None:
         assert slopes(found.candidate) == taught
         assert found.warmth is not None
         assert (found.warmth.warm_folds, found.warmth.cold_folds) == (warm_folds, starts_cold)
+
+
+def test_each_fold_starts_from_the_newest_weights_that_had_not_seen_its_test() -> None:
+    """The gates judged the experiment from cold while what was served was warm: nobody had judged that."""
+    left = parent_of(small_training(), small_experiment(), name="c0", sha256="0" * 64)
+    found = warm(left)
+    assert found.warmth is not None
+    assert (found.warmth.warm_folds, found.warmth.cold_folds) == (len(found.folds), 0)
+    for one, parents in zip(found.folds, small_training().folds, strict=True):
+        # The same windows: the parent's fold of the same number is the newest that ends before this test.
+        assert one.start is not None
+        assert one.start.fold == one.split.number
+        assert one.start.known_to < one.test_from
+        assert slopes(one.model) == pytest.approx(slopes(parents.model), abs=1e-6)
+        assert one.known_to < one.test_from
+    assert slopes(found.candidate) == pytest.approx(slopes(left.model), abs=1e-6)
+
+
+def test_weights_of_a_parent_that_was_taught_a_test_are_not_used_in_it() -> None:
+    """A parent whose training window was named wrongly made every fold look like skill."""
+    left = parent_of(small_training(), small_experiment(), name="c0", sha256="0" * 64)
+    cold = train(small_bars(), STUBBORN)
+    second = cold.folds[1]
+    leaked = Checkpoint(1, left.folds[1].model, second.test_from)
+    found = warm(replace(left, folds=(left.folds[0], leaked, *left.folds[2:])))
+    # The next older one is used instead; and where there is none, none.
+    assert found.folds[1].start is not None
+    assert found.folds[1].start.fold == 0
+    alone = warm(replace(left, folds=(leaked,)))
+    assert [one.start is None for one in alone.folds][:3] == [True, True, False]
+    assert np.array_equal(slopes(alone.folds[1].model), slopes(second.model))  # type: ignore[arg-type]
+
+
+def test_bars_that_come_later_change_no_prediction_over_three_generations() -> None:
+    """Weights carry what they were taught: a grandparent's look at the future would be everybody's skill."""
+
+    def grandchild(bars: Bars) -> Training:
+        asked, found = small_experiment(), train(bars, small_experiment())
+        for name in ("one", "two"):
+            found = train(bars, asked, start=parent_of(found, asked, name=name, sha256="0" * 64))
+        return found
+
+    bars = small_bars()
+    full = grandchild(bars)
+    until = full.folds[-3].test_to
+    known = bars.timestamp <= until + np.timedelta64(7, "D")
+    part = grandchild(_some(bars, known))
+    judged = [
+        {
+            (rows.symbols[code], moment): score
+            for code, moment, score in zip(rows.codes, rows.window_end, rows.score, strict=True)
+            if moment < until
+        }
+        for rows in (full.predictions, part.predictions)
+    ]
+    assert len(judged[1]) > 200
+    assert judged[0].keys() == judged[1].keys()
+    assert [judged[0][key] for key in judged[1]] == list(judged[1].values())
+    assert full.warmth is not None
+    assert full.warmth.cold_folds == 0
+
+
+def _some(bars: Bars, rows: Flags) -> Bars:
+    """The bars of these rows."""
+    counts = [int(rows[one].sum()) for _, one in bars.slices()]
+    starts = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+    columns = {name: getattr(bars, name)[rows] for name in ("timestamp", *NUMBERS)}
+    return replace(bars, starts=starts, extras={name: one[rows] for name, one in bars.extras.items()}, **columns)
 
 
 def test_an_embargo_keeps_the_parent_away_as_well() -> None:
@@ -90,11 +159,15 @@ def test_weights_that_do_not_fit_are_not_used_and_that_is_said(changes: dict[str
 def test_what_a_grandparent_saw_is_known_as_well() -> None:
     """Weights carry what they were taught through every branch."""
     own = {"data": {"last": "2020-01-31T00:00:00Z"}}
-    assert known_to(own) == np.datetime64("2020-01-31")
+    # To the end of the second that is written down: a manifest drops what lies behind the point.
+    before, after = (np.datetime64(f"{year}-01-31T00:00:00.999999") for year in (2020, 2021))
+    assert known_to(own) == before
     later = {"known_to": "2021-01-31T00:00:00Z"}
-    assert known_to({**own, "warm_start": {"weights": True, **later}}) == np.datetime64("2021-01-31")
-    assert known_to({**own, "warm_start": {"weights": False, **later}}) == np.datetime64("2020-01-31")
-    assert known_to({**own, "warm_start": None}) == np.datetime64("2020-01-31")
+    assert known_to({**own, "warm_start": {"weights": True, **later}}) == after
+    assert known_to({**own, "warm_start": {"weights": False, **later}}) == before
+    assert known_to({**own, "warm_start": None}) == before
+    folds = [{"number": 0}, {"number": 1, **later}]
+    assert folds_known_to({"folds": folds}) == {1: after}
 
 
 def test_a_branch_changes_the_keys_it_names_and_no_others() -> None:

@@ -410,7 +410,7 @@ def test_a_damaged_registry_is_not_backed_up(sqlite_installation: Installation, 
         stream.write(os.urandom(4096 * 3))
     with pytest.raises(PlmsError) as caught:
         create(sqlite_installation.settings, str(sqlite_installation.backups), clock=clock)
-    assert caught.value.code == "registry_damaged"
+    assert (caught.value.code, caught.value.exit_code) == ("registry_damaged", 4)
     assert not list(sqlite_installation.backups.glob("*"))
 
 

@@ -52,8 +52,8 @@ def create(settings: Settings, destination: str, *, clock: Clock, looking: Calla
         looking: told what is being kept, for a person who waits.
 
     Raises:
-        BadInput: the destination lies inside of what is backed up, or nothing speaks its URL; the registry is damaged.
-        Unavailable: the registry, the place, or PostgreSQL's dump is away.
+        BadInput: the destination lies inside of what is backed up, or nothing speaks its URL.
+        Unavailable: the registry (also one that is damaged), the place, or PostgreSQL's dump is away.
         VerdictNo: a backup of this second is there.
     """
     _require_outside(settings, destination)

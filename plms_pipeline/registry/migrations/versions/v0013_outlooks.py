@@ -9,7 +9,7 @@ from plms_pipeline.registry.migrations.attic import Attic
 from plms_pipeline.registry.types import UtcDateTime
 
 revision = "0013"
-down_revision = "0011"
+down_revision = "0012"
 branch_labels = None
 depends_on = None
 
