@@ -74,7 +74,7 @@ def measure(rounds: int) -> dict[str, Any]:
     warnings.simplefilter("ignore")
     import dagster as dg
 
-    from plms_pipeline.instance.files import prepare_instance
+    from plms_pipeline.instance.files.home import prepare_instance
     from plms_pipeline.settings import load_settings
 
     prepare_instance(load_settings())

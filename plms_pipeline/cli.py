@@ -39,7 +39,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "prices": ("plms_pipeline.estimates.prices.commands:app", "What providers charge, as decisions."),
     "kpi": ("plms_pipeline.kpis.commands:app", "Measure artifacts against their gates."),
     "invariants": ("plms_pipeline.invariants.commands:app", "Prove the books."),
-    "retrain": ("plms_pipeline.models.commands:retrain_app", "Train a model on prices and judge it out of sample."),
+    "retrain": ("plms_pipeline.models.commands.retrain:app", "Train a model on prices and judge it out of sample."),
     "retrain-estimates": (
         "plms_pipeline.models.estimating.commands:retrain_app",
         "Train a model of what tasks take and judge it against the priors.",

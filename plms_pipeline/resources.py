@@ -8,7 +8,6 @@ nightly report. Dagster's default IO manager pickles: no pickle is ever loaded h
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -21,6 +20,7 @@ from pydantic import PrivateAttr
 
 from plms_pipeline.clock import Clock, SystemClock
 from plms_pipeline.errors import BadInput, NoData, PlmsError, Unavailable
+from plms_pipeline.instance.files.atomic import replacing
 from plms_pipeline.registry.engine import Registry
 from plms_pipeline.registry.types import canonical_json
 from plms_pipeline.settings import Settings, load_settings
@@ -81,13 +81,12 @@ class Documents(dg.ConfigurableIOManager):
     def handle_output(self, context: dg.OutputContext, obj: Any) -> None:
         """Write the document of an asset; equal documents give equal bytes."""
         path = self._path(context.asset_key)
-        path.parent.mkdir(parents=True, exist_ok=True)
         text = canonical_json(obj) + "\n"
-        _replace_file(path, text)
+        _replace(path, text)
         newest = path.with_suffix(".newest.json")
         instant = _instant_of(obj)
         if instant is not None and not _is_later(newest, instant):
-            _replace_file(newest, text)
+            _replace(newest, text)
 
     def load_input(self, context: dg.InputContext) -> Any:
         """Read the document of an upstream asset.
@@ -104,14 +103,9 @@ class Documents(dg.ConfigurableIOManager):
         return json.loads(path.read_text(encoding="utf-8"))
 
 
-def _replace_file(path: Path, text: str) -> None:
-    """Put a text in place: the old one or the new one, never half of it, whenever the process dies."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
-    with partial.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
+def _replace(path: Path, text: str) -> None:
+    with replacing(path) as stream:
+        stream.write(text.encode("utf-8"))
 
 
 def _instant_of(document: Any) -> datetime | None:

@@ -27,6 +27,7 @@ from jwt.exceptions import InvalidKeyError
 
 from plms_pipeline.access.tokens import Algorithm, Key
 from plms_pipeline.errors import BadInput, NoData, VerdictNo
+from plms_pipeline.instance.files.atomic import replacing
 
 FOLDER = "secrets"
 PRIVATE_FILE = "token_keys.json"
@@ -273,18 +274,8 @@ def _public(entry: dict[str, Any]) -> dict[str, Any]:
 
 def _write(file: Path, document: dict[str, Any], *, mode: int) -> None:
     """Replace a file in one step; it never exists with wider rights than `mode`, not even under its temporary name."""
-    temporary = file.with_name(f".{file.name}.{uuid4().hex}.tmp")
     try:
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
-        with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
-            os.fchmod(stream.fileno(), mode)
-            json.dump(document, stream, indent=1, sort_keys=True)
-            stream.flush()
-            os.fsync(stream.fileno())
-        temporary.replace(file)
-        folder = os.open(file.parent, os.O_RDONLY)
-        os.fsync(folder)
-        os.close(folder)
+        with replacing(file, mode=mode) as stream:
+            stream.write(json.dumps(document, indent=1, sort_keys=True).encode())
     except OSError as error:
-        temporary.unlink(missing_ok=True)
         raise BadInput(f"{file} cannot be written ({error.strerror}); free some space and try again.") from error

@@ -18,7 +18,7 @@ from rich.text import Text
 from plms_pipeline.access.actors import local_actor
 from plms_pipeline.clock import SystemClock
 from plms_pipeline.errors import NoData, VerdictNo
-from plms_pipeline.instance.files import prepare_instance
+from plms_pipeline.instance.files.home import prepare_instance
 from plms_pipeline.monitoring import files, tables
 from plms_pipeline.monitoring.night import night_of, parse_night
 from plms_pipeline.monitoring.summary import NO_DATA, OK

@@ -8,15 +8,14 @@ from __future__ import annotations
 
 import errno
 import json
-import os
 import tempfile
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 from typing import Any
 
 from plms_pipeline.errors import BadInput, NoData, PlmsError, Unavailable
+from plms_pipeline.instance.files.atomic import replacing
 from plms_pipeline.monitoring.night import parse_date
 from plms_pipeline.registry.types import canonical_json
 
@@ -57,17 +56,10 @@ def write_atomically(path: Path, text: str) -> None:
         BadInput: the folder is none or may not be written; trying again does not help.
         Unavailable: the disk is full or failing. In both cases nothing half-written stays behind.
     """
-    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with partial.open("w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
+        with replacing(path) as stream:
+            stream.write(text.encode("utf-8"))
     except OSError as error:
-        with suppress(OSError):
-            partial.unlink(missing_ok=True)
         raise _not_written(path, error) from error
 
 
@@ -104,8 +96,6 @@ def require_writable(reports_dir: Path) -> None:
 
 def write_night(folder: Path, *, page: str, invariants: dict[str, Any], summary: dict[str, Any]) -> None:
     """Write or replace the three files of a night, the summary last."""
-    for leftover in folder.glob(".*.part"):
-        leftover.unlink(missing_ok=True)
     write_atomically(folder / PAGE, page)
     write_atomically(folder / INVARIANTS, canonical_json(invariants) + "\n")
     write_atomically(folder / SUMMARY, json.dumps(summary, indent=1, sort_keys=True, allow_nan=False) + "\n")

@@ -6,8 +6,9 @@ does one that is a folder.
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
+
+from plms_pipeline.instance.files.atomic import replacing
 
 FLAG = "KILLSWITCH"
 _LONGEST_REASON = 500
@@ -27,13 +28,8 @@ def flag_reason(data_dir: Path) -> str | None:
 
 def raise_flag(data_dir: Path, reason: str) -> Path:
     """Put the flag up, whole or not at all; where it lies."""
-    data_dir.mkdir(parents=True, exist_ok=True)
-    partial = data_dir / f".{FLAG}.{os.getpid()}.part"
-    with partial.open("w", encoding="utf-8") as stream:
-        stream.write(reason.strip() + "\n")
-        stream.flush()
-        os.fsync(stream.fileno())
-    partial.replace(data_dir / FLAG)
+    with replacing(data_dir / FLAG) as stream:
+        stream.write(reason.strip().encode("utf-8") + b"\n")
     return data_dir / FLAG
 
 

@@ -23,7 +23,8 @@ from typing import TYPE_CHECKING
 
 from plms_pipeline.clock import SystemClock
 from plms_pipeline.errors import BadInput, Unavailable
-from plms_pipeline.instance.files import DagsterHome, exclusive, prepare_instance
+from plms_pipeline.instance.files.home import DagsterHome, prepare_instance
+from plms_pipeline.instance.files.lock import exclusive
 from plms_pipeline.instance.service import bound_socket, interruptible
 from plms_pipeline.registry.engine import Registry
 from plms_pipeline.web.origins import Authority, parse_allowed

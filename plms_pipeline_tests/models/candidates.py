@@ -16,7 +16,8 @@ from plms_pipeline.models.actions.deciding import CandidateDecision, Places, dec
 from plms_pipeline.models.actions.promotion import Promoted, promote
 from plms_pipeline.models.actions.retraining import SNAPSHOTS
 from plms_pipeline.models.evaluation.files import write_evaluation
-from plms_pipeline.models.files import SUMMARY_FILE, folder_of, sha256_of
+from plms_pipeline.models.files.candidate import SUMMARY_FILE, folder_of
+from plms_pipeline.models.files.reading import sha256_of
 from plms_pipeline.models.market.files.keeping import snapshot
 from plms_pipeline.models.records import MARKET, Bytes, Candidate
 from plms_pipeline.models.training.files import RUNS, RunFolder, environment, write_run

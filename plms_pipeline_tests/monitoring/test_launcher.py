@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 import pytest
 
 from plms_pipeline.errors import BadInput, NoData, PlmsError, Unavailable, VerdictNo
-from plms_pipeline.instance.files import prepare_instance
+from plms_pipeline.instance.files.home import prepare_instance
 from plms_pipeline.monitoring.launcher import defs as launcher
 from plms_pipeline.settings import Settings
 from plms_pipeline_tests.monitoring import failing_definitions

@@ -35,7 +35,7 @@ from plms_pipeline.models.actions import checking
 from plms_pipeline.models.actions.candidates import require
 from plms_pipeline.models.actions.deciding import Places
 from plms_pipeline.models.actions.promotion import promote, rollback
-from plms_pipeline.models.files import check_bytes
+from plms_pipeline.models.files.candidate import check_bytes
 from plms_pipeline.models.records import Candidate, Champion
 from plms_pipeline.models.store import candidates, champions
 from plms_pipeline.registry import migrate

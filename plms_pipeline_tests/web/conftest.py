@@ -22,7 +22,7 @@ from dagster._core.workspace.context import WorkspaceProcessContext
 from dagster._core.workspace.load_target import WorkspaceFileTarget
 
 from plms_pipeline.dagster_internals import Webserver, code_server_arguments, open_webserver, workspace_text
-from plms_pipeline.instance.files import prepare_instance
+from plms_pipeline.instance.files.home import prepare_instance
 from plms_pipeline.settings import load_settings, project_root
 from plms_pipeline.web.process import ChildSpec, Keeper
 

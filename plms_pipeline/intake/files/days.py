@@ -17,8 +17,8 @@ import pyarrow.parquet as pq
 from upath import UPath
 
 from plms_pipeline.errors import BadInput, NoData, Unavailable
+from plms_pipeline.instance.files.atomic import replacing
 from plms_pipeline.intake.dayfile import ROWS_KEY
-from plms_pipeline.intake.files.atomic import replacing
 from plms_pipeline.intake.parsing import is_day
 
 FOLDER: Final = "receipts"

@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import IO
 
 from plms_pipeline.errors import Unavailable
-from plms_pipeline.intake.files.atomic import Abandoned, replacing
+from plms_pipeline.instance.files.atomic import Abandoned, replacing
 from plms_pipeline.intake.quarantine import write_header, write_rows
 from plms_pipeline.intake.reasons import Rejected
 

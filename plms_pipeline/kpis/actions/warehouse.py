@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Literal
 
 from plms_pipeline.errors import BadInput
-from plms_pipeline.kpis.files.warehouse import digest_of, fresh_file, read_script
+from plms_pipeline.instance.files.atomic import made_aside
+from plms_pipeline.kpis.files.warehouse import digest_of, read_script
 from plms_pipeline.kpis.store import warehouse
 
 
@@ -42,6 +43,6 @@ def load_warehouse(script: Path, target: Path) -> Loaded:
                 "PLMS_KPI_DATABASE_URL at it.",
                 code="foreign_warehouse",
             )
-    with fresh_file(target) as partial:
+    with made_aside(target) as partial:
         warehouse.build(text, str(partial), digest)
     return Loaded(target, "loaded", digest)

@@ -1,16 +1,11 @@
-"""How does the sample database come to be whole or not at all?"""
+"""Which SQL script makes the sample database?"""
 
 from __future__ import annotations
 
 import hashlib
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from uuid import uuid4
 
 from plms_pipeline.errors import BadInput
-from plms_pipeline.intake.files.atomic import sweep, sync_folder
 from plms_pipeline.settings import project_root
 
 MAX_SCRIPT = 16 * 1024 * 1024
@@ -46,22 +41,3 @@ def read_script(script: Path) -> str:
 def digest_of(text: str) -> str:
     """The SHA-256 of a text."""
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-@contextmanager
-def fresh_file(target: Path) -> Iterator[Path]:
-    """A path to build a file at; it replaces `target` when the block ends without an error."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    sweep(target)
-    partial = target.with_name(f".{target.name}.{os.getpid()}.{uuid4().hex[:8]}.tmp")
-    try:
-        yield partial
-        descriptor = os.open(partial, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-        partial.replace(target)
-        sync_folder(target.parent)
-    finally:
-        partial.unlink(missing_ok=True)

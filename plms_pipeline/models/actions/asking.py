@@ -50,7 +50,7 @@ def request_of(
         NoData: nothing was imported (`no_bars`).
     """
     return Request(
-        inside(data_dir, dataset) if dataset.strip() else current_path(data_dir), experiment, strict=strict,
+        inside(data_dir, dataset) if dataset.strip() else current_path(data_dir), experiment, strict=strict or None,
         symbol=symbol.strip() or None, trials=trials, thresholds=thresholds or OperationsThresholds(),
         requested_by=requested_by, reason=(reason or "").strip() or None, start=start,
     )  # fmt: skip

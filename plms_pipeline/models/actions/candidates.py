@@ -20,7 +20,8 @@ from plms_pipeline.access.actors import Actor
 from plms_pipeline.clock import Clock
 from plms_pipeline.errors import Conflict, NotFound, PlmsError
 from plms_pipeline.models.decision.tree import DATA_NOT_OK, recommend
-from plms_pipeline.models.files import SUMMARY_FILE, folder_of, sha256_of
+from plms_pipeline.models.files.candidate import SUMMARY_FILE, folder_of
+from plms_pipeline.models.files.reading import sha256_of
 from plms_pipeline.models.records import MARKET, Bytes, Candidate, NewCandidate
 from plms_pipeline.models.store import candidates as store
 from plms_pipeline.models.store import trials

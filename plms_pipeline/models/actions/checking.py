@@ -19,7 +19,8 @@ from plms_pipeline.errors import Conflict, PlmsError
 from plms_pipeline.models.decision.levels import breached
 from plms_pipeline.models.decision.tree import DATA_NOT_OK, LIMIT, hard_gates
 from plms_pipeline.models.decision.words import APPROVE
-from plms_pipeline.models.files import check_bytes, model_file, read_json
+from plms_pipeline.models.files.candidate import check_bytes, model_file
+from plms_pipeline.models.files.reading import read_json
 from plms_pipeline.models.records import ESTIMATES, MARKET, Candidate
 from plms_pipeline.models.store import levels, switches
 from plms_pipeline.registry.engine import Registry

@@ -28,7 +28,7 @@ from plms_pipeline.models.actions.deciding import NewId, Places, tell
 from plms_pipeline.models.decision.record import ROLLBACK, binds, require_signature
 from plms_pipeline.models.decision.stack import before
 from plms_pipeline.models.decision.words import APPROVALS
-from plms_pipeline.models.files import check_bytes, check_data
+from plms_pipeline.models.files.candidate import check_bytes, check_data
 from plms_pipeline.models.records import APPROVED, PROMOTED, REPLACED, Candidate, Champion, Switch
 from plms_pipeline.models.store import candidates, champions, switches
 from plms_pipeline.registry.engine import Registry

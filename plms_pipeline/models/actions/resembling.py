@@ -11,7 +11,7 @@ from plms_pipeline.errors import BadInput, Conflict, NotFound
 from plms_pipeline.models.actions.candidates import require
 from plms_pipeline.models.candidate_ids import candidate_id
 from plms_pipeline.models.estimating.experiment import EstimatesExperiment, experiment_of
-from plms_pipeline.models.files import check_bytes
+from plms_pipeline.models.files.candidate import check_bytes
 from plms_pipeline.models.records import ESTIMATES
 from plms_pipeline.models.store import champions
 from plms_pipeline.registry.engine import Registry

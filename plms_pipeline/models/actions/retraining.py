@@ -12,38 +12,37 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import numpy as np
 
 from plms_pipeline.clock import Clock
 from plms_pipeline.errors import BadInput
+from plms_pipeline.models.actions.evaluating import judged
+from plms_pipeline.models.actions.succession import around
 from plms_pipeline.models.annotations.rules import Annotation
 from plms_pipeline.models.annotations.weights import Weighted, weighted
-from plms_pipeline.models.evaluation import gates, sanity
+from plms_pipeline.models.evaluation import sanity
+from plms_pipeline.models.evaluation.comparing import Compared
 from plms_pipeline.models.evaluation.files import write_evaluation
 from plms_pipeline.models.evaluation.gates import GateConfig, GateVerdict
-from plms_pipeline.models.evaluation.guardrails import Guarded, GuardrailConfig, Violation, guard
-from plms_pipeline.models.evaluation.summary import SummaryInput, evaluated, operations_summary
-from plms_pipeline.models.evaluation.thresholds import Alert, OperationsThresholds
-from plms_pipeline.models.files import sha256_of
-from plms_pipeline.models.market.bars import Bars, content_hash, select
+from plms_pipeline.models.evaluation.thresholds import OperationsThresholds
+from plms_pipeline.models.files.reading import sha256_of
+from plms_pipeline.models.market.bars import Bars, Floats, content_hash, select
 from plms_pipeline.models.market.checks import Examination, examine
 from plms_pipeline.models.market.files.keeping import snapshot, write_rejected
 from plms_pipeline.models.market.files.reading import read_prices
 from plms_pipeline.models.market.findings import Finding, insist
+from plms_pipeline.models.market.regimes import NAME, Regimes, volatility_regimes
 from plms_pipeline.models.reporting.actions import report_run
 from plms_pipeline.models.training.experiment import Experiment
 from plms_pipeline.models.training.features import FeatureFunction, backward_features
-from plms_pipeline.models.training.files import RUNS, RunFolder, environment, write_run
-from plms_pipeline.models.training.fit import train
+from plms_pipeline.models.training.files import RUNS, RunFolder, environment, model_sha256, write_run
+from plms_pipeline.models.training.fit import Training
 from plms_pipeline.models.training.manifest import Kept, Lineage, Origin
-from plms_pipeline.models.training.predictions import Predictions
 from plms_pipeline.models.training.starting import Start
-from plms_pipeline.models.training.trials import Trial, trial
-
-if TYPE_CHECKING:
-    import pandas as pd
+from plms_pipeline.models.training.successive import Succession, WarmStart, trained_in_turn
+from plms_pipeline.models.training.trials import Trial
 
 SNAPSHOTS: Final = "market_snapshots"
 REJECTED: Final = "rejected_rows.csv"
@@ -62,12 +61,16 @@ class Request:
     `trials`: how many candidates were tried on these data at least, this one included; the luck of the best of them is taken
     off. The registry counts those that it knows (`retrain`'s `trials_of`); this may only raise it. `thresholds`: limits that
     go before those of the experiment. `has_report`: whether report.html and report.md are written, too. `start`: the candidate
-    that it starts from, of whose experiment this one is a branch.
+    that it starts from, of whose experiment this one is a branch. `pretraining`, `challenger`, `warm_start`: the stages around
+    the training (`Succession`). `strict`: what the experiment says when None. `has_regimes`: whether regimes are told anew.
+
+    Raises:
+        BadInput: the stages do not fit together.
     """
 
     dataset: Path
     experiment: Experiment
-    strict: bool = False
+    strict: bool | None = None
     symbol: str | None = None
     trials: int = 1
     thresholds: OperationsThresholds = field(default_factory=OperationsThresholds)
@@ -76,6 +79,35 @@ class Request:
     reason: str | None = None
     has_report: bool = True
     start: Start | None = None
+    pretraining: Experiment | None = None
+    challenger: Experiment | None = None
+    warm_start: WarmStart = "training"
+    has_regimes: bool = False
+
+    def __post_init__(self) -> None:
+        _ = self.succession
+
+    @property
+    def succession(self) -> Succession:
+        """What is trained."""
+        return Succession(self.experiment, self.pretraining, self.challenger, self.warm_start, self.start)
+
+    @property
+    def experiments(self) -> tuple[Experiment, ...]:
+        """All that are trained, the candidate's first."""
+        return tuple(one for one in (self.experiment, self.pretraining, self.challenger) if one is not None)
+
+    @property
+    def stages(self) -> tuple[str, ...]:
+        """The stages that run, by the names of the source and in its order, and then the report."""
+        regimes = ("regimes",) if self.has_regimes else ()
+        report = ("report",) if self.has_report else ()
+        return ("dataset", *regimes, *self.succession.stages, "evaluation", *report)
+
+    @property
+    def is_strict(self) -> bool:
+        """Whether data about which anything was found are refused."""
+        return self.experiment.data.strict_validation if self.strict is None else self.strict
 
     @property
     def limits(self) -> OperationsThresholds:
@@ -113,6 +145,7 @@ class Retrained:
     verdict: GateVerdict
     trials: int = 1
     tried: tuple[Trial, ...] = ()
+    comparison: Compared | None = None
 
 
 def dataset(asked: Request, *, as_of: datetime | None = None) -> Data:
@@ -128,10 +161,11 @@ def dataset(asked: Request, *, as_of: datetime | None = None) -> Data:
     """
     present = None if as_of is None else np.datetime64(as_of.astimezone(UTC).replace(tzinfo=None), "us")
     found = examine(read_prices(asked.dataset, symbol=asked.symbol), as_of=present)
-    if asked.strict or asked.experiment.data.strict_validation:
+    if asked.is_strict:
         insist(found.findings, str(asked.dataset))
-    if asked.experiment.data.symbols is not None:
-        select(found.bars, asked.experiment.data.symbols)
+    for one in asked.experiments:
+        if one.data.symbols is not None:
+            select(found.bars, one.data.symbols)
     return Data(found, content_hash(found.bars))
 
 
@@ -172,34 +206,54 @@ def retrain(
     told("dataset", str(asked.dataset))
     data = dataset(asked)
     bars = data.examination.bars
-    refuse_what_deceives(bars, asked.experiment, function)
+    for one in asked.experiments:
+        refuse_what_deceives(bars, one, function)
     kept, _ = snapshot(root / SNAPSHOTS, bars)
-    told("training", f"{len(bars.symbols)} symbols, {bars.timestamp.size} bars")
+    labels = _regimes(bars, asked, told)
     spoken = None if said is None else tuple(said(bars.symbols))
-    weight = _weighted(bars, asked.experiment, spoken)
-    trained = train(
-        bars, asked.experiment, weights=None if weight is None else weight.weights, start=asked.start, function=function
-    )
-    if trained.warmth is not None:
-        told("start", trained.warmth.sentence)
-    tried = (trial(asked.experiment.digest(), None if trained.warmth is None else trained.warmth.weights_sha256),)
-    if trials_of is not None:
-        asked = replace(asked, trials=max(asked.trials, trials_of(data.digest, tried)))
+    found = trained_in_turn(
+        bars, asked.succession, weigh=lambda one: _weights(_weighted(bars, one, spoken)), digest=model_sha256, told=told,
+        function=function,
+    )  # fmt: skip
+    trained = found.training if labels is None else _labelled(found.training, labels)
+    counted = len(found.tried) if trials_of is None else trials_of(data.digest, found.tried)
+    asked = replace(asked, trials=max(asked.trials, counted))
     told("evaluation", f"{trained.predictions.count} predictions out of sample")
     summary, verdict = judged(trained.predictions, asked, run_id=run_id)
+    beside = around(asked.succession, found, labels, resamples=asked.gates.resamples)
+    weight = _weighted(bars, asked.experiment, spoken)
     origin = Origin(
         run_id, _second(clock.now()), code_version, environment(), _lineage(asked),
         Kept(f"{SNAPSHOTS}/{kept.name}", sha256_of(kept)),
-        None if weight is None else weight.as_document(asked.experiment.annotations.by_word),
+        None if weight is None else weight.as_document(asked.experiment.annotations.by_word), beside.facts,
     )  # fmt: skip
-    run = write_run(root / RUNS, bars, asked.experiment, trained, origin)
+    run = write_run(root / RUNS, bars, asked.experiment, trained, origin, beside.files)
     write_evaluation(run.path, summary=summary, metrics=trained.metrics, gates=verdict.as_document())
     if data.rejected:
         write_rejected(run.path / REJECTED, data.examination.rejected)
     if asked.has_report:
         told("report", str(run.path))
         report_run(run.path, annotations=None if spoken is None else [one.as_document() for one in spoken])
-    return Retrained(run, data, dict(trained.metrics), summary, verdict, asked.trials, tried)
+    return Retrained(run, data, dict(trained.metrics), summary, verdict, asked.trials, found.tried, beside.comparison)
+
+
+def _regimes(bars: Bars, asked: Request, told: Told) -> Regimes | None:
+    if not asked.has_regimes:
+        return None
+    labels = volatility_regimes(bars)
+    told("regimes", f"{labels.count} labels of volatility")
+    return labels
+
+
+def _labelled(trained: Training, labels: Regimes) -> Training:
+    """The training whose predictions say in which regime each was made."""
+    rows = trained.predictions
+    named = labels.of(np.array(rows.symbols, dtype=object)[rows.codes], rows.window_end)
+    return replace(trained, predictions=replace(rows, regimes={NAME: named}))
+
+
+def _weights(found: Weighted | None) -> Floats | None:
+    return None if found is None else found.weights
 
 
 def _lineage(asked: Request) -> Lineage:
@@ -217,63 +271,6 @@ def _weighted(bars: Bars, asked: Experiment, spoken: Sequence[Annotation] | None
             code="no_annotations",
         )
     return weighted(bars, spoken or (), asked.annotations.by_word)
-
-
-def judged(rows: Predictions, asked: Request, *, run_id: str) -> tuple[dict[str, Any], GateVerdict]:
-    """The operations summary of predictions out of sample, and the verdict of the gates.
-
-    Raises:
-        BadInput: the predictions are none: `outcome_before_prediction`, `levels_as_returns`.
-    """
-    frame = rows.frame()
-    sanity.refuse_early_outcomes(frame, made_at="window_end", known_at="target_timestamp_1")
-    sanity.refuse_levels(frame)
-    rails = asked.experiment.guardrails.config
-    book = _book(frame)
-    given = SummaryInput(
-        run_id,
-        benchmark_column="benchmark_return",
-        timestamp="window_end",
-        trials=asked.trials,
-        thresholds=asked.limits,
-        guardrails=rails,
-    )
-    found = evaluated(frame, book, given)
-    guarded = _guarded(book, rails)
-    found = replace(found, alerts=(*found.alerts, *(_broken(one) for one in guarded.violations)))
-    evidence = gates.evidence_of(_evidence(frame), trials=asked.trials, config=asked.gates)
-    summary = operations_summary(found, given)
-    if rails.enabled:
-        summary["enforcement"] = {
-            "kind": rails.enforcement,
-            "scaled": guarded.scaled,
-            "violations": [one.as_document() for one in guarded.violations],
-        }
-    return summary, gates.judge(evidence, asked.gates, alerts=found.alerts)
-
-
-def _guarded(book: pd.DataFrame, rails: GuardrailConfig) -> Guarded:
-    """The book under the guardrails of the experiment; bars have no sectors and factors: those caps bind what is served."""
-    return guard(book, replace(rails, sector_caps={}, factor_caps={}))
-
-
-def _broken(one: Violation) -> Alert:
-    # Names of symbols are data, and codes are stable.
-    kind = one.name.partition(":")[0]
-    return Alert(f"guardrail_{kind}_broken", one.name, one.value, one.threshold, f"Guardrails: {one.message}.")
-
-
-def _book(frame: pd.DataFrame) -> pd.DataFrame:
-    """Positions as the guardrails read them: of a capital of one, shared evenly by the symbols of a moment."""
-    symbols = frame.groupby("window_end")["symbol"].transform("size")
-    return frame.assign(
-        timestamp=frame["window_end"], notional=frame["position"] / symbols, pnl=frame["realised_return"] / symbols
-    )[["timestamp", "symbol", "notional", "pnl"]]
-
-
-def _evidence(frame: pd.DataFrame) -> pd.DataFrame:
-    names = {"window_end": gates.TIMESTAMP, "pred_step_1": gates.PREDICTED, "actual_return_step_1": gates.ACTUAL}
-    return frame.rename(columns=names)[[gates.TIMESTAMP, gates.SYMBOL, gates.PREDICTED, gates.ACTUAL, gates.RETURN]]
 
 
 def _second(moment: datetime) -> datetime:

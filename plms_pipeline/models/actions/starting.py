@@ -13,7 +13,7 @@ from typing import Any, Final
 from plms_pipeline.errors import BadInput, Conflict, NoData
 from plms_pipeline.models.actions.candidates import require
 from plms_pipeline.models.candidate_ids import candidate_id
-from plms_pipeline.models.files import check_bytes, model_file
+from plms_pipeline.models.files.candidate import check_bytes, model_file
 from plms_pipeline.models.layout import files_of
 from plms_pipeline.models.records import MARKET, Candidate
 from plms_pipeline.models.store import champions

@@ -97,7 +97,7 @@ def export(
     as_json: AsJson = False,
 ) -> None:
     """Write annotations to a file, which `plms report-model --annotations` reads."""
-    from plms_pipeline.intake.files.atomic import named_by
+    from plms_pipeline.instance.files.named import named_by
     from plms_pipeline.models.annotations import actions
 
     with _registry(read_only=True) as registry, named_by("PATH", path):

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from plms_pipeline.intake.files.atomic import replacing
+from plms_pipeline.instance.files.atomic import replacing
 
 COLUMNS: Final = (
     "annotation_id", "trade_id", "symbol", "trade_timestamp", "decision", "rationale", "confidence", "tags", "author",

@@ -20,7 +20,7 @@ import pyarrow as pa
 import pyarrow.csv as pacsv
 
 from plms_pipeline.errors import BadInput, NoData, NotFound
-from plms_pipeline.intake.files.atomic import replacing
+from plms_pipeline.instance.files.atomic import replacing
 from plms_pipeline.models.dataset.revising import Revised
 from plms_pipeline.models.market.bars import Bars
 from plms_pipeline.models.market.checks import Rejected

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from plms_pipeline.intake.files.atomic import replacing
+from plms_pipeline.instance.files.atomic import write_if_different
 from plms_pipeline.models.decision.record import approval_markdown
 
 APPROVAL: Final = "evaluation/approval.json"
@@ -26,26 +26,12 @@ def write_approval(run: Path, document: Mapping[str, Any]) -> bool:
     if not run.is_dir():
         return False
     text = json.dumps(document, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
-    written = False
-    for name, content in ((APPROVAL, text), (APPROVAL_TEXT, approval_markdown(document))):
-        if _content(run / name) != content:
-            with replacing(run / name) as stream:
-                stream.write(content.encode("utf-8"))
-            written = True
-    return written
+    files = {APPROVAL: text, APPROVAL_TEXT: approval_markdown(document)}
+    # Both, also when the first was written: a list, not a generator.
+    written = [write_if_different(run / name, content) for name, content in files.items()]
+    return any(written)
 
 
 def write_log(reports: Path, text: str) -> bool:
     """Write the decision log below the reports, if it says anything else; whether it was written."""
-    if _content(reports / LOG) == text:
-        return False
-    with replacing(reports / LOG) as stream:
-        stream.write(text.encode("utf-8"))
-    return True
-
-
-def _content(path: Path) -> str | None:
-    try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError):
-        return None
+    return write_if_different(reports / LOG, text)

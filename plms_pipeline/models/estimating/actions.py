@@ -27,7 +27,8 @@ from plms_pipeline.models.estimating.judging import Judgement, blocking, judge
 from plms_pipeline.models.estimating.model import EstimatesModel, untrusting
 from plms_pipeline.models.estimating.walkforward import FEWEST_ROWS, Walked, walk_forward
 from plms_pipeline.models.evaluation.files import write_evaluation
-from plms_pipeline.models.files import SUMMARY_FILE, folder_of, sha256_of
+from plms_pipeline.models.files.candidate import SUMMARY_FILE, folder_of
+from plms_pipeline.models.files.reading import sha256_of
 from plms_pipeline.models.records import ESTIMATES, Bytes, Candidate, Champion
 from plms_pipeline.models.store import candidates, champions
 from plms_pipeline.models.training.files import CANDIDATE, RUNS, RunFolder, environment

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 import io
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -14,8 +11,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from plms_pipeline.errors import BadInput, Conflict, NoData
-from plms_pipeline.intake.files.atomic import replacing
+from plms_pipeline.errors import BadInput, NoData
+from plms_pipeline.instance.files.atomic import replacing
 from plms_pipeline.measures import BASES, MEASURES
 from plms_pipeline.models.estimating import documents
 from plms_pipeline.models.estimating.book import NUMBERS, WORDS, Book
@@ -23,7 +20,8 @@ from plms_pipeline.models.estimating.experiment import EstimatesExperiment
 from plms_pipeline.models.estimating.model import EstimatesModel
 from plms_pipeline.models.estimating.stored import golden, model_of, parts
 from plms_pipeline.models.estimating.walkforward import Walked
-from plms_pipeline.models.files import missing
+from plms_pipeline.models.files.archive import archive_bytes, read_archive
+from plms_pipeline.models.files.reading import missing
 from plms_pipeline.models.layout import GOLDEN
 from plms_pipeline.models.training.files import CANDIDATE, EXPERIMENT, METRICS, PREDICTIONS, RunFolder, keep_run
 from plms_pipeline.models.training.manifest import Origin, document_text
@@ -99,12 +97,7 @@ def _parquet(walked: Mapping[Any, Walked]) -> bytes:
 
 def model_bytes(model: EstimatesModel) -> bytes:
     """The file of a model: an npz of arrays and one JSON document; the same model gives the same bytes."""
-    document, arrays = parts(model)
-    text = json.dumps(document, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
-    stream = io.BytesIO()
-    named: dict[str, Any] = {"document": np.frombuffer(text, dtype=np.uint8), **arrays}
-    np.savez(stream, **named)
-    return stream.getvalue()
+    return archive_bytes(*parts(model))
 
 
 def load_estimates(path: Path, sha256: str) -> EstimatesModel:
@@ -118,20 +111,4 @@ def load_estimates(path: Path, sha256: str) -> EstimatesModel:
         Conflict: its bytes are others (`model_altered`).
         BadInput: it is too large, or no model (`bad_model`).
     """
-    try:
-        with path.open("rb") as stream:
-            content = stream.read(MAX_MODEL_BYTES + 1)
-    except FileNotFoundError:
-        raise missing(path) from None
-    if not hmac.compare_digest(hashlib.sha256(content).hexdigest(), sha256.lower()):
-        raise Conflict(
-            f"{path} is not the model that was decided about; restore the file, or decide about a new candidate.",
-            code="model_altered",
-        )
-    try:
-        with np.load(io.BytesIO(content), allow_pickle=False) as archive:
-            arrays = {name: archive[name] for name in archive.files}
-        document = json.loads(arrays.pop("document").tobytes())
-    except (ValueError, KeyError, OSError, EOFError) as error:
-        raise BadInput(f"{path} is no stored model ({type(error).__name__}); train again.", code="bad_model") from None
-    return model_of(document, arrays)
+    return model_of(*read_archive(path, sha256, MAX_MODEL_BYTES))

@@ -19,6 +19,8 @@ from plms_pipeline.models.evaluation.returns import Floats, numbers
 
 Codes = NDArray[np.intp]
 _KINDS: Final = ("symbol", "sector", "factor")
+# No money of the world comes near; beyond it sums and products leave the numbers.
+LARGEST_MONEY: Final = 1e36
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,8 +128,8 @@ def book_of(trades: pd.DataFrame, columns: Columns) -> Book:
         trades: one row per position and moment.
 
     Raises:
-        BadInput: a row without moment, symbol or notional (its own, or position times price), or an infinite amount; the
-            message names the column.
+        BadInput: a row without moment, symbol or notional (its own, or position times price), or an amount that no money
+            has; the message names the column.
     """
     for name in (columns.timestamp, columns.symbol):
         missing = int(trades[name].isna().sum()) if name in trades.columns else len(trades)
@@ -141,10 +143,8 @@ def book_of(trades: pd.DataFrame, columns: Columns) -> Book:
             codes, names = _coded(trades, name)
             groups[kind] = Group(codes, tuple(map(str, names)))
     size = len(trades)
-    return Book(
-        moment, len(moments), _notional(trades, columns),
-        numbers(trades, columns.returns), groups, absent, np.ones(size),
-    )  # fmt: skip
+    returns = _money(numbers(trades, columns.returns), columns.returns)
+    return Book(moment, len(moments), _notional(trades, columns), returns, groups, absent, np.ones(size))
 
 
 def refuse_missing(count: int, column: str, why: str) -> None:
@@ -161,7 +161,8 @@ def _coded(trades: pd.DataFrame, name: str, *, sort: bool = False) -> tuple[Code
 
 
 def _notional(trades: pd.DataFrame, columns: Columns) -> Floats:
-    made = numbers(trades, columns.position) * numbers(trades, columns.price)
+    with np.errstate(over="ignore"):
+        made = numbers(trades, columns.position) * numbers(trades, columns.price)
     given = numbers(trades, columns.notional)
     notional = np.where(np.isnan(given), made, given)
     unknown = int(np.isnan(notional).sum())
@@ -171,4 +172,15 @@ def _notional(trades: pd.DataFrame, columns: Columns) -> Floats:
             "exposure is unknown. Give the one or the two.",
             code="missing_column",
         )
-    return notional
+    return _money(notional, columns.notional)
+
+
+def _money(values: Floats, column: str) -> Floats:
+    beyond = int((np.abs(values) > LARGEST_MONEY).sum())
+    if beyond:
+        raise BadInput(
+            f"`{column}` of {beyond} rows is more than {LARGEST_MONEY:g}, which is no money; correct the unit of the column, "
+            "or of position and price.",
+            code="implausible_magnitude",
+        )
+    return values

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from plms_pipeline.intake.files.atomic import replacing
+from plms_pipeline.instance.files.atomic import replacing
 from plms_pipeline.models.evaluation.summary import to_json
 from plms_pipeline.models.layout import EVALUATION, SUMMARY
 

@@ -129,7 +129,7 @@ def guard(trades: pd.DataFrame, config: GuardrailConfig) -> Guarded:
 
     Raises:
         BadInput: what a limit needs is missing: notional without price and position, a symbol, a sector under sector caps,
-            a factor under factor caps, a return under tail limits. The message names the column.
+            a factor under factor caps, a return of any row under tail limits. The message names the column.
     """
     book = books.book_of(trades, config.columns)
     if config.enabled:
@@ -215,10 +215,9 @@ def _require(book: Book, config: GuardrailConfig) -> None:
     ):
         if caps and book.size:
             books.refuse_missing(book.missing[kind], column, f"{kind} caps are set")
-    if config.min_tail_return is not None and book.size and not book.known_returns().size:
-        raise BadInput(
-            f"No moment's `{config.columns.returns}` is known, but a tail limit is set; give it, or drop the limit."
-        )
+    if config.min_tail_return is not None:
+        # A moment with one unknown return has none: whoever leaves a loss out would leave its moment out of the tail.
+        books.refuse_missing(int(np.isnan(book.returns).sum()), config.columns.returns, "a tail limit is set")
 
 
 def _clipped(book: Book, config: GuardrailConfig) -> Book:

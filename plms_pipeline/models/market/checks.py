@@ -27,6 +27,9 @@ LONGEST_SYMBOL: Final = 64
 SMALLEST_PRICE: Final = 1e-12
 LARGEST_PRICE: Final = 1e15
 LARGEST_VOLUME: Final = 1e18
+# Before it nothing was traded anywhere, and after it a nanosecond clock ends: a year that was misread, or none.
+FIRST_MOMENT: Final = np.datetime64("1600-01-01", "us")
+LAST_MOMENT: Final = np.datetime64("2262-01-01", "us")
 # A bar may be stamped with the end of its day in a zone that is ahead.
 AHEAD: Final = np.timedelta64(1, "D")
 # A symbol is behind when its last bar is so many of its usual spacings old.
@@ -85,6 +88,10 @@ def _is_implausible(raw: RawBars) -> Flags:
     return np.asarray(broken | (raw.numbers["volume"] > LARGEST_VOLUME))
 
 
+def _has_no_real_time(raw: RawBars) -> Flags:
+    return np.asarray((raw.timestamp < FIRST_MOMENT) | (raw.timestamp > LAST_MOMENT))
+
+
 def _has_negative_volume(raw: RawBars) -> Flags:
     return np.asarray(raw.numbers["volume"] < 0.0)
 
@@ -102,6 +109,8 @@ ROW_RULES: Final[tuple[tuple[str, Callable[[RawBars], Flags], str, str], ...]] =
      "The columns are swapped or the bar is broken; correct it in the source."),
     ("range_misses_open_or_close", _misses_its_ends, "bar whose open or close lies outside its low and high",
      "Often only some columns were adjusted for splits or dividends; adjust all four or none."),
+    ("implausible_time", _has_no_real_time, f"moment outside {FIRST_MOMENT.item():%Y} … {LAST_MOMENT.item():%Y}",
+     "Correct the year, or the unit or format of the column of time, in the source."),
     ("negative_volume", _has_negative_volume, "bar with a negative volume", "Correct it in the source."),
 )  # fmt: skip
 

@@ -67,7 +67,7 @@ def report_model(
 
     Exit 0: written. 2: wrong use, or no such file. 3: no rows.
     """
-    from plms_pipeline.intake.files.atomic import named_by
+    from plms_pipeline.instance.files.named import named_by
     from plms_pipeline.models.reporting.actions import Sources, report_model
     from plms_pipeline.models.reporting.composing import DESCRIPTION, TITLE, Asked
 

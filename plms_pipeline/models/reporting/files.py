@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 import yaml
 
 from plms_pipeline.errors import BadInput, NotFound
-from plms_pipeline.intake.files.atomic import replacing
+from plms_pipeline.instance.files.atomic import replacing
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -124,6 +124,7 @@ def beside(path: Path, name: str) -> Path | None:
 
 
 def _content(path: Path, limit: int) -> bytes:
+    # Not as files of a run are read: a pipe is welcome here, and what is missing was misspelt.
     try:
         with path.open("rb") as handle:
             content = handle.read(limit + 1)

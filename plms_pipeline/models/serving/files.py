@@ -7,14 +7,12 @@ by as much as a byte is not served, and neither is one that was replaced as a wh
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 import json
 from pathlib import Path, PurePosixPath
 from typing import Any, Final
 
 from plms_pipeline.errors import BadInput, Conflict, NotFound
-from plms_pipeline.models.files import missing, unreadable
+from plms_pipeline.models.files.reading import is_of, read_whole
 from plms_pipeline.models.layout import EVALUATION as FOLDER
 from plms_pipeline.models.layout import SUMMARY, files_of
 from plms_pipeline.models.market.bars import Bars, content_hash
@@ -49,18 +47,36 @@ def load(entry: Entry, root: Path) -> Served:
     return Served(entry, model, asked, history(root, entry.data_sha256), figures)
 
 
+def verify(entry: Entry, root: Path) -> None:
+    """Compare the files of a champion that serves from memory with what was decided about.
+
+    Raises:
+        NotFound: its folder or a file of it is missing.
+        Conflict: something is not what was decided about.
+        BadInput: a file cannot be read.
+    """
+    folder = _below(root, entry.folder)
+    verify_run(folder, entry.manifest_sha256)
+    _vouched(folder / FOLDER / SUMMARY, entry.evaluation_sha256)
+
+
 def history(root: Path, digest: str) -> Bars | None:
     """The newest bars of a snapshot; None when it was removed.
 
     Raises:
-        Conflict: it holds other bars than its name says.
-        BadInput: it is damaged.
+        Conflict: it is damaged, or holds other bars than its name says.
     """
     path = root / SNAPSHOTS / f"{digest}.parquet"
     try:
         bars = read_bars(path)
     except NotFound:
         return None
+    except BadInput as error:
+        raise Conflict(
+            f"The snapshot {path} cannot be used: it is damaged or was changed. Restore it, or move it away to serve only "
+            "what is sent with its past.",
+            code=error.code,
+        ) from None
     if content_hash(bars) != digest:
         raise Conflict(f"{path} does not hold the bars that its name says; restore it.", code="snapshot_altered")
     return tail(bars)
@@ -90,13 +106,7 @@ def _figures(path: Path, sha256: str) -> dict[str, float | None]:
 
 
 def _vouched(path: Path, sha256: str) -> bytes:
-    try:
-        with path.open("rb") as stream:
-            content = stream.read(MOST_BYTES + 1)
-    except FileNotFoundError:
-        raise missing(path) from None
-    except OSError as error:
-        raise unreadable(path, error.strerror) from None
-    if not hmac.compare_digest(hashlib.sha256(content).hexdigest(), sha256.lower()):
+    content = read_whole(path, MOST_BYTES)
+    if not is_of(content, sha256):
         raise Conflict(f"{path} is not what was decided about; restore it, or roll back.", code="run_altered")
     return content

@@ -1,27 +1,53 @@
-"""What may be sent to the model server, and what does it answer?"""
+"""What may be sent to the model server, and what does it answer?
+
+Nothing is guessed: a price that came as text, a volume that is `true`, a moment that is a bare number (seconds, or
+milliseconds?) are mistakes of the sender that would otherwise be answered with a position.
+"""
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 from plms_pipeline.models.market.checks import LONGEST_SYMBOL
 from plms_pipeline.models.training.features import WARM_UP
 
 MOST_LAST: Final = 1_000
+# Of money and of pieces. Beyond it nobody trades, and sums of products of two such numbers stay numbers.
+LARGEST_AMOUNT: Final = 1e18
+_WRITTEN_MOMENT: Final = re.compile(r"\d{4}-\d\d-\d\d([T ].+)?")
 
 
 def _utc(moment: datetime) -> datetime:
     """Naive time is UTC, as in files of prices."""
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    try:
+        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("in UTC this moment has no year between 1 and 9999") from None
 
 
-Instant = Annotated[datetime, AfterValidator(_utc), Field(examples=["2026-03-02T14:30:00Z"])]
+def _written(moment: object) -> object:
+    if not isinstance(moment, str) or not _WRITTEN_MOMENT.fullmatch(moment):
+        raise ValueError("a moment is written as text, for instance 2026-03-02T14:30:00Z")
+    return moment
+
+
+def _plain(name: str) -> str:
+    # "A" and "A " would be two symbols with a cap each.
+    if not name.isprintable() or name != name.strip():
+        raise ValueError("it has blanks around it or control characters; write the plain name")
+    return name
+
+
+Instant = Annotated[datetime, BeforeValidator(_written), AfterValidator(_utc), Field(examples=["2026-03-02T14:30:00Z"])]
 Symbol = Annotated[str, Field(min_length=1, max_length=LONGEST_SYMBOL, examples=["ALPHA"])]
-Name = Annotated[str, Field(min_length=1, max_length=64)]
-Number = Annotated[float, Field(allow_inf_nan=False)]
+Name = Annotated[str, Field(min_length=1, max_length=64), AfterValidator(_plain)]
+Number = Annotated[float, Field(allow_inf_nan=False, strict=True)]
+Amount = Annotated[Number, Field(ge=-LARGEST_AMOUNT, le=LARGEST_AMOUNT)]
+Count = Annotated[int, Field(ge=1, strict=True)]
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
@@ -52,12 +78,14 @@ class PredictRequest(_Form):
     symbols: Annotated[list[Symbol], Field(min_length=1)] | None = Field(
         None, description="Of the snapshot; not together with `bars`."
     )
-    last: int = Field(1, ge=1, le=MOST_LAST, description="How many of the newest bars of each symbol.")
-    limit: int | None = Field(
-        None, ge=1, description="So many predictions at most; PLMS_MODEL_MAX_ROWS holds all the same."
+    last: Count = Field(1, le=MOST_LAST, description="How many of the newest bars of each symbol.")
+    limit: Count | None = Field(
+        None, description="So many predictions at most; PLMS_MODEL_MAX_ROWS holds all the same."
     )
     history: bool = Field(
-        True, description=f"Whether to lay `bars` over the snapshot; without it send {WARM_UP + 1} of each symbol."
+        True,
+        strict=True,
+        description=f"Whether to lay `bars` over the snapshot; without it send {WARM_UP + 1} of each symbol.",
     )
     snapshot: Digest | None = Field(
         None, description="Content hash of another snapshot than the one that the champion was trained on."
@@ -68,13 +96,13 @@ class Trade(_Form):
     """One position of one moment; `notional`, or `position` and `price`."""
 
     timestamp: Instant
-    symbol: Symbol
+    symbol: Annotated[Symbol, AfterValidator(_plain)]
     sector: Name | None = None
     factor: Name | None = None
-    notional: Number | None = None
-    price: Number | None = None
-    position: Number | None = None
-    pnl: Number | None = None
+    notional: Amount | None = None
+    price: Amount | None = None
+    position: Amount | None = None
+    pnl: Amount | None = None
 
 
 class GuardrailRequest(_Form):
@@ -153,14 +181,24 @@ class GuardrailAnswer(BaseModel):
     model: ModelVersion | None = Field(description="Whose caps hold; null: none was promoted yet.")
 
 
+class HealthReason(BaseModel):
+    """Why something is not as it should be, and what is to be done."""
+
+    code: str = Field(examples=["run_altered"])
+    detail: str
+
+
 class ModelHealth(BaseModel):
     """What answers, and what should."""
 
     status: Literal["ok", "degraded", "no_model"]
+    reasons: list[HealthReason] = Field(description="What is wrong and its remedy; what hurts most first.")
     model: ModelVersion | None = Field(description="The model that is loaded.")
     promoted_at: str | None
     sequence: int | None = Field(description="The number of the promotion by which it serves.")
-    unverified: dict[str, str] | None = Field(description="The promoted model that cannot be verified, and why.")
+    unverified: dict[str, str] | None = Field(
+        description="The promoted model that cannot be verified, or no longer can, and why."
+    )
     registry: str = Field(description="`read`, or why it could not be.")
     guardrails: dict[str, Any]
     has_history: bool = Field(description="Whether the snapshot of the champion's data is there.")

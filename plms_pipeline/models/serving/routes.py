@@ -22,6 +22,7 @@ from plms_pipeline.models.serving.forms import (
     Reloaded,
     ReloadRequest,
 )
+from plms_pipeline.models.serving.health import reasons
 from plms_pipeline.models.serving.metrics import MEDIA_TYPE
 from plms_pipeline.models.serving.served import Served
 from plms_pipeline.models.serving.service import ModelServer
@@ -65,13 +66,14 @@ async def metrics(state: State) -> Response:
     "/health", response_model=ModelHealth, responses={503: {"model": ModelHealth, "description": "No model answers."}}
 )
 async def health(request: Request, state: State, response: Response) -> dict[str, Any]:
-    """The model that is loaded, and whether it is the one that was promoted. 503 when none is."""
+    """The model that is loaded, whether it is the one that was promoted, and what is to be done if not. 503 when none is."""
     server, served = server_of(state), _served(request)
     refused, unread = server.refused, server.unread
-    is_well = refused is None and unread is None
+    wrong = reasons(served, refused, unread, server.switch)
     response.status_code = 503 if served is None else 200
     return {
-        "status": "no_model" if served is None else "ok" if is_well else "degraded",
+        "status": "no_model" if served is None else "degraded" if wrong else "ok",
+        "reasons": [{"code": one.code, "detail": one.detail} for one in wrong],
         "model": _version(served),
         "promoted_at": None if served is None else served.entry.promoted_at.isoformat(),
         "sequence": None if served is None else served.entry.sequence,
@@ -129,9 +131,13 @@ def _predicted(server: ModelServer, served: Served, asked: PredictRequest) -> di
                 "`bars` and `symbols` do not go together: bars name their symbols.", code="two_questions"
             )
         _refuse_many(len(asked.bars), most, "bars")
-        sent = rows.checked(rows.raw_of([bar.model_dump() for bar in asked.bars]))
+        sent = rows.checked(rows.raw_of([bar.model_dump() for bar in asked.bars]), as_of=server.now())
+    if asked.snapshot is not None and not asked.history:
+        raise Unprocessable(
+            "`snapshot` names a history, and `history` is false: send one of them.", code="two_questions"
+        )
     history = server.snapshot(served, asked.snapshot) if asked.history else None
-    if asked.snapshot is not None and asked.history and history is None:
+    if asked.snapshot is not None and history is None:
         raise Unprocessable(
             f"There is no snapshot {asked.snapshot[:12]}…; leave `snapshot` out, or name one that is kept.",
             code="unknown_snapshot",

@@ -58,14 +58,17 @@ def _instant(moment: datetime) -> np.datetime64:
     return np.datetime64(moment.replace(tzinfo=None) - offset if offset else moment.replace(tzinfo=None), "us")
 
 
-def checked(raw: RawBars) -> Bars:
+def checked(raw: RawBars, *, as_of: datetime) -> Bars:
     """Bars that were sent.
+
+    Args:
+        as_of: the present, aware: what a bar of tomorrow says, nobody knows today.
 
     Raises:
         Unprocessable: a row cannot be; the message names row and rule.
     """
     try:
-        found = examine(raw)
+        found = examine(raw, as_of=_instant(as_of))
     except NoData as error:
         raise Unprocessable(error.message, code="bars_not_valid") from None
     wrong = errors(found.findings)
@@ -89,8 +92,8 @@ def asked_bars(history: Bars | None, sent: Bars | None, symbols: Sequence[str] |
     if sent is None:
         if history is None:
             raise Unprocessable(
-                "There is no history to score: the snapshot of the champion's data was removed. Send `bars`, at least "
-                f"{WARM_UP + 1} of each symbol.",
+                "There is no history to score: you want none, or the snapshot of the champion's data was removed. Send "
+                f"`bars`, at least {WARM_UP + 1} of each symbol.",
                 code="no_history",
             )
         try:
@@ -145,7 +148,9 @@ def predictions(found: Scores) -> list[dict[str, Any]]:
 
 
 def _text(moment: np.datetime64) -> str:
-    return f"{np.datetime_as_string(moment, unit='auto')}" + ("Z" if "T" in str(moment) else "")
+    """As every parser of RFC 3339 reads it: with the time of day, and fractions of a second only where there are any."""
+    whole = moment.astype("datetime64[s]")
+    return f"{np.datetime_as_string(whole if whole == moment else moment)}Z"
 
 
 def told(unscored: Mapping[str, str]) -> str:

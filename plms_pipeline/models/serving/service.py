@@ -2,28 +2,30 @@
 
 A thread asks the registry every second who is to serve, and reads a new champion while the old one goes on answering; then one
 reference changes, so that every answer is of one model or of the other. A champion that cannot be verified is told (gauge and
-/health) and never served; the one before it stays. When the registry is away, who served goes on serving: an outage of the
-books is no reason for an outage of the answers. The same thread adds to the registry what was counted, and once more when
-the server ends.
+/health) and never served; the one before it stays. The files of the one that serves are verified again now and then: it goes on
+from memory whatever becomes of them, but somebody should know before the next restart. When the registry is away, who served
+goes on serving: an outage of the books is no reason for an outage of the answers. The same thread adds to the registry what was
+counted, and once more when the server ends.
 """
 
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
 from plms_pipeline.clock import Clock
-from plms_pipeline.errors import Conflict, PlmsError, Unavailable
+from plms_pipeline.errors import BadInput, Conflict, PlmsError, Unavailable
 from plms_pipeline.models.evaluation.guardrails import GuardrailConfig, with_caps
 from plms_pipeline.models.market.bars import Bars
 from plms_pipeline.models.records import MARKET, Switch
 from plms_pipeline.models.serving import files
 from plms_pipeline.models.serving.actions import Standing, standing, write_minutes
+from plms_pipeline.models.serving.health import Unverified
 from plms_pipeline.models.serving.judging import Judged, in_force
 from plms_pipeline.models.serving.limits import caps_of_experiment, configured
 from plms_pipeline.models.serving.metrics import ServingMetrics
@@ -35,17 +37,12 @@ from plms_pipeline.settings import Settings
 WRITE_EVERY_S: Final = 10.0
 # What could not be verified is looked at again: somebody may have restored the file.
 AGAIN_AFTER_S: Final = 10.0
+VERIFY_EVERY_S: Final = 60.0
+# An outage is told when it begins, once a minute, and when it ends.
+TELL_EVERY_S: Final = 60.0
 MOST_SNAPSHOTS: Final = 4
+_BAD_REQUEST: Final = BadInput.default_http_status
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Unverified:
-    """A champion that could not be read, when that was tried, and why it failed."""
-
-    entry: Entry
-    tried_s: float
-    error: PlmsError
 
 
 class ModelServer:
@@ -71,6 +68,7 @@ class ModelServer:
         self._switch = Switch(MARKET)
         self._refused: Unverified | None = None
         self._unread: PlmsError | None = None
+        self._verified_s = self._told_s = -math.inf
         self._turn = threading.Lock()
         self._snapshots: dict[str, Bars] = {}
         self._book: dict[datetime, Counts] = {}
@@ -91,13 +89,17 @@ class ModelServer:
 
     @property
     def refused(self) -> Unverified | None:
-        """The promoted model that could not be verified, if that is so."""
+        """The promoted model that could not be verified, or no longer can, if that is so."""
         return self._refused
 
     @property
     def unread(self) -> PlmsError | None:
         """Why the registry could not be read the last time; None when it could."""
         return self._unread
+
+    def now(self) -> datetime:
+        """The present, aware."""
+        return self._clock.now()
 
     def required(self, served: Served | None) -> Served:
         """The model of a request.
@@ -126,7 +128,7 @@ class ModelServer:
         """The history to lay new bars over: that of the champion, or another snapshot by its hash.
 
         Raises:
-            Conflict, BadInput: it holds other bars than its name says, or is damaged.
+            Conflict: it holds other bars than its name says, or is damaged.
         """
         if digest is None or digest == served.entry.data_sha256:
             return served.history
@@ -152,11 +154,12 @@ class ModelServer:
             try:
                 found = standing(self._registry, MARKET)
             except PlmsError as error:
-                self._unread = error
+                self._tell_unread(error)
                 if again:
                     raise
-                _log.warning("event=registry_not_read code=%s", error.code)
                 return
+            if self._unread is not None:
+                _log.warning("event=registry_read_again")
             self._unread = None
             self._take(found, again=again)
 
@@ -167,11 +170,11 @@ class ModelServer:
             model_sha256: what the sender expects it to be, if anything.
 
         Raises:
-            Conflict: the champion is another model, or its bytes are not those that were decided about.
+            Conflict: the champion is another model, its bytes are not those that were decided about, or no model.
             Unavailable: nothing was promoted, or the registry is away.
             PlmsError: the champion cannot be read.
         """
-        champion = standing(self._registry, MARKET).champion
+        champion = None if model_sha256 is None else standing(self._registry, MARKET).champion
         if model_sha256 is not None and champion is not None and model_sha256 != champion.version.model_sha256:
             raise Conflict(
                 f"{model_sha256[:12]}… is not the promoted model, which is {champion.version.model_sha256[:12]}…; only what "
@@ -239,7 +242,7 @@ class ModelServer:
         champion = found.champion
         now = self._clock.now().timestamp()
         self.metrics.looked(now, promoted=champion.sequence if champion else 0, enabled=found.switch.enabled)
-        if champion is None or (self._served is not None and self._served.entry == champion):
+        if champion is None:
             self._refused = None
         elif again or self._is_due(champion):
             self._load(champion, raises=again)
@@ -247,21 +250,63 @@ class ModelServer:
 
     def _is_due(self, champion: Entry) -> bool:
         before = self._refused
-        return before is None or before.entry != champion or time.monotonic() - before.tried_s >= AGAIN_AFTER_S
+        if before is not None:
+            return before.entry != champion or time.monotonic() - before.tried_s >= AGAIN_AFTER_S
+        return not self._serves(champion) or time.monotonic() - self._verified_s >= VERIFY_EVERY_S
+
+    def _serves(self, champion: Entry) -> bool:
+        return self._served is not None and self._served.entry == champion
 
     def _load(self, champion: Entry, *, raises: bool) -> None:
         try:
+            served = self._read(champion)
+        except PlmsError as error:
+            self._refuse(champion, error)
+            if not raises:
+                return
+            if error.http_status == _BAD_REQUEST:
+                # Nothing that was sent is wrong.
+                raise Conflict(error.message, code=error.code) from None
+            raise
+        is_new = not self._serves(champion)
+        self._refused, self._served, self._verified_s = None, served, time.monotonic()
+        if is_new:
+            self.metrics.serves(champion.sequence, served.figures)
+            _log.info("event=model_served candidate=%s sequence=%d", champion.version.candidate_id, champion.sequence)
+
+    def _read(self, champion: Entry) -> Served:
+        """The champion, verified: read anew, or as it is in memory when its files still are what they were."""
+        kept = self._served
+        try:
+            if kept is not None and kept.entry == champion and kept.history is not None:
+                files.verify(champion, self.settings.data_dir)
+                return kept
             served = files.load(champion, self.settings.data_dir)
             # A cap that names nothing would be met with each request.
             self.limits(served)
-        except PlmsError as error:
-            self._refused = Unverified(champion, time.monotonic(), error)
-            self.metrics.verified(is_verified=False)
-            _log.error("event=model_not_verified candidate=%s code=%s", champion.version.candidate_id, error.code)
-            if raises:
-                raise
-            return
-        self._refused = None
-        self._served = served
-        self.metrics.serves(champion.sequence, served.figures)
-        _log.info("event=model_served candidate=%s sequence=%d", champion.version.candidate_id, champion.sequence)
+        except PlmsError:
+            raise
+        except Exception as error:
+            _log.exception("event=model_not_read candidate=%s", champion.version.candidate_id)
+            raise Conflict(
+                f"Reading {champion.folder} failed with {type(error).__name__}; the log of the server has it.",
+                code="model_unreadable",
+            ) from error
+        return served
+
+    def _refuse(self, champion: Entry, error: PlmsError) -> None:
+        before = self._refused
+        self._refused = Unverified(champion, time.monotonic(), error)
+        self.metrics.verified(is_verified=False)
+        if before is None or (before.entry, before.error.code) != (champion, error.code):
+            _log.error(
+                "event=model_not_verified candidate=%s sequence=%d code=%s why=%r",
+                champion.version.candidate_id, champion.sequence, error.code, error.message,
+            )  # fmt: skip
+
+    def _tell_unread(self, error: PlmsError) -> None:
+        now = time.monotonic()
+        if self._unread is None or self._unread.code != error.code or now - self._told_s >= TELL_EVERY_S:
+            self._told_s = now
+            _log.warning("event=registry_not_read code=%s why=%r", error.code, error.message)
+        self._unread = error

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from plms_pipeline.errors import BadInput
-from plms_pipeline.models.files import missing, unreadable
+from plms_pipeline.models.files.reading import read_whole
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -24,7 +24,7 @@ def read_document(path: Path) -> tuple[dict[str, Any], str]:
         NoData: there is no such file.
         BadInput: it is no JSON object.
     """
-    content = _content(path)
+    content = read_whole(path, MAX_BYTES)
     try:
         document = json.loads(content)
     except ValueError:
@@ -44,22 +44,9 @@ def read_frame(path: Path) -> pd.DataFrame:
     import pandas as pd
 
     try:
-        return pd.read_parquet(io.BytesIO(_content(path)))
+        return pd.read_parquet(io.BytesIO(read_whole(path, MAX_BYTES)))
     except (ValueError, OSError) as error:
         raise BadInput(f"{path} is a damaged Parquet file ({error}); train again.", code="damaged") from None
-
-
-def _content(path: Path) -> bytes:
-    try:
-        with path.open("rb") as handle:
-            content = handle.read(MAX_BYTES + 1)
-    except FileNotFoundError:
-        raise missing(path) from None
-    except OSError as error:
-        raise unreadable(path, error.strerror) from None
-    if len(content) > MAX_BYTES:
-        raise BadInput(f"{path} is larger than {MAX_BYTES >> 20} MiB.", code="too_large")
-    return content
 
 
 def inside(root: Path, name: str) -> Path:

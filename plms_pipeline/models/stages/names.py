@@ -31,7 +31,7 @@ class CheckName:
 
 # Which findings about a file of prices make which sentence untrue.
 BAR_FINDINGS: Final[dict[str, tuple[str, ...]]] = {
-    "every_row_can_be_read": ("unreadable_values", "unusable_symbol"),
+    "every_row_can_be_read": ("unreadable_values", "unusable_symbol", "implausible_time"),
     "prices_are_above_zero": ("non_positive_prices", "implausible_magnitude"),
     "no_high_is_below_its_low": ("high_below_low", "range_misses_open_or_close"),
     "no_volume_is_negative": ("negative_volume",),

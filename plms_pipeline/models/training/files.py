@@ -8,7 +8,6 @@ kept before a byte of it is parsed.
 from __future__ import annotations
 
 import hashlib
-import hmac
 import io
 import json
 import os
@@ -20,18 +19,18 @@ from dataclasses import dataclass
 from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 from uuid import uuid4
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import yaml
 
 from plms_pipeline.errors import BadInput, Conflict
+from plms_pipeline.instance.files.atomic import sync_folder
 from plms_pipeline.instance.process import lives
-from plms_pipeline.intake.files.atomic import sync_folder
-from plms_pipeline.models.files import missing, unreadable
+from plms_pipeline.models.files.archive import archive_bytes, read_archive
+from plms_pipeline.models.files.reading import read_whole, sha256_of
 from plms_pipeline.models.layout import GOLDEN, MANIFEST, MAX_MANIFEST_BYTES, files_of
 from plms_pipeline.models.market.bars import Bars
 from plms_pipeline.models.training.experiment import Experiment, experiment
@@ -41,6 +40,9 @@ from plms_pipeline.models.training.linear import LinearModel
 from plms_pipeline.models.training.manifest import Origin, document_text, manifest
 from plms_pipeline.models.training.predictions import Predictions
 from plms_pipeline.models.training.stored import Model, model_of, parts
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 RUNS: Final = "automation_runs"
 EXPERIMENT: Final = "experiment.json"
@@ -108,7 +110,12 @@ def read_document(path: Path) -> dict[str, Any]:
 
 def model_bytes(model: Model) -> bytes:
     """The file of a model: an npz of arrays and one JSON document; the same model gives the same bytes."""
-    return _packed(*parts(model))
+    return archive_bytes(*parts(model))
+
+
+def model_sha256(model: Model) -> str:
+    """SHA-256 (hex) of the file of a model."""
+    return hashlib.sha256(model_bytes(model)).hexdigest()
 
 
 def folds_bytes(models: Mapping[int, Model]) -> bytes:
@@ -118,15 +125,7 @@ def folds_bytes(models: Mapping[int, Model]) -> bytes:
     for number, model in models.items():
         documents[str(number)], arrays = parts(model)
         named |= {f"{number}.{name}": values for name, values in arrays.items()}
-    return _packed(documents, named)
-
-
-def _packed(document: Mapping[str, Any], arrays: Mapping[str, Any]) -> bytes:
-    text = json.dumps(document, sort_keys=True, separators=(",", ":"), allow_nan=False).encode("utf-8")
-    stream = io.BytesIO()
-    named: dict[str, Any] = {"document": np.frombuffer(text, dtype=np.uint8), **arrays}
-    np.savez(stream, **named)
-    return stream.getvalue()
+    return archive_bytes(documents, named)
 
 
 def load_model(path: Path, sha256: str) -> Model:
@@ -141,12 +140,12 @@ def load_model(path: Path, sha256: str) -> Model:
         Conflict: its bytes are others.
         BadInput: it is too large or no model.
     """
-    return model_of(*_unpacked(path, sha256))
+    return model_of(*read_archive(path, sha256, MAX_MODEL_BYTES))
 
 
 def load_folds(path: Path, sha256: str) -> dict[int, Model]:
     """The models of the folds of a run by their numbers; raises as `load_model`."""
-    documents, arrays = _unpacked(path, sha256)
+    documents, arrays = read_archive(path, sha256, MAX_MODEL_BYTES)
     found: dict[int, Model] = {}
     for number, document in documents.items():
         prefix = f"{number}."
@@ -157,42 +156,14 @@ def load_folds(path: Path, sha256: str) -> dict[int, Model]:
     return found
 
 
-def _unpacked(path: Path, sha256: str) -> tuple[dict[str, Any], dict[str, Any]]:
-    content = _content(path, MAX_MODEL_BYTES)
-    found = hashlib.sha256(content).hexdigest()
-    if not hmac.compare_digest(found, sha256.lower()):
-        raise Conflict(
-            f"{path} is not the model that was decided about: its SHA-256 is {found[:12]}…, expected {sha256[:12]}…; "
-            "restore the file, or decide about a new candidate.",
-            code="model_altered",
-        )
-    try:
-        with np.load(io.BytesIO(content), allow_pickle=False) as archive:
-            arrays = {name: archive[name] for name in archive.files}
-        document = json.loads(arrays.pop("document").tobytes())
-    except (ValueError, KeyError, OSError, EOFError) as error:
-        raise BadInput(
-            f"{path} is no stored model ({type(error).__name__}); train it again.", code="bad_model"
-        ) from None
-    return document, arrays
-
-
-def _content(path: Path, limit: int) -> bytes:
-    try:
-        with path.open("rb") as handle:
-            content = handle.read(limit + 1)
-    except FileNotFoundError:
-        raise missing(path) from None
-    except OSError as error:
-        raise unreadable(path, error.strerror) from None
-    if len(content) > limit:
-        raise BadInput(f"{path} is larger than {limit >> 20} MiB.", code="too_large")
-    return content
-
-
 def predictions_bytes(rows: Predictions) -> bytes:
     """The Parquet file of out-of-sample predictions; the same rows give the same bytes."""
-    table = pa.Table.from_pandas(rows.frame(), preserve_index=False)
+    return frame_bytes(rows.frame())
+
+
+def frame_bytes(rows: pd.DataFrame) -> bytes:
+    """The Parquet file of a frame; the same rows give the same bytes."""
+    table = pa.Table.from_pandas(rows, preserve_index=False)
     stream = io.BytesIO()
     pq.write_table(table.replace_schema_metadata({b"schema_version": b"1"}), stream, compression="zstd")
     return stream.getvalue()
@@ -215,10 +186,14 @@ class RunFolder:
     model_sha256: str
 
 
-def write_run(root: Path, bars: Bars, asked: Experiment, trained: Training, origin: Origin) -> RunFolder:
+def write_run(
+    root: Path, bars: Bars, asked: Experiment, trained: Training, origin: Origin,
+    more: Mapping[str, bytes] | None = None,
+) -> RunFolder:  # fmt: skip
     """Keep a training as `root/<UTC stamp>`, or with `-2`, `-3` … behind it when that second is taken.
 
-    The later stages add their files to `evaluation/`; what the manifest vouches for is never written again.
+    `more`: further files that the manifest vouches for, by their path in the folder. The later stages add theirs to
+    `evaluation/`; what the manifest vouches for is never written again.
     """
     content = {
         EXPERIMENT: (asked.canonical() + "\n").encode("utf-8"),
@@ -226,12 +201,13 @@ def write_run(root: Path, bars: Bars, asked: Experiment, trained: Training, orig
         METRICS: document_text(trained.metrics).encode("utf-8"),
         GOLDEN: document_text(golden(trained.candidate, bars, asked)).encode("utf-8"),
         PREDICTIONS: predictions_bytes(trained.predictions),
-        **_folds(FOLDS, trained),
+        **models_of_folds(FOLDS, trained),
+        **(more or {}),
     }
     return keep_run(root, content, lambda digests: manifest(bars, asked, trained, origin, digests), origin.created_at)
 
 
-def _folds(name: str, trained: Training) -> dict[str, bytes]:
+def models_of_folds(name: str, trained: Training) -> dict[str, bytes]:
     """The models of the folds, of which a later training starts its own; trees leave no weights to start from."""
     kept = {one.split.number: one.model for one in trained.folds if isinstance(one.model, LinearModel)}
     return {name: folds_bytes(kept)} if kept else {}
@@ -306,7 +282,7 @@ def verify_run(folder: Path, manifest_sha256: str | None = None) -> RunFolder:
         Conflict: something was changed by as much as a byte.
         BadInput: the manifest is none of ours.
     """
-    text = _content(folder / MANIFEST, MAX_MANIFEST_BYTES)
+    text = read_whole(folder / MANIFEST, MAX_MANIFEST_BYTES)
     found = hashlib.sha256(text).hexdigest()
     if manifest_sha256 is not None and found != manifest_sha256:
         raise Conflict(f"{folder / MANIFEST} was changed after the evaluation; train again.", code="run_altered")
@@ -316,6 +292,6 @@ def verify_run(folder: Path, manifest_sha256: str | None = None) -> RunFolder:
         raise BadInput(f"{folder / MANIFEST} is no JSON; train again.", code="bad_manifest") from None
     files = files_of(document if isinstance(document, dict) else {}, str(folder / MANIFEST))
     for name, digest in files.items():
-        if hashlib.sha256(_content(folder / name, MAX_MODEL_BYTES)).hexdigest() != digest:
+        if sha256_of(folder / name) != digest:
             raise Conflict(f"{folder / name} was changed after the evaluation; train again.", code="run_altered")
     return RunFolder(folder, document, found, files.get(CANDIDATE, ""))

@@ -48,7 +48,7 @@ class Kept:
 @dataclass(frozen=True, slots=True)
 class Origin:
     """What the training could not know by itself: run, moment (UTC), version of the code, environment, lineage,
-    where the bars were kept, and what annotations weighed.
+    where the bars were kept, what annotations weighed, and what the stages around the training were.
     """
 
     run_id: str
@@ -58,6 +58,7 @@ class Origin:
     lineage: Lineage = field(default_factory=Lineage)
     snapshot: Kept | None = None
     annotations: Mapping[str, Any] | None = None
+    stages: Mapping[str, Any] = field(default_factory=dict)
 
 
 def instant(moment: np.datetime64) -> str:
@@ -118,6 +119,7 @@ def manifest(
         "folds": [fold_facts(one) for one in trained.folds],
         "metrics": dict(trained.metrics),
         "warm_start": None if trained.warmth is None else trained.warmth.as_document(),
+        "stages": dict(origin.stages),
         "symbols_left_out": list(trained.left_out),
         "annotations": None if origin.annotations is None else dict(origin.annotations),
         "files": dict(sorted(files.items())),

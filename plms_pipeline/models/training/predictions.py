@@ -7,7 +7,8 @@ realised_return. `realised_return` depends on the model: it is the position take
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -35,6 +36,7 @@ COLUMNS: Final = (
     "benchmark_return",
     "split",
 )
+REGIME: Final = "regime__"
 _FEW: Final = 3
 
 
@@ -43,7 +45,8 @@ class Predictions:
     """Out-of-sample rows. Units: `score` and `actual` in deviations of the target; returns are fractions.
 
     `predicted_return` and `actual` are log returns over the horizon (the latter divided by its deviation); `next_return`,
-    `realised_return` and `benchmark_return` (mean of all symbols) simple returns from this bar to the next one.
+    `realised_return` and `benchmark_return` (mean of all symbols) simple returns from this bar to the next one; `regimes`
+    labels by the name of what they tell.
     """
 
     symbols: tuple[str, ...]
@@ -60,6 +63,7 @@ class Predictions:
     benchmark_return: Floats
     realised_return: Floats
     split: Ints
+    regimes: Mapping[str, NDArray[np.object_]] = field(default_factory=dict)
 
     @property
     def count(self) -> int:
@@ -75,7 +79,7 @@ class Predictions:
         return portfolio(self.window_end, self.benchmark_return)
 
     def frame(self) -> pd.DataFrame:
-        """The rows with the columns of `COLUMNS`; timestamps aware (UTC)."""
+        """The rows with the columns of `COLUMNS` and one for each kind of regime; timestamps aware (UTC)."""
         import pandas as pd
 
         content = {
@@ -93,7 +97,8 @@ class Predictions:
             "benchmark_return": self.benchmark_return,
             "split": self.split,
         }
-        return pd.DataFrame(content, columns=list(COLUMNS))
+        labels = {f"{REGIME}{name}": values for name, values in self.regimes.items()}
+        return pd.DataFrame({**content, **labels}, columns=[*COLUMNS, *labels])
 
 
 def information_coefficient(predicted: Floats, actual: Floats) -> float | None:

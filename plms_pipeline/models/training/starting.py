@@ -87,15 +87,13 @@ class Warmth:
     def sentence(self) -> str:
         """For people."""
         if self.why_cold is not None:
-            return f"the experiment of {self.candidate_id}, from cold weights: {self.why_cold}"
-        told = f"the experiment and weights of {self.candidate_id}"
-        folds = self.warm_folds + self.cold_folds
+            return f"cold, not from {self.candidate_id}: {self.why_cold}"
+        told, folds = f"from the weights of {self.candidate_id}", self.warm_folds + self.cold_folds
         if not self.cold_folds:
-            return f"{told}; each of {folds} folds starts from its weights of the time before its test"
+            return f"{told}; each of {folds} folds from those of the time before its test"
         return (
-            f"{told}; {self.warm_folds} of {folds} folds start from its weights of the time before their test, "
-            f"{self.cold_folds} start cold, because it left none that had not seen their test: there the gates judge the "
-            "experiment, and not what is served"
+            f"{told}; {self.warm_folds} of {folds} folds from those of the time before their test, {self.cold_folds} start "
+            "cold, as it left none that had not seen their test: there the gates judge the experiment, not what is served"
         )
 
     def as_document(self) -> dict[str, Any]:

@@ -82,7 +82,7 @@ def monitor(
 
 
 def _write(output: Path, found: Look) -> None:
-    from plms_pipeline.intake.files.atomic import named_by
+    from plms_pipeline.instance.files.named import named_by
     from plms_pipeline.models.watch.files import write_snapshot
 
     with named_by("--output", output):

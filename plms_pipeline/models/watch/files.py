@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from plms_pipeline.errors import NotFound
-from plms_pipeline.intake.files.atomic import replacing
+from plms_pipeline.instance.files.atomic import replacing
 from plms_pipeline.models.training.manifest import document_text
 
 SNAPSHOT: Final = "monitoring_snapshot.json"

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from plms_pipeline.clock import Clock
 from plms_pipeline.errors import PlmsError
-from plms_pipeline.instance.files import CONFIG_FILE, dagster_home, dagster_state_dir
+from plms_pipeline.instance.files.home import CONFIG_FILE, dagster_home, dagster_state_dir
 from plms_pipeline.monitoring import files as reports
 from plms_pipeline.monitoring.doctor import checks, files, store
 from plms_pipeline.monitoring.doctor.checks import Books, Line, Night

@@ -20,7 +20,7 @@ from typing import Any, Final
 
 from plms_pipeline import __version__
 from plms_pipeline.clock import Clock, SystemClock
-from plms_pipeline.instance.files import prepare_instance
+from plms_pipeline.instance.files.home import prepare_instance
 from plms_pipeline.monitoring.exporter import client, files
 from plms_pipeline.monitoring.exporter.actions import others
 from plms_pipeline.monitoring.exporter.actions.books import BooksReader

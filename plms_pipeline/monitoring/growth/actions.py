@@ -16,7 +16,7 @@ from typing import Protocol, TypeVar
 
 from plms_pipeline.budget.history import store as looks
 from plms_pipeline.clock import Clock
-from plms_pipeline.instance.files import dagster_state_dir
+from plms_pipeline.instance.files.home import dagster_state_dir
 from plms_pipeline.models.growth import actions as models
 from plms_pipeline.monitoring.growth import files, store
 from plms_pipeline.monitoring.growth.ages import KINDS, MOST_RUNS, Ages, Outcome, Purged, ages, of_gone, total

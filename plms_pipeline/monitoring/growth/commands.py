@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from plms_pipeline.clock import SystemClock
-from plms_pipeline.instance.files import dagster_state_dir, prepare_instance
+from plms_pipeline.instance.files.home import dagster_state_dir, prepare_instance
 from plms_pipeline.monitoring.growth import files
 from plms_pipeline.monitoring.growth.ages import KINDS, Outcome
 from plms_pipeline.registry.engine import Registry

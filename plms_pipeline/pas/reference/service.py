@@ -25,7 +25,7 @@ import uvicorn
 
 from plms_pipeline.clock import SystemClock
 from plms_pipeline.errors import BadInput, PlmsError
-from plms_pipeline.instance.files import exclusive
+from plms_pipeline.instance.files.lock import exclusive
 from plms_pipeline.instance.service import bound_socket, interruptible
 from plms_pipeline.pas.protocol import JobCard
 from plms_pipeline.pas.reference import store

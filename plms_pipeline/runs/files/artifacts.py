@@ -17,7 +17,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final
 
-from plms_pipeline.intake.files.atomic import sync_folder
+from plms_pipeline.instance.files.atomic import sync_folder
 from plms_pipeline.kpis.files.scratch import remove
 
 RUNS: Final = "runs"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from plms_pipeline.intake.files.atomic import replacing
+from plms_pipeline.instance.files.atomic import replacing
 from plms_pipeline.runs.ids import path_safe
 from plms_pipeline.runs.starting import passport_path
 

@@ -12,7 +12,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Final
 
-from plms_pipeline.intake.files.atomic import replacing
+from plms_pipeline.instance.files.atomic import replacing
 from plms_pipeline.runs.ids import path_safe
 
 SESSIONS: Final = "sessions"

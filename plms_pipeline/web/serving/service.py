@@ -20,8 +20,9 @@ import uvicorn
 from plms_pipeline.access.routes import AppState
 from plms_pipeline.clock import SystemClock
 from plms_pipeline.instance.service import bound_socket, interruptible
+from plms_pipeline.models.serving.health import Reason, reasons
 from plms_pipeline.models.serving.metrics import ServingMetrics
-from plms_pipeline.models.serving.routes import SERVER
+from plms_pipeline.models.serving.routes import SERVER, server_of
 from plms_pipeline.models.serving.service import ModelServer
 from plms_pipeline.registry.engine import Registry
 from plms_pipeline.registry.migrate import require_head
@@ -32,6 +33,15 @@ from plms_pipeline.web.serving.routes import create_model_app
 
 
 @dataclass(frozen=True, slots=True)
+class Beginning:
+    """With what serving begins: the model that answers, the number of its promotion, and everything that is wrong."""
+
+    model: dict[str, str] | None
+    sequence: int | None
+    reasons: tuple[Reason, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class ModelOptions:
     """What `plms model serve` was asked for. Port 0 takes any free one."""
 
@@ -39,13 +49,13 @@ class ModelOptions:
     port: int
 
 
-def serve_model(settings: Settings, options: ModelOptions, on_ready: Callable[[str], None]) -> None:
+def serve_model(settings: Settings, options: ModelOptions, on_ready: Callable[[str, Beginning], None]) -> None:
     """Serve the champion until SIGINT or SIGTERM; requests that have begun are answered, and what was counted is written.
 
     Args:
         settings: of this process.
         options: address and port.
-        on_ready: called once, from another thread, with the URL, when the first request would be answered.
+        on_ready: called once, from another thread, with the URL and what serves, when the first request would be answered.
 
     Raises:
         BadInput: the address cannot be bound, is reachable by others while PLMS_AUTH=disabled, or the limits make no sense.
@@ -58,8 +68,18 @@ def serve_model(settings: Settings, options: ModelOptions, on_ready: Callable[[s
         url = f"http://{f'[{options.host}]' if ':' in options.host else options.host}:{port}"
         with running(settings) as app:
             server = uvicorn.Server(server_config(app, lifespan="off"))
-            threading.Thread(target=tell_when_started, args=(server, lambda: on_ready(url)), daemon=True).start()
+            found = _beginning(server_of(app.state.plms))
+            threading.Thread(target=tell_when_started, args=(server, lambda: on_ready(url, found)), daemon=True).start()
             server.run(sockets=[listener])
+
+
+def _beginning(model: ModelServer) -> Beginning:
+    served = model.served
+    return Beginning(
+        None if served is None else served.version.as_document(),
+        None if served is None else served.entry.sequence,
+        reasons(served, model.refused, model.unread, model.switch),
+    )
 
 
 @contextmanager

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from datetime import date
 from pathlib import Path
 
@@ -12,7 +11,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from plms_pipeline.errors import BadInput, NoData, Unavailable
-from plms_pipeline.intake.files.atomic import Abandoned, replacing
 from plms_pipeline.intake.files.days import DayFiles, day_of_key, parquet_bytes
 
 
@@ -56,27 +54,3 @@ def test_a_folder_that_cannot_be_written_is_an_outage(tmp_path: Path) -> None:
     (tmp_path / "receipts").write_text("a file stands where the folder should be")
     with pytest.raises(Unavailable, match="cannot be written"):
         DayFiles(tmp_path).write(date(2025, 7, 20), b"x")
-
-
-def test_an_error_inside_leaves_the_old_file(tmp_path: Path) -> None:
-    target = tmp_path / "file"
-    target.write_bytes(b"old")
-    with pytest.raises(TypeError), replacing(target) as stream:
-        stream.write(b"half" + "not bytes")  # type: ignore[operator]
-    with replacing(target) as stream:
-        stream.write(b"half")
-        raise Abandoned
-    assert target.read_bytes() == b"old"
-    assert list(tmp_path.iterdir()) == [target]
-
-
-def test_what_a_killed_writer_left_is_swept_and_what_a_living_one_writes_is_not(tmp_path: Path) -> None:
-    """If this fails a data folder fills with the remains of killed processes, or two importers destroy each other's work."""
-    target = tmp_path / "file"
-    dead = tmp_path / ".file.999999999.aa.tmp"
-    alive = tmp_path / f".file.{os.getppid()}.bb.tmp"
-    for leftover in (dead, alive):
-        leftover.write_bytes(b"half")
-    with replacing(target) as stream:
-        stream.write(b"new")
-    assert (dead.exists(), alive.exists(), target.read_bytes()) == (False, True, b"new")

@@ -12,7 +12,8 @@ from plms_pipeline.models.actions.candidates import retrain_candidate
 from plms_pipeline.models.actions.retraining import Request
 from plms_pipeline.models.decision.tree import recommend_candidate
 from plms_pipeline.models.evaluation.gates import GateConfig
-from plms_pipeline.models.files import SUMMARY_FILE, sha256_of
+from plms_pipeline.models.files.candidate import SUMMARY_FILE
+from plms_pipeline.models.files.reading import sha256_of
 from plms_pipeline.models.market.files.keeping import write_prices
 from plms_pipeline.models.records import Candidate
 from plms_pipeline.models.training.experiment import experiment

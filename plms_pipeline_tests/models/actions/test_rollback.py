@@ -12,7 +12,7 @@ from plms_pipeline.decisions import store as decided
 from plms_pipeline.errors import NoData, PlmsError, Unavailable
 from plms_pipeline.models.actions.deciding import turn_guardrails
 from plms_pipeline.models.actions.promotion import Promoted, rollback
-from plms_pipeline.models.files import sha256_of
+from plms_pipeline.models.files.reading import sha256_of
 from plms_pipeline.models.records import Champion
 from plms_pipeline.models.store import champions, switches
 from plms_pipeline.registry.engine import Registry

@@ -235,6 +235,25 @@ def test_an_empty_book_is_exposed_to_nothing() -> None:
     assert not found.violations
 
 
+@pytest.mark.parametrize("column", ["notional", "pnl"])
+def test_an_amount_beyond_all_money_is_refused(column: str) -> None:
+    """Two of the largest numbers add up to infinity, which passes no limit, cannot be cut, and is no JSON."""
+    frame = book((1, "A", 1.0, 1.0), (1, "B", 1.0, 1.0)).assign(**{column: 1e308})
+    assert f"`{column}`" in refused(frame, limits(max_gross_exposure=1))
+
+
+def test_position_times_price_is_money_too() -> None:
+    """Each is a number, and their product is none."""
+    frame = book((1, "A", 1.0, 1.0)).drop(columns="notional").assign(position=1e200, price=1e200)
+    assert "`notional`" in refused(frame, limits(max_gross_exposure=1))
+
+
+def test_one_unknown_return_under_a_tail_limit_is_an_error() -> None:
+    """Whoever left out the return of a loss took its whole moment out of the tail."""
+    frame = book((1, "A", 1.0, -9.0), (1, "B", 1.0, np.nan), (2, "A", 1.0, 0.1))
+    assert "1 rows have no `pnl`" in refused(frame, limits(min_tail_return=-1))
+
+
 def test_unknown_returns_leave_the_tail_unknown() -> None:
     """Trades that are only proposed have earned nothing yet, which is not 0."""
     found: Guarded = guard(book((1, "A", 10), columns="timestamp symbol notional"), limits())

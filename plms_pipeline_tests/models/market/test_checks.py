@@ -61,6 +61,17 @@ def test_an_impossible_row_is_taken_out_and_named(column: str, value: float, rea
     assert "row 11: SIM000" in found.findings[0].sentence
 
 
+@pytest.mark.parametrize("year", ["0000", "1599", "2263", "9999", "-0044"])
+def test_a_year_in_which_nothing_was_traded_is_taken_out(year: str) -> None:
+    """A column of time that was misread became the first bar of a symbol, and every mean began with it."""
+    raw = good()
+    times = raw.timestamp.copy()
+    times[10] = np.datetime64(f"{year}-01-01", "us")
+    found = examine(replace(raw, timestamp=times))
+    assert found.rejected.reasons == ("implausible_time",)
+    assert found.bars.count == raw.count - 1
+
+
 def test_strict_mode_refuses_what_lenient_mode_quarantines() -> None:
     """`--strict-validation` promises that nothing doubtful is trained on."""
     with pytest.raises(VerdictNo, match="non_positive_prices"):

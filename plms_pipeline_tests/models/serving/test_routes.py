@@ -266,6 +266,7 @@ def test_health_shows_the_loaded_model(here: Serving, registry: Registry, settin
     told = ask(here.app, "GET", "/health").json()
     assert (told["status"], told["model"]["model_sha256"]) == ("degraded", of.model)
     assert (told["unverified"]["model_sha256"], told["unverified"]["code"]) == (new.model, "run_altered")
+    assert [reason["code"] for reason in told["reasons"]] == ["run_altered"]
 
 
 def test_without_a_model_it_is_alive_and_not_well(settings: Settings, registry: Registry, clock: FrozenClock) -> None:

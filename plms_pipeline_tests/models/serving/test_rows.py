@@ -16,6 +16,8 @@ from plms_pipeline.models.serving import rows
 from plms_pipeline.models.training.features import features
 from plms_pipeline_tests.models.worlds import small_bars
 
+NOW = datetime(2026, 3, 1, tzinfo=UTC)
+
 
 def as_rows(bars: Bars) -> list[dict[str, Any]]:
     """Bars as a request holds them."""
@@ -40,7 +42,9 @@ def before(bars: Bars, count: int) -> Bars:
 def test_new_bars_are_laid_over_the_history() -> None:
     """Whoever has one new bar of each symbol would otherwise have to send a hundred."""
     whole = small_bars()
-    newest = rows.checked(rows.raw_of([row for row in as_rows(whole) if row["timestamp"] > _moment(whole, -2)]))
+    newest = rows.checked(
+        rows.raw_of([row for row in as_rows(whole) if row["timestamp"] > _moment(whole, -2)]), as_of=NOW
+    )
     assert newest.count == len(whole.symbols)
     joined = rows.asked_bars(before(whole, 1), newest, None)
     for name, values in whole.numbers().items():
@@ -75,7 +79,7 @@ def test_a_row_that_cannot_be_is_named() -> None:
     """Left out quietly, the answer would be about the bar before it."""
     row = as_rows(before(small_bars(), 390))[0]
     with pytest.raises(Unprocessable, match="high_below_low") as refused:
-        rows.checked(rows.raw_of([{**row, "high": row["low"] / 2}]))
+        rows.checked(rows.raw_of([{**row, "high": row["low"] / 2}]), as_of=NOW)
     assert refused.value.code == "bars_not_valid"
 
 

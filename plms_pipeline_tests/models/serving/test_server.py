@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import logging
+from pathlib import Path
+from typing import Any
+
 import pytest
 from sqlalchemy import func, select
 
 from plms_pipeline.clock import FrozenClock
-from plms_pipeline.errors import Conflict, Unavailable
+from plms_pipeline.errors import Conflict, NoData, Unavailable
+from plms_pipeline.models.serving import files, service
+from plms_pipeline.models.serving.health import reasons
 from plms_pipeline.models.serving.metrics import ServingMetrics
 from plms_pipeline.models.serving.service import ModelServer
 from plms_pipeline.registry.engine import Registry
@@ -184,3 +190,140 @@ def test_an_end_of_the_server_writes_what_was_counted(
     with registry.reading() as session:
         [row] = session.execute(select(ServingMinute.guardrail_requests, ServingMinute.slow_250)).all()
     assert tuple(row) == (1, 1)
+
+
+def codes(server: ModelServer) -> list[str]:
+    return [one.code for one in reasons(server.served, server.refused, server.unread, server.switch)]
+
+
+def model_of(settings: Settings, folder: str) -> Path:
+    return settings.data_dir / folder / "training" / "checkpoints" / "candidate.npz"
+
+
+def test_a_file_that_is_lost_under_the_server_is_told_before_the_next_restart(
+    server: ModelServer, registry: Registry, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It answers from memory and looks well, until the host is rebooted at night and nothing answers any more."""
+    of = trained(settings.data_dir)
+    promote(registry, of)
+    server.look()
+    assert codes(server) == []
+    path = model_of(settings, of.folder)
+    content = path.read_bytes()
+    path.unlink()
+    server.look()
+    assert codes(server) == []
+    monkeypatch.setattr(service, "VERIFY_EVERY_S", 0.0)
+    monkeypatch.setattr(service, "AGAIN_AFTER_S", 0.0)
+    server.look()
+    assert codes(server) == ["file_missing"]
+    assert server.served is not None
+    assert value(server, "plus_ultra_service_model_unverified") == 1
+    [told] = reasons(server.served, server.refused, server.unread, server.switch)
+    assert "goes on from memory" in told.detail
+    with pytest.raises(NoData):
+        server.reload(None)
+    path.write_bytes(content)
+    server.look()
+    assert codes(server) == []
+    # It was the same model all the time.
+    assert value(server, "plus_ultra_service_model_swaps_total") == 1
+    assert value(server, "plus_ultra_service_model_unverified") == 0
+
+
+def test_reload_looks_at_the_files_even_of_the_model_that_serves(
+    server: ModelServer, registry: Registry, settings: Settings
+) -> None:
+    """`200, not changed` about files that were altered would be believed."""
+    of = trained(settings.data_dir)
+    promote(registry, of)
+    server.look()
+    with model_of(settings, of.folder).open("ab") as stream:
+        stream.write(b"x")
+    with pytest.raises(Conflict) as refused:
+        server.reload(None)
+    assert refused.value.code == "run_altered"
+    assert server.served is not None
+
+
+def test_a_snapshot_that_comes_back_is_used_again(
+    server: ModelServer, registry: Registry, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who restored the file should not have to restart the server as well."""
+    of = trained(settings.data_dir)
+    promote(registry, of)
+    path = settings.data_dir / "market_snapshots" / f"{of.data}.parquet"
+    away = path.rename(path.with_suffix(".away"))
+    server.look()
+    assert codes(server) == ["no_history"]
+    away.rename(path)
+    monkeypatch.setattr(service, "VERIFY_EVERY_S", 0.0)
+    server.look()
+    assert codes(server) == []
+
+
+def test_a_snapshot_that_is_cut_off_says_what_to_do(
+    server: ModelServer, registry: Registry, settings: Settings
+) -> None:
+    """`Import the prices again` makes another snapshot; and nothing that was sent to /reload is wrong."""
+    of = trained(settings.data_dir)
+    promote(registry, of)
+    path = settings.data_dir / "market_snapshots" / f"{of.data}.parquet"
+    path.write_bytes(path.read_bytes()[:1000])
+    with pytest.raises(Conflict, match="move it away"):
+        server.reload(None)
+
+
+def test_what_nobody_foresaw_while_reading_is_told_as_well(
+    server: ModelServer, registry: Registry, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It ended the start of the server, and in its thread it was logged once a second and shown nowhere."""
+    promote(registry, trained(settings.data_dir))
+
+    def broken(*_: object) -> Any:
+        raise RuntimeError("nobody foresaw this")
+
+    monkeypatch.setattr(files, "load", broken)
+    server.look()
+    assert codes(server) == ["model_unreadable"]
+
+
+def test_an_outage_is_told_when_it_begins_and_when_it_ends(
+    server: ModelServer, registry: Registry, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A line a second hides what else happened in that night."""
+
+    def away(*_: object) -> None:
+        raise Unavailable("The registry is away.")
+
+    with caplog.at_level(logging.WARNING, service.__name__):
+        with monkeypatch.context() as broken:
+            broken.setattr(registry, "reading", away)
+            for _ in range(20):
+                server.look()
+            assert codes(server) == ["unavailable"]
+        server.look()
+    assert [record.getMessage().partition(" ")[0] for record in caplog.records] == [
+        "event=registry_not_read", "event=registry_read_again",
+    ]  # fmt: skip
+    assert "The registry is away." in caplog.text
+
+
+def test_every_reason_names_its_remedy(server: ModelServer, registry: Registry, settings: Settings) -> None:
+    """`degraded` alone is a riddle at three in the morning."""
+    server.look()
+    [none] = reasons(server.served, server.refused, server.unread, server.switch)
+    assert (none.code, "`plms model list`" in none.detail) == ("no_champion", True)
+    old, new = trained(settings.data_dir), trained(settings.data_dir, 3.0)
+    promote(registry, old)
+    server.look()
+    promote(registry, new)
+    (settings.data_dir / new.folder / "manifest.json").write_text("{}")
+    turn(registry, enabled=False, reason="A vendor sends nonsense.")
+    server.look()
+    altered, off = reasons(server.served, server.refused, server.unread, server.switch)
+    assert (altered.code, off.code) == ("run_altered", "guardrails_disabled")
+    assert "number 1 goes on answering" in altered.detail
+    assert "`plms model rollback`" in altered.detail
+    assert "A vendor sends nonsense." in off.detail
+    assert "`plms model guardrails on`" in off.detail

@@ -11,7 +11,7 @@ import pytest
 from plms_pipeline.access.files import make_keys
 from plms_pipeline.clock import FrozenClock, SystemClock
 from plms_pipeline.instance.config import checkout_yaml
-from plms_pipeline.instance.files import prepare_instance
+from plms_pipeline.instance.files.home import prepare_instance
 from plms_pipeline.monitoring.doctor import files
 from plms_pipeline.monitoring.doctor.actions import examine
 from plms_pipeline.monitoring.doctor.checks import Level, Line
@@ -95,7 +95,7 @@ def test_a_file_in_the_place_of_dagsters_storage_is_named(
     if in_checkout:
         root = settings.data_dir.parent
         (root / "dagster.yaml").write_text(checkout_yaml())
-        for module in ("plms_pipeline.monitoring.doctor.actions", "plms_pipeline.instance.files"):
+        for module in ("plms_pipeline.monitoring.doctor.actions", "plms_pipeline.instance.files.home"):
             monkeypatch.setattr(f"{module}.project_root", lambda: root)
     lines = {line.name: line for line in examine(settings, SystemClock(), lambda _: "")}
     assert lines["dagster home"].level is Level.FAIL

@@ -32,7 +32,7 @@ from sqlalchemy import inspect, select, table, text
 from plms_pipeline.cli import main
 from plms_pipeline.clock import FrozenClock, SystemClock
 from plms_pipeline.definitions import defs
-from plms_pipeline.instance.files import dagster_state_dir, prepare_instance
+from plms_pipeline.instance.files.home import dagster_state_dir, prepare_instance
 from plms_pipeline.monitoring.growth.actions import purge
 from plms_pipeline.monitoring.growth.ages import Outcome
 from plms_pipeline.monitoring.growth.defs.history import DagsterHistory

@@ -59,6 +59,7 @@ def test_the_whole_path_of_a_model(keyed: Settings, sqlite_registry: Registry) -
     with serving(keyed) as (process, client):
         client.headers["Authorization"] = f"Bearer {token}"
         assert client.get("/health").json()["status"] == "no_model"
+        assert client.get("/health").json()["reasons"][0]["code"] == "no_champion"
         assert client.post("/predict").json()["code"] == "no_champion"
         for of in (old, new, old):
             champion = promote(sqlite_registry, of)

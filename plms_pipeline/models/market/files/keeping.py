@@ -16,7 +16,7 @@ import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 
 from plms_pipeline.errors import BadInput, NotFound
-from plms_pipeline.intake.files.atomic import replacing
+from plms_pipeline.instance.files.atomic import replacing
 from plms_pipeline.models.market.bars import COLUMNS, UNIT, Bars, RawBars, canonical, content_hash, from_frame
 from plms_pipeline.models.market.checks import Rejected
 

@@ -9,7 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from plms_pipeline.errors import BadInput, VerdictNo
-from plms_pipeline.monitoring.backup.files.places import chunks_of, open_plain, sync_folder, write_file
+from plms_pipeline.instance.files.atomic import sync_folder
+from plms_pipeline.monitoring.backup.files.places import chunks_of, open_plain, write_file
 from plms_pipeline.monitoring.backup.manifest import Entry, difference
 
 

@@ -20,6 +20,7 @@ from typing import IO, Any, Final, Protocol
 from urllib.parse import unquote
 
 from plms_pipeline.errors import BadInput, NotFound, PlmsError, Unavailable, VerdictNo
+from plms_pipeline.instance.files.atomic import sync_folder
 from plms_pipeline.monitoring.backup.manifest import MANIFEST, Entry
 from plms_pipeline.settings import masked
 
@@ -285,15 +286,6 @@ def write_file(path: Path, chunks: Iterable[bytes]) -> Entry:
         stream.flush()
         os.fsync(stream.fileno())
     return entry
-
-
-def sync_folder(folder: Path) -> None:
-    """Make what was created and renamed in a folder durable."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _sweep(parent: Path, now: datetime) -> None:

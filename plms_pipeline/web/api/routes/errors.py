@@ -24,6 +24,7 @@ from plms_pipeline.web.api.methods import MethodTable
 
 MAX_FIELDS_TOLD = 20
 MAX_SUBJECT = 300
+_FRAMEWORKS_WORDS = "There was an error parsing the body"
 
 
 def install(app: FastAPI, book: RefusalBook, methods: MethodTable) -> None:
@@ -42,6 +43,8 @@ def install(app: FastAPI, book: RefusalBook, methods: MethodTable) -> None:
         detail = error.detail if isinstance(error.detail, str) else "The request is refused."
         if error.status_code == 404 and detail == "Not Found":
             detail = "There is nothing at this path; GET /openapi.json lists what there is."
+        if detail == _FRAMEWORKS_WORDS:
+            detail = "The body cannot be read: it is plain JSON in UTF-8, not compressed, not cut off, not nested without end."
         headers = dict(error.headers or {})
         if error.status_code == 405 and (allowed := methods.allowed(request.url.path)):
             refusal = method_refusal(allowed)
@@ -53,6 +56,11 @@ def install(app: FastAPI, book: RefusalBook, methods: MethodTable) -> None:
         fields = [_field(found) for found in error.errors()]
         names = ", ".join(field["field"] for field in fields[:5]) + (", …" if len(fields) > 5 else "")
         detail = f"{len(fields)} field{'s are' if len(fields) > 1 else ' is'} not valid: {names}."
+        first = error.errors()[0]
+        if first["type"] == "json_invalid":
+            detail = f"The body is no JSON: {first.get('ctx', {}).get('error', 'a mistake')} at character {first['loc'][-1]}."
+        elif first["loc"] == ("body",) and not _is_json(request):
+            detail = "A body is JSON; send it with the header `Content-Type: application/json`."
         told = _told(request, 422, "validation_failed", detail, fields[:MAX_FIELDS_TOLD])
         return _answer(422, told)
 
@@ -79,6 +87,11 @@ async def audited(request: Request, book: RefusalBook, status: int, code: str) -
 async def audited_path(scope: Scope, refusal: Refusal, book: RefusalBook) -> None:
     """Write a path that no route was asked about into the audit log."""
     await audited(Request(scope), book, refusal.status, refusal.code)
+
+
+def _is_json(request: Request) -> bool:
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    return kind == "application/json" or (kind.startswith("application/") and kind.endswith("+json"))
 
 
 def _told(

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from plms_pipeline.errors import BadInput
-from plms_pipeline.intake.files.atomic import folder_named_by, named_by, replacing
+from plms_pipeline.instance.files.atomic import replacing
+from plms_pipeline.instance.files.named import folder_named_by, named_by
 
 
 @pytest.mark.parametrize("name", ["file", "file/below", "dangling", "n" * 300])

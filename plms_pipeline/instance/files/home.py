@@ -7,16 +7,14 @@ histories grow apart, and each looks complete.
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import os
-import tempfile
-from collections.abc import Iterator, MutableMapping
+from collections.abc import MutableMapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from plms_pipeline.errors import BadInput, VerdictNo
+from plms_pipeline.errors import BadInput
 from plms_pipeline.instance.config import STATE_FOLDERS, instance_yaml
+from plms_pipeline.instance.files.atomic import write_if_different
 from plms_pipeline.settings import Settings, project_root
 
 CONFIG_FILE = "dagster.yaml"
@@ -91,55 +89,3 @@ def prepare_instance(settings: Settings, environ: MutableMapping[str, str] | Non
         if target.get(variable, "").strip():
             target[variable] = str(value)
     return prepared
-
-
-def write_if_different(path: Path, text: str) -> bool:
-    """Make `path` hold `text`, atomically; True if it had to be written.
-
-    A file that is right already is left alone, so that two processes which start at once do not race and a read-only
-    mount works once it is filled.
-    """
-    with contextlib.suppress(OSError, UnicodeDecodeError):
-        if path.read_text(encoding="utf-8") == text:
-            return False
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).chmod(0o644)
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
-    return True
-
-
-@contextlib.contextmanager
-def exclusive(path: Path, note: str, what: str) -> Iterator[None]:
-    """Hold a lock file for as long as the block runs; the operating system lets go of it when the process dies.
-
-    Args:
-        path: the lock file; its text says to others who holds it.
-        note: what to tell others, for instance the process id and the URL.
-        what: the thing that runs at most once, for the error.
-
-    Raises:
-        VerdictNo: somebody else holds it (`already_running`).
-    """
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            holder = os.pread(descriptor, 500, 0).decode(errors="replace").strip() or "unknown"
-            raise VerdictNo(
-                f"{what} already runs on this data directory ({holder}); use that one, stop it, or set PLMS_DATA_DIR.",
-                code="already_running",
-            ) from None
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, note.encode(), 0)
-        yield
-    finally:
-        os.close(descriptor)

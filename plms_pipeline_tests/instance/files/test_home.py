@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from plms_pipeline.errors import BadInput, VerdictNo
-from plms_pipeline.instance import files
-from plms_pipeline.instance.files import dagster_home, exclusive, prepare_instance, write_if_different
+from plms_pipeline.errors import BadInput
+from plms_pipeline.instance.files import home as files
+from plms_pipeline.instance.files.home import dagster_home, prepare_instance
 from plms_pipeline.settings import Settings, load_settings, project_root
 
 TINY = "plms_pipeline_tests.web.tiny_definitions"
@@ -62,21 +62,6 @@ def test_the_file_is_written_only_when_it_differs(settings: Settings) -> None:
     assert [path.name for path in config_file.parent.iterdir() if path.name.startswith(".dagster")] == []
 
 
-def test_a_failed_write_leaves_the_old_file_and_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A full disk would otherwise leave half an instance file, and every later command broken."""
-    target = tmp_path / "dagster.yaml"
-    target.write_text("old")
-
-    def full_disk(_descriptor: int) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(files.os, "fsync", full_disk)
-    with pytest.raises(OSError, match="No space"):
-        write_if_different(target, "new")
-    assert target.read_text() == "old"
-    assert list(tmp_path.iterdir()) == [target]
-
-
 def test_a_data_directory_that_is_a_file_is_one_clear_error(tmp_path: Path) -> None:
     """A traceback would not say which setting to change."""
     (tmp_path / "data").write_text("I am a file")
@@ -92,18 +77,6 @@ def test_children_are_told_the_paths_that_this_process_settled_on(tmp_path: Path
     assert environ["PLMS_DATA_DIR"] == str(tmp_path / "here")
     assert environ["PLMS_REPORTS_DIR"] == str(tmp_path / "here" / "reports")
     assert environ["PLMS_DATABASE_URL"] == settings.database_url
-
-
-def test_a_lock_says_who_holds_it_and_is_free_again_afterwards(tmp_path: Path) -> None:
-    """Two daemons on one instance start every scheduled run twice."""
-    lock = tmp_path / "ui.lock"
-    with exclusive(lock, "process 7, http://x", "`plms ui`"):
-        second = exclusive(lock, "process 8", "`plms ui`")
-        with pytest.raises(VerdictNo, match=r"`plms ui` already runs .*process 7, http://x") as caught:
-            second.__enter__()
-        assert (caught.value.code, caught.value.exit_code) == ("already_running", 1)
-    with exclusive(lock, "process 9", "`plms ui`"):
-        assert lock.read_text() == "process 9"
 
 
 def _dagster(home: Path, cwd: Path, *arguments: str, environ: dict[str, str] | None = None) -> None:

@@ -7,88 +7,17 @@ was touched.
 
 from __future__ import annotations
 
-import hashlib
 import json
-import os
-import stat
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, BinaryIO, Final
+from typing import Any, Final
 
-from plms_pipeline.errors import BadInput, Conflict, NoData
+from plms_pipeline.errors import BadInput, Conflict
+from plms_pipeline.models.files.reading import is_of, read_whole, sha256_of
 from plms_pipeline.models.layout import EVALUATION, MANIFEST, MAX_MANIFEST_BYTES, SUMMARY, files_of
 from plms_pipeline.models.records import Candidate
 
 SUMMARY_FILE: Final = f"{EVALUATION}/{SUMMARY}"
-_PIECE: Final = 1 << 20
-
-
-def missing(path: Path) -> NoData:
-    """A file of a candidate is gone: what to do about it."""
-    return NoData(
-        f"There is no file {path}: the run folder was moved or cleaned. Bring it back from a backup, or train again.",
-        code="file_missing",
-    )
-
-
-def unreadable(path: Path, why: str | None) -> BadInput:
-    """A file of a candidate is there and cannot be read: what to do about it."""
-    return BadInput(
-        f"{path} cannot be read ({why or 'no reason given'}); correct its rights or bring it back from a backup.",
-        code="file_unreadable",
-    )
-
-
-def opened(path: Path) -> BinaryIO:
-    """A file for reading, which never waits: whoever finds a pipe or a device in its place must not stand before it for ever.
-
-    Raises:
-        OSError: there is none, or it cannot be opened; `EINVAL` of what is no ordinary file.
-    """
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        os.close(descriptor)
-        raise OSError(22, "it is no ordinary file", str(path))
-    return os.fdopen(descriptor, "rb")
-
-
-def sha256_of(path: Path) -> str:
-    """The SHA-256 of a file, read piece by piece.
-
-    Raises:
-        NoData: there is none (`file_missing`).
-        BadInput: it cannot be read (`file_unreadable`).
-    """
-    digest = hashlib.sha256()
-    try:
-        with opened(path) as stream:
-            while piece := stream.read(_PIECE):
-                digest.update(piece)
-    except FileNotFoundError:
-        raise missing(path) from None
-    except OSError as error:
-        raise unreadable(path, error.strerror) from None
-    return digest.hexdigest()
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """A small document of a run folder; its digest was compared before.
-
-    Raises:
-        NoData: it is gone. BadInput: it is no JSON object.
-    """
-    try:
-        with opened(path) as stream:
-            document = json.loads(stream.read())
-    except FileNotFoundError:
-        raise missing(path) from None
-    except (OSError, ValueError) as error:
-        raise BadInput(
-            f"{path} cannot be read ({type(error).__name__}); train again.", code="file_unreadable"
-        ) from None
-    if not isinstance(document, dict):
-        raise BadInput(f"{path} holds no JSON object; train again.", code="file_unreadable")
-    return document
 
 
 def folder_of(root: Path, run: Path) -> str:
@@ -123,17 +52,12 @@ def manifest_of(root: Path, candidate: Candidate) -> dict[str, Any]:
     """The manifest that was judged.
 
     Raises:
-        NoData: it is gone. Conflict: it was changed (`run_altered`).
+        NoData: it is gone (`file_missing`).
+        Conflict: it was changed (`run_altered`).
     """
     path = root / candidate.folder / MANIFEST
-    try:
-        with opened(path) as stream:
-            content = stream.read(MAX_MANIFEST_BYTES + 1)
-    except FileNotFoundError:
-        raise missing(path) from None
-    except OSError as error:
-        raise unreadable(path, error.strerror) from None
-    if hashlib.sha256(content).hexdigest() != candidate.bytes.manifest:
+    content = read_whole(path, MAX_MANIFEST_BYTES)
+    if not is_of(content, candidate.bytes.manifest):
         raise _altered("run_altered", path)
     document = json.loads(content)
     return document if isinstance(document, dict) else {}

@@ -1,0 +1,1 @@
+"""What lies on this machine's disk: Dagster's home, locks, and files that are whole or not there."""
