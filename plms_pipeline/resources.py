@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
@@ -22,6 +22,7 @@ from plms_pipeline.clock import Clock, SystemClock
 from plms_pipeline.errors import BadInput, NoData, PlmsError, Unavailable
 from plms_pipeline.instance.files.atomic import replacing
 from plms_pipeline.registry.engine import Registry
+from plms_pipeline.registry.opening import opened
 from plms_pipeline.registry.types import canonical_json
 from plms_pipeline.settings import Settings, load_settings
 
@@ -33,6 +34,7 @@ class Plms(dg.ConfigurableResource[Any]):
     """Settings, registry and clock of this process; opened on first use, closed when the run ends."""
 
     _registry: Registry | None = PrivateAttr(default=None)
+    _at_the_end: ExitStack = PrivateAttr(default_factory=ExitStack)
 
     @cached_property
     def _settings(self) -> Settings:
@@ -53,18 +55,13 @@ class Plms(dg.ConfigurableResource[Any]):
             Unavailable: the database is away or not at the newest revision.
         """
         if self._registry is None:
-            from plms_pipeline.registry.migrate import require_head
-
-            registry = Registry.open(self.settings().database_url)
-            require_head(registry)
-            self._registry = registry
+            self._registry = self._at_the_end.enter_context(opened(self.settings()))
         return self._registry
 
     def teardown_after_execution(self, context: dg.InitResourceContext) -> None:  # noqa: ARG002 - Dagster's signature
         """Close the registry when the run is over."""
-        if self._registry is not None:
-            self._registry.close()
-            self._registry = None
+        self._at_the_end.close()
+        self._registry = None
 
 
 class Documents(dg.ConfigurableIOManager):

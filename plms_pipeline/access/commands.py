@@ -16,7 +16,7 @@ from plms_pipeline.access.roles import ROLES, scopes_of
 from plms_pipeline.access.tokens import ALGORITHMS, Algorithm, issue
 from plms_pipeline.clock import SystemClock
 from plms_pipeline.errors import BadInput
-from plms_pipeline.settings import load_settings
+from plms_pipeline.settings import Settings, load_settings
 
 app = typer.Typer(help="Keys and tokens of the HTTP API.", no_args_is_help=True, add_completion=False)
 
@@ -67,7 +67,7 @@ def issue_token(
         ttl=life,
         token_id=token_id,
     )
-    _remember(settings.database_url, subject, role, token_id, (now + life).isoformat())
+    _remember(settings, subject, role, token_id, (now + life).isoformat())
     if as_json:
         told = {"token": token, "role": role, "scopes": sorted(scopes), "expires_at": (now + life).isoformat()}
         typer.echo(json.dumps({**told, "token_id": token_id}))
@@ -89,16 +89,11 @@ def _life(text: str) -> timedelta:
     return timedelta(**{_UNITS[found[2]]: int(found[1])})
 
 
-def _remember(database_url: str, subject: str, role: str, token_id: str, expires_at: str) -> None:
+def _remember(settings: Settings, subject: str, role: str, token_id: str, expires_at: str) -> None:
     """Write into the audit log that a token was issued; never the token."""
     from plms_pipeline.access.actions import record_token
-    from plms_pipeline.registry.engine import Registry
-    from plms_pipeline.registry.migrate import require_head
+    from plms_pipeline.registry.opening import opened
 
-    registry = Registry.open(database_url)
-    try:
-        require_head(registry)
-        details = {"role": role, "token_id": token_id, "expires_at": expires_at}
+    details = {"role": role, "token_id": token_id, "expires_at": expires_at}
+    with opened(settings) as registry:
         record_token(registry, at=SystemClock().now(), actor=local_actor(), subject=subject, details=details)
-    finally:
-        registry.close()

@@ -13,6 +13,7 @@ import typer
 
 from plms_pipeline.alerts.inputs import INPUTS
 from plms_pipeline.errors import BadInput
+from plms_pipeline.registry.opening import opened
 
 app = typer.Typer(help="What is wrong, who was told of it, and who has it in hand.", no_args_is_help=True)
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
@@ -34,35 +35,22 @@ def alerts() -> None:
 def _opened() -> Iterator[Any]:
     from plms_pipeline.alerts.service import Alerts
     from plms_pipeline.clock import SystemClock
-    from plms_pipeline.registry.engine import Registry
-    from plms_pipeline.registry.migrate import require_head
     from plms_pipeline.settings import load_settings
 
     settings = load_settings()
-    registry = Registry.open(settings.database_url)
-    try:
-        require_head(registry)
-        with Alerts(settings, registry, SystemClock()) as world:
-            yield world
-    finally:
-        registry.close()
+    with opened(settings) as registry, Alerts(settings, registry, SystemClock()) as world:
+        yield world
 
 
 @contextmanager
 def _books() -> Iterator[tuple[Any, Any, Any]]:
     """Settings, registry and clock, for whoever only reads: also while the rules make no sense."""
     from plms_pipeline.clock import SystemClock
-    from plms_pipeline.registry.engine import Registry
-    from plms_pipeline.registry.migrate import require_head
     from plms_pipeline.settings import load_settings
 
     settings = load_settings()
-    registry = Registry.open(settings.database_url)
-    try:
-        require_head(registry)
+    with opened(settings) as registry:
         yield settings, registry, SystemClock()
-    finally:
-        registry.close()
 
 
 @app.command(

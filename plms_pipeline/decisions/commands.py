@@ -6,13 +6,11 @@ Decisions are taken where their subject lives: `plms project approve`, `plms pro
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Annotated
 
 import typer
 
-from plms_pipeline.registry.engine import Registry
+from plms_pipeline.registry.opening import opened
 from plms_pipeline.settings import load_settings
 
 app = typer.Typer(help="What was decided, by whom and why.", no_args_is_help=True)
@@ -25,18 +23,6 @@ def decide() -> None:
     """Decisions: append-only, with reason, actor and the digest of what was shown."""
 
 
-@contextmanager
-def _opened() -> Iterator[Registry]:
-    from plms_pipeline.registry.migrate import require_head
-
-    registry = Registry.open(load_settings().database_url)
-    try:
-        require_head(registry)
-        yield registry
-    finally:
-        registry.close()
-
-
 @app.command("list", epilog="Example: plms decide list --subject project:42 --json")
 def list_(
     kind: Annotated[str | None, typer.Option(help="Only this kind, such as project_approval.")] = None,
@@ -47,7 +33,7 @@ def list_(
     """Decisions, newest first."""
     from plms_pipeline.decisions.actions import decisions
 
-    with _opened() as registry:
+    with opened(load_settings()) as registry:
         found = decisions(registry, kind=kind, subject=subject, limit=limit)
     if as_json:
         typer.echo(json.dumps({"decisions": [one.as_json() for one in found]}, ensure_ascii=False))
@@ -66,7 +52,7 @@ def show(decision_id: Annotated[str, typer.Argument(help="The decision's id.")],
     """One decision, with everything that is kept of it."""
     from plms_pipeline.decisions.actions import decision_of
 
-    with _opened() as registry:
+    with opened(load_settings()) as registry:
         found = decision_of(registry, decision_id)
     if as_json:
         typer.echo(json.dumps(found.as_json(), ensure_ascii=False))

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,8 +13,8 @@ from rich.table import Table
 
 from plms_pipeline.clock import SystemClock
 from plms_pipeline.errors import BadInput
-from plms_pipeline.registry.engine import Registry
-from plms_pipeline.settings import Settings, load_settings
+from plms_pipeline.registry.opening import opened
+from plms_pipeline.settings import load_settings
 
 if TYPE_CHECKING:
     from plms_pipeline.estimates.actions.explaining import Explanation
@@ -27,18 +26,6 @@ priors_app = typer.Typer(help="What is believed per lane and provider.")
 receipts_app = typer.Typer(help="Explain what a run's receipts taught.", no_args_is_help=True)
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-
-
-@contextmanager
-def _opened(settings: Settings) -> Iterator[Registry]:
-    from plms_pipeline.registry.migrate import require_head
-
-    registry = Registry.open(settings.database_url, read_only=True)
-    try:
-        require_head(registry)
-        yield registry
-    finally:
-        registry.close()
 
 
 @forecast_app.command(
@@ -65,7 +52,7 @@ def forecast(
     if not 0.0 < quantile < 1.0:
         raise BadInput(f"--quantile {quantile} is no probability between 0 and 1, such as 0.95.", code="bad_quantile")
     settings = load_settings()
-    with _opened(settings) as registry:
+    with opened(settings, read_only=True) as registry:
         work = _work(lane_words(registry), lane, provider, tasks, plan)
         names = _compared(compare)
         plans = [work, *(_with_provider(work, name) for name in names)]
@@ -176,7 +163,7 @@ def priors(
 
     if basis is not None and basis not in BASES:
         raise BadInput(f"--basis {basis} is none; use effort or spend.", code="bad_basis")
-    with _opened(load_settings()) as registry:
+    with opened(load_settings(), read_only=True) as registry:
         rows = newest_priors(registry, at=SystemClock().now())
     rows = [row for row in rows if basis in (None, row["basis"])]
     if as_json:
@@ -212,7 +199,7 @@ def explain(run_id: Annotated[str, typer.Argument(help="The run.")], as_json: As
     from plms_pipeline.estimates.actions.explaining import explain_run
 
     settings = load_settings()
-    with _opened(settings) as registry:
+    with opened(settings, read_only=True) as registry:
         found = explain_run(registry, run_id, alpha=settings.alpha, at=SystemClock().now())
     if as_json:
         typer.echo(json.dumps(found.as_json(), ensure_ascii=False))

@@ -12,6 +12,7 @@ import typer
 
 from plms_pipeline.clock import SystemClock
 from plms_pipeline.errors import BadInput, NoData, VerdictNo
+from plms_pipeline.registry.opening import opened
 from plms_pipeline.settings import Settings, is_http_url, load_settings
 
 if TYPE_CHECKING:
@@ -26,16 +27,9 @@ Days = Annotated[float, typer.Option("--days", min=0.001, max=3650, help="How fa
 
 @contextmanager
 def _opened() -> Iterator[tuple[Settings, Registry]]:
-    from plms_pipeline.registry.engine import Registry
-    from plms_pipeline.registry.migrate import require_head
-
     settings = load_settings()
-    registry = Registry.open(settings.database_url)
-    try:
-        require_head(registry)
+    with opened(settings) as registry:
         yield settings, registry
-    finally:
-        registry.close()
 
 
 @app.callback(invoke_without_command=True, epilog="Example: plms observe --metrics-port 9464")

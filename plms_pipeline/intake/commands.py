@@ -120,17 +120,14 @@ def _run(
     from plms_pipeline.intake.actions.importing import import_file, prepare
     from plms_pipeline.intake.mapping import parse_pairs
     from plms_pipeline.intake.sources import SOURCES
-    from plms_pipeline.registry.engine import Registry
-    from plms_pipeline.registry.migrate import require_head
+    from plms_pipeline.registry.opening import opened
     from plms_pipeline.settings import load_settings
 
     settings = load_settings()
     renames, constants = parse_pairs("--map", maps or ()), parse_pairs("--set", sets or ())
     prepared = [prepare(path, SOURCES[name], renames=renames, constants=constants) for path in files]
-    registry = Registry.open(settings.database_url)
     results: list[ImportResult] = []
-    try:
-        require_head(registry)
+    with opened(settings) as registry:
         for one in prepared:
             with _progress(one, is_shown=not as_json and sys.stderr.isatty()) as advance:
                 results.append(
@@ -139,8 +136,6 @@ def _run(
                         dry_run=dry_run, progress=advance,
                     )
                 )  # fmt: skip
-    finally:
-        registry.close()
     if as_json:
         typer.echo(json.dumps(summary(results, dry_run=dry_run)))
     else:

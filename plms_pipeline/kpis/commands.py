@@ -14,7 +14,7 @@ from rich.table import Table
 
 from plms_pipeline.clock import SystemClock
 from plms_pipeline.errors import BadInput, NoData, VerdictNo
-from plms_pipeline.registry.engine import Registry
+from plms_pipeline.registry.opening import opened
 from plms_pipeline.settings import Settings, load_settings
 
 if TYPE_CHECKING:
@@ -32,25 +32,13 @@ LaneOption = Annotated[str | None, typer.Option("--lane", help="Number, name or 
 
 
 @contextmanager
-def _registry(settings: Settings, *, read_only: bool = True) -> Iterator[Registry]:
-    from plms_pipeline.registry.migrate import require_head
-
-    registry = Registry.open(settings.database_url, read_only=read_only)
-    try:
-        require_head(registry)
-        yield registry
-    finally:
-        registry.close()
-
-
-@contextmanager
 def _world(settings: Settings) -> Iterator[World]:
     import time
     from uuid import uuid4
 
     from plms_pipeline.kpis.actions.world import world_of
 
-    with _registry(settings, read_only=False) as registry:
+    with opened(settings) as registry:
         yield world_of(
             registry=registry, settings=settings, clock=SystemClock(), new_id=lambda: str(uuid4()),
             elapsed=time.monotonic, sleep=time.sleep,
@@ -142,7 +130,7 @@ def gates(lane: LaneOption = None, as_json: AsJson = False) -> None:
     """The gates that are in force, by lane."""
     from plms_pipeline.kpis.actions.rates import gates_in_force
 
-    with _registry(load_settings()) as registry:
+    with opened(load_settings(), read_only=True) as registry:
         rows = gates_in_force(registry, lane)
     if as_json:
         typer.echo(json.dumps(rows))
@@ -165,7 +153,7 @@ def rates(as_json: AsJson = False) -> None:
     """How often the gates held, by lane and KPI."""
     from plms_pipeline.kpis.actions.rates import pass_rates, rows_of
 
-    with _registry(load_settings()) as registry:
+    with opened(load_settings(), read_only=True) as registry:
         rows = rows_of(pass_rates(registry))
     if not rows:
         raise NoData(

@@ -7,8 +7,6 @@ are printed as plain text without markup; what a terminal would obey was taken o
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Annotated, Any
 
 import typer
@@ -18,7 +16,7 @@ from rich.table import Column, Table
 from plms_pipeline.letters.actions.showing import Shown
 from plms_pipeline.letters.reasons import cleaned
 from plms_pipeline.letters.rules import Letter
-from plms_pipeline.registry.engine import Registry
+from plms_pipeline.registry.opening import opened
 from plms_pipeline.settings import load_settings
 
 app = typer.Typer(help="What failed, when it is tried again, and what was put aside.", no_args_is_help=True)
@@ -38,23 +36,6 @@ def dlq() -> None:
     """Dead letters: TRANSIENT ones are retried three times, with growing waits; PERMANENT and POLICY ones never."""
 
 
-@contextmanager
-def opened_registry() -> Iterator[Registry]:
-    """The registry at head, closed when the block ends.
-
-    Raises:
-        Unavailable: it is away or not at the newest revision.
-    """
-    from plms_pipeline.registry.migrate import require_head
-
-    registry = Registry.open(load_settings().database_url)
-    try:
-        require_head(registry)
-        yield registry
-    finally:
-        registry.close()
-
-
 @app.command(epilog="Example: plms dlq status --state permanent --json. Exit: 0.")
 def status(
     state: Annotated[Shown, typer.Option(help="List letters in this state; open: what is owed.")] = "open",
@@ -65,7 +46,7 @@ def status(
     from plms_pipeline.clock import SystemClock
     from plms_pipeline.letters.actions import showing
 
-    with opened_registry() as registry:
+    with opened(load_settings()) as registry:
         found = showing.status(registry, clock=SystemClock(), limit=limit, states=showing.states_of(state))
     if as_json:
         typer.echo(json.dumps(found.as_json(), ensure_ascii=False))
@@ -133,7 +114,7 @@ def clean(
     """Remove letters that are done. What is owed, set apart or permanent is never touched."""
     from plms_pipeline.letters.actions import deciding
 
-    with opened_registry() as registry:
+    with opened(load_settings()) as registry:
         done = deciding.clean(registry, **_who(), days=days, is_dry=dry_run)
     told = {"removed": done.removed, "ended_before": done.ended_before.isoformat(), "dry_run": done.is_dry}
     word = "would be removed" if dry_run else "removed"
@@ -159,7 +140,7 @@ def quarantine(
 
     if sum((letter is not None, fingerprint is not None, everything)) != 1:
         raise BadInput("Say which: --letter, --fingerprint or --all.", code="bad_usage")
-    with opened_registry() as registry:
+    with opened(load_settings()) as registry:
         moved = deciding.quarantine(registry, **_who(), reason=reason, name=letter, fingerprint=fingerprint)
     typer.echo(json.dumps({"quarantined": moved}) if as_json else f"{len(moved)} letters set apart")
 
@@ -175,7 +156,7 @@ def print_letters(letters: list[Letter]) -> None:
 def _decide(change: Any, *, as_json: bool) -> None:
     from plms_pipeline.letters.actions import showing
 
-    with opened_registry() as registry:
+    with opened(load_settings()) as registry:
         letter = change(registry=registry, **_who())
     if as_json:
         typer.echo(json.dumps(showing.as_json(letter), ensure_ascii=False))

@@ -22,8 +22,7 @@ from plms_pipeline.instance.files.home import prepare_instance
 from plms_pipeline.monitoring import files, tables
 from plms_pipeline.monitoring.night import night_of, parse_night
 from plms_pipeline.monitoring.summary import NO_DATA, OK
-from plms_pipeline.registry.engine import Registry
-from plms_pipeline.registry.migrate import require_head
+from plms_pipeline.registry.opening import opened
 from plms_pipeline.settings import Settings, load_settings
 
 nightly_app = typer.Typer(add_completion=False)
@@ -78,13 +77,8 @@ def nightly(
 def _claimed(settings: Settings, clock: SystemClock) -> Iterator[None]:
     from plms_pipeline.monitoring.service import claimed_night
 
-    registry = Registry.open(settings.database_url)
-    try:
-        require_head(registry)
-        with claimed_night(registry, clock):
-            yield
-    finally:
-        registry.close()
+    with opened(settings) as registry, claimed_night(registry, clock):
+        yield
 
 
 def _run(as_of: datetime, console: Console) -> None:

@@ -22,6 +22,7 @@ from urllib.parse import quote
 from plms_pipeline.errors import Unavailable
 
 _STEPS_BETWEEN_LOOKS = 1_000_000
+DAMAGED = "registry_damaged"
 # Pages of SQLite have 512 bytes and more, and a database is pages and nothing else.
 SMALLEST_PAGE = 512
 
@@ -104,7 +105,7 @@ def damaged(name: str, reason: str) -> Unavailable:
     return Unavailable(
         f"The registry {name} is no intact SQLite database ({reason}); restore it from a backup or from the copy "
         "beside it (registry.db.before-<revision>), or point PLMS_DATABASE_URL at the right file.",
-        code="registry_damaged",
+        code=DAMAGED,
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from itertools import count
@@ -56,8 +56,11 @@ class House:
     def candidate(
         self, name: str, *, blocking: tuple[str, ...] = PASSED, alerts: tuple[str, ...] = (), seed: int = 7,
         data_ok: bool = True, actor: Actor = LAUNCHER, trials: int | None = None,
+        summary: Mapping[str, object] | None = None,
     ) -> Candidate:  # fmt: skip
-        trained = train_on_disk(self.root, name, clock=self.clock, blocking=blocking, alerts=alerts, seed=seed)
+        trained = train_on_disk(
+            self.root, name, clock=self.clock, blocking=blocking, alerts=alerts, seed=seed, summary=summary
+        )
         hashes = trained.bytes
         known = trials_of(self.registry, trained.family, hashes.data, trained.tries) if trials is None else trials
         trained = replace(trained, data_ok=data_ok, trials=known)
@@ -87,8 +90,10 @@ def house(registry: Registry, folder: Path) -> House:
     return House(registry, Places(folder / "data", folder / "reports"), counted())
 
 
-def run_on_disk(root: Path, name: str, *, clock: FrozenClock, seed: int = 7) -> RunFolder:
-    """A whole run folder with a small summary."""
+def run_on_disk(
+    root: Path, name: str, *, clock: FrozenClock, seed: int = 7, summary: Mapping[str, object] | None = None
+) -> RunFolder:
+    """A whole run folder with a small summary, in which `summary` has more to say."""
     bars = small_bars()
     kept, _ = snapshot(root / SNAPSHOTS, bars)
     origin = Origin(
@@ -97,17 +102,19 @@ def run_on_disk(root: Path, name: str, *, clock: FrozenClock, seed: int = 7) -> 
     )  # fmt: skip
     run = write_run(root / RUNS, bars, small_experiment(seed=seed), small_training(), origin)
     write_evaluation(
-        run.path, summary={"schema_version": 1, "run_id": name, "risk": {"sharpe": 1.0}, "alerts": [], "triggered": []},
-        metrics={}, gates={"passed": True, "gates": []},
+        run.path, metrics={}, gates={"passed": True, "gates": []},
+        summary={
+            "schema_version": 1, "run_id": name, "risk": {"sharpe": 1.0}, "alerts": [], "triggered": [], **(summary or {}),
+        },
     )  # fmt: skip
     return run
 
 
 def train_on_disk(
     root: Path, name: str, *, clock: FrozenClock, blocking: tuple[str, ...] = PASSED, alerts: tuple[str, ...] = (),
-    seed: int = 7, trials: int = 1,
+    seed: int = 7, trials: int = 1, summary: Mapping[str, object] | None = None,
 ) -> Trained:  # fmt: skip
-    run = run_on_disk(root, name, clock=clock, seed=seed)
+    run = run_on_disk(root, name, clock=clock, seed=seed, summary=summary)
     document = run.manifest
     return Trained(
         name, MARKET, folder_of(root, run.path),

@@ -101,7 +101,8 @@ def test_a_long_question_can_be_interrupted(sqlite_registry_url: str, tmp_path: 
     endless = "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c) SELECT count(*) FROM c"
     program = (
         "import signal, sys; signal.signal(signal.SIGINT, signal.SIG_IGN); print('up', flush=True); "
-        f"from plms_pipeline.cli import main; sys.exit(main(['db', 'query', {endless!r}]))"
+        f"from plms_pipeline.cli import main; code = main(['db', 'query', {endless!r}]); "
+        "signal.signal(signal.SIGINT, signal.SIG_IGN); sys.exit(code)"
     )
     environ = {**os.environ, "PLMS_DATABASE_URL": sqlite_registry_url, "PLMS_DATA_DIR": str(tmp_path / "data")}
     with subprocess.Popen(

@@ -87,14 +87,16 @@ MODELS: Final = Board(
             least=0,
         ),
         Panel(
-            "Approved and live", "Figures of the champion out of sample beside those of the live window, with their signs.",
+            "Approved and live", "Figures of the champion out of sample and of the live window, and limits; with their signs.",
             [prom('plus_ultra_service_champion_metric{name=~"sharpe|max_drawdown|hit_rate"}', "approved {{name}}", now=True),
-             prom('plus_ultra_monitoring_risk_metric{name=~"sharpe|max_drawdown|hit_rate"}', "live {{name}}", now=True)],
+             prom('plus_ultra_monitoring_risk_metric{name=~"sharpe|max_drawdown|hit_rate"}', "live {{name}}", now=True),
+             prom('plms_model_risk_limit{name=~"sharpe|max_drawdown"}', "limit {{name}}", now=True)],
             draw="bars", steps=((None, GREEN),), nothing="not known",
         ),
         Panel(
-            "Drift", "Limits: 0.2 of the stability index, 0.05 of Jensen-Shannon, 0.15 of Kolmogorov-Smirnov.",
-            [prom("plus_ultra_monitoring_drift_metric", "{{name}}")], least=0,
+            "Drift", "How far live returns are from those that were approved: a share of the limit in force.",
+            [prom("plus_ultra_monitoring_drift_metric / plms_model_drift_limit", "{{name}}")],
+            least=0, steps=((None, GREEN), (1, RED)),
         ),
         Panel(
             "Alerts of the live monitor in a day", "By code.",

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import datetime
 from decimal import Decimal, InvalidOperation
 from typing import Annotated
@@ -13,7 +11,7 @@ from uuid import uuid4
 import typer
 
 from plms_pipeline.errors import BadInput
-from plms_pipeline.registry.engine import Registry
+from plms_pipeline.registry.opening import opened
 from plms_pipeline.settings import load_settings
 
 app = typer.Typer(no_args_is_help=True)
@@ -23,18 +21,6 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 @app.callback()
 def prices() -> None:
     """What providers charge; forecasts of costs follow where tokens are known."""
-
-
-@contextmanager
-def _opened() -> Iterator[Registry]:
-    from plms_pipeline.registry.migrate import require_head
-
-    registry = Registry.open(load_settings().database_url)
-    try:
-        require_head(registry)
-        yield registry
-    finally:
-        registry.close()
 
 
 @app.command(
@@ -53,7 +39,7 @@ def set_(
     from plms_pipeline.clock import SystemClock
     from plms_pipeline.estimates.prices.actions import set_price
 
-    with _opened() as registry:
+    with opened(load_settings()) as registry:
         done = set_price(
             registry, provider, input_usd=_amount(input_usd), output_usd=_amount(output_usd), from_on=from_on.date(),
             reason=reason, actor=local_actor(), clock=SystemClock(), ids=lambda: str(uuid4()),
@@ -76,7 +62,7 @@ def list_(provider: Annotated[str | None, typer.Option(help="Only this one.")] =
     """Prices that were decided upon, newest day first."""
     from plms_pipeline.estimates.prices.actions import prices as listed
 
-    with _opened() as registry:
+    with opened(load_settings()) as registry:
         found = listed(registry, provider=provider)
     if as_json:
         typer.echo(json.dumps({"prices": found}))

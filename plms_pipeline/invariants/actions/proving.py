@@ -15,7 +15,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from plms_pipeline.clock import Clock
-from plms_pipeline.errors import BadInput
+from plms_pipeline.errors import BadInput, Unavailable
 from plms_pipeline.invariants import files
 from plms_pipeline.invariants.actions.books import CHECKS
 from plms_pipeline.invariants.actions.proof import Proof, begin
@@ -25,6 +25,7 @@ from plms_pipeline.invariants.store import books, rows
 from plms_pipeline.invariants.window import is_full_night
 from plms_pipeline.registry import migrate
 from plms_pipeline.registry.engine import Registry, checked_url, outage, sqlite_file
+from plms_pipeline.registry.files import DAMAGED
 from plms_pipeline.registry.violations import VIOLATIONS
 from plms_pipeline.settings import Settings, masked
 
@@ -58,8 +59,11 @@ def open_registry(url: str, *, is_named: bool) -> Registry:
         if is_named:
             migrate.require_ours(registry)
         migrate.require_head(registry)
-    except BaseException:
+    except BaseException as error:
         registry.close()
+        if is_named and isinstance(error, Unavailable) and error.code == DAMAGED:
+            # The configured registry would be an outage. This is a file that somebody misspelt.
+            raise BadInput(f"{path} is no database; name a registry with --db.", code="no_such_registry") from None
         raise
     return registry
 

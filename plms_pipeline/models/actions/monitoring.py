@@ -8,7 +8,7 @@ anybody's files and writes no row.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -16,18 +16,21 @@ from typing import Any, Final
 import numpy as np
 
 from plms_pipeline.clock import Clock
-from plms_pipeline.errors import BadInput, NoData
+from plms_pipeline.errors import BadInput, Conflict, NoData
 from plms_pipeline.models.dataset.files import current_bars
 from plms_pipeline.models.decision.tree import watch
 from plms_pipeline.models.evaluation.returns import Floats, numbers
+from plms_pipeline.models.evaluation.thresholds import OperationsThresholds
 from plms_pipeline.models.layout import EVALUATION as FOLDER
+from plms_pipeline.models.layout import SUMMARY
 from plms_pipeline.models.market.bars import Bars, canonical
 from plms_pipeline.models.market.checks import STALE_AFTER_BARS
 from plms_pipeline.models.market.suspicions import suspicions
 from plms_pipeline.models.records import MARKET, Champion
 from plms_pipeline.models.reporting.files import read_document, read_predictions
 from plms_pipeline.models.reporting.reading import TIMESTAMPS, Columns, rows_of
-from plms_pipeline.models.store import champions, looks
+from plms_pipeline.models.stages.files import read_document as read_signed
+from plms_pipeline.models.store import candidates, champions, looks
 from plms_pipeline.models.training.experiment import experiment
 from plms_pipeline.models.training.files import CANDIDATE, PREDICTIONS, load_model, verify_run
 from plms_pipeline.models.watch import files
@@ -70,30 +73,31 @@ def look(
 
     Args:
         rules: how its returns are judged; None: window and drift limits as they are by default.
-        own_limits: risk limits are those of its experiment, and not those of the rules.
+        own_limits: risk limits are those by which it was judged, and not those of the rules.
         is_dry: write neither row nor file.
 
     Raises:
         NoData: there is no champion (`no_champion`), or no dataset (`no_bars`).
-        NotFound, Conflict: a file of the champion is gone or was changed.
+        NoData: a file of the champion is gone (`file_missing`). Conflict: one was changed.
         BadInput: the dataset is damaged, or lacks a signal of the model.
     """
     with registry.reading() as session:
         champion = champions.current(session, MARKET)
-    if champion is None:
+        known = None if champion is None else candidates.find(session, champion.candidate_id)
+    if champion is None or known is None:
         raise NoData(
             "Nothing was promoted yet, so there is nothing to watch; give files to compare, or promote a candidate.",
             code="no_champion",
         )
     folder = data_dir / champion.folder
-    run = verify_run(folder)
+    run = verify_run(folder, known.bytes.manifest)
     asked = experiment(run.manifest["experiment"], str(folder))
     model = load_model(folder / CANDIDATE, champion.model_sha256)
     bars, digest = current_bars(data_dir)
     live = live_returns(bars, model, asked, trained_of(run.manifest, str(folder)))
     reference = _returns(folder / PREDICTIONS, "realised_return")
     rules = rules or Rules()
-    found = judged(reference, live.values, replace(rules, risk=asked.thresholds.limits) if own_limits else rules)
+    found = judged(reference, live.values, replace(rules, risk=_own_limits(folder, champion)) if own_limits else rules)
     feed = _feed_alerts(live, clock.now())
     codes = tuple(dict.fromkeys((*(code for code, _ in feed), *found.codes)))
     said = watch(alerts=codes)
@@ -104,6 +108,23 @@ def look(
         files.write_snapshot(data_dir / path, document)
         number = _recorded(registry, champion, document, codes, said.action, live, path, clock)
     return Look(champion, said.action, said.sentence, codes, live.rows, document, number, None if is_dry else path)
+
+
+def _own_limits(folder: Path, champion: Champion) -> OperationsThresholds:
+    """The limits by which the champion was judged: those of its experiment, but for those that its training was told.
+
+    Raises:
+        NoData, Conflict, BadInput: the summary that was signed is gone, was changed or cannot be read.
+    """
+    path = folder / FOLDER / SUMMARY
+    document, sha256 = read_signed(path)
+    if sha256 != champion.evaluation_sha256:
+        raise Conflict(
+            f"{path} was changed after the evaluation; restore it from a backup, or roll back.", code="summary_altered"
+        )
+    named = {one.name for one in fields(OperationsThresholds)}
+    said = document.get("thresholds") or {}
+    return OperationsThresholds(**{name: limit for name, limit in said.items() if name in named})
 
 
 def _feed_alerts(live: Live, now: datetime) -> list[tuple[str, str]]:
@@ -157,7 +178,7 @@ def _recorded(
     registry: Registry, champion: Champion, document: dict[str, Any], codes: tuple[str, ...], action: str, live: Live,
     path: str, clock: Clock,
 ) -> int:  # fmt: skip
-    metrics = {name: document[name] for name in ("risk", "drift", "window_count", "judged", "data_sha256")}
+    metrics = {name: document[name] for name in ("risk", "drift", "limits", "window_count", "judged", "data_sha256")}
     with registry.writing() as session:
         return looks.add(
             session, family=champion.family, promotion_id=champion.promotion_id, at=clock.now(),

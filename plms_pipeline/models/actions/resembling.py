@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from plms_pipeline.errors import BadInput, Conflict, NotFound
+from plms_pipeline.errors import BadInput, Conflict, NoData, NotFound
 from plms_pipeline.models.actions.candidates import require
 from plms_pipeline.models.candidate_ids import candidate_id
 from plms_pipeline.models.estimating.experiment import EstimatesExperiment, experiment_of
@@ -59,3 +59,14 @@ def experiment_like(registry: Registry, wanted: str, *, root: Path) -> Estimates
             code="run_altered",
         )
     return found
+
+
+def experiment_like_or_default(registry: Registry, wanted: str, *, root: Path) -> tuple[EstimatesExperiment, str]:
+    """The same; where the files of the candidate are gone or were changed the default experiment, and a sentence that says so.
+
+    A model that stopped holding and is not trained again because its own files were lost is the worse failure.
+    """
+    try:
+        return experiment_like(registry, wanted, root=root), ""
+    except (NoData, Conflict) as error:
+        return EstimatesExperiment(), f"with the default experiment, because {error.message}"

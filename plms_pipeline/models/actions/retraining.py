@@ -17,18 +17,17 @@ from typing import Any, Final
 import numpy as np
 
 from plms_pipeline.clock import Clock
-from plms_pipeline.errors import BadInput
 from plms_pipeline.models.actions.evaluating import judged
 from plms_pipeline.models.actions.succession import around
+from plms_pipeline.models.annotations.hearing import Hearing
 from plms_pipeline.models.annotations.rules import Annotation
-from plms_pipeline.models.annotations.weights import Weighted, weighted
 from plms_pipeline.models.evaluation import sanity
 from plms_pipeline.models.evaluation.comparing import Compared
 from plms_pipeline.models.evaluation.files import write_evaluation
 from plms_pipeline.models.evaluation.gates import GateConfig, GateVerdict
 from plms_pipeline.models.evaluation.thresholds import OperationsThresholds
 from plms_pipeline.models.files.reading import sha256_of
-from plms_pipeline.models.market.bars import Bars, Floats, content_hash, select
+from plms_pipeline.models.market.bars import Bars, content_hash, select
 from plms_pipeline.models.market.checks import Examination, examine
 from plms_pipeline.models.market.files.keeping import snapshot, write_rejected
 from plms_pipeline.models.market.files.reading import read_prices
@@ -41,7 +40,7 @@ from plms_pipeline.models.training.files import RUNS, RunFolder, environment, mo
 from plms_pipeline.models.training.fit import Training
 from plms_pipeline.models.training.manifest import Kept, Lineage, Origin
 from plms_pipeline.models.training.starting import Start
-from plms_pipeline.models.training.successive import Succession, WarmStart, trained_in_turn
+from plms_pipeline.models.training.successive import TRAINING, Succession, WarmStart, trained_in_turn
 from plms_pipeline.models.training.trials import Trial
 
 SNAPSHOTS: Final = "market_snapshots"
@@ -211,21 +210,23 @@ def retrain(
     kept, _ = snapshot(root / SNAPSHOTS, bars)
     labels = _regimes(bars, asked, told)
     spoken = None if said is None else tuple(said(bars.symbols))
+    hearing = Hearing(bars, spoken)
     found = trained_in_turn(
-        bars, asked.succession, weigh=lambda one: _weights(_weighted(bars, one, spoken)), digest=model_sha256, told=told,
-        function=function,
-    )  # fmt: skip
+        bars, asked.succession, weigh=hearing.weigh, digest=model_sha256, told=told, function=function
+    )
+    heard = hearing.stages[asked.succession.stages.index(TRAINING)]
+    if heard.weighing is not None:
+        told("annotations", heard.sentence)
     trained = found.training if labels is None else _labelled(found.training, labels)
     counted = len(found.tried) if trials_of is None else trials_of(data.digest, found.tried)
     asked = replace(asked, trials=max(asked.trials, counted))
     told("evaluation", f"{trained.predictions.count} predictions out of sample")
     summary, verdict = judged(trained.predictions, asked, run_id=run_id)
     beside = around(asked.succession, found, labels, resamples=asked.gates.resamples)
-    weight = _weighted(bars, asked.experiment, spoken)
     origin = Origin(
         run_id, _second(clock.now()), code_version, environment(), _lineage(asked),
         Kept(f"{SNAPSHOTS}/{kept.name}", sha256_of(kept)),
-        None if weight is None else weight.as_document(asked.experiment.annotations.by_word), beside.facts,
+        heard.document, beside.facts,
     )  # fmt: skip
     run = write_run(root / RUNS, bars, asked.experiment, trained, origin, beside.files)
     write_evaluation(run.path, summary=summary, metrics=trained.metrics, gates=verdict.as_document())
@@ -252,25 +253,10 @@ def _labelled(trained: Training, labels: Regimes) -> Training:
     return replace(trained, predictions=replace(rows, regimes={NAME: named}))
 
 
-def _weights(found: Weighted | None) -> Floats | None:
-    return None if found is None else found.weights
-
-
 def _lineage(asked: Request) -> Lineage:
     if asked.start is None:
         return Lineage(None, asked.requested_by, asked.reason)
     return Lineage(asked.start.model_sha256, asked.requested_by, asked.reason, asked.start.candidate_id)
-
-
-def _weighted(bars: Bars, asked: Experiment, spoken: Sequence[Annotation] | None) -> Weighted | None:
-    """What annotations make each bar weigh; None where the experiment weighs none."""
-    if asked.annotations.weights and spoken is None:
-        raise BadInput(
-            "The experiment weighs annotations, which are in the registry; train without --output-dir, or without "
-            "annotations.weights.",
-            code="no_annotations",
-        )
-    return weighted(bars, spoken or (), asked.annotations.by_word)
 
 
 def _second(moment: datetime) -> datetime:

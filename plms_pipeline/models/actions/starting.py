@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from plms_pipeline.errors import BadInput, Conflict, NoData
+from plms_pipeline.errors import BadInput, Conflict, NoData, PlmsError
 from plms_pipeline.models.actions.candidates import require
 from plms_pipeline.models.candidate_ids import candidate_id
 from plms_pipeline.models.files.candidate import check_bytes, model_file
@@ -23,6 +23,19 @@ from plms_pipeline.models.training.starting import Checkpoint, Start, folds_know
 from plms_pipeline.registry.engine import Registry
 
 CHAMPION: Final = "champion"
+# What is wrong with the parent's files, and not with what was asked for.
+LOST: Final = frozenset(
+    {
+        "file_missing",
+        "file_unreadable",
+        "run_altered",
+        "model_altered",
+        "summary_altered",
+        "bad_manifest",
+        "bad_model",
+        "too_large",
+    }
+)
 
 
 def start_from(registry: Registry, wanted: str, *, root: Path) -> Start:
@@ -66,6 +79,23 @@ def _folds(folder: Path, document: Mapping[str, Any]) -> tuple[Checkpoint, ...]:
     known = folds_known_to(document)
     models = load_folds(folder / FOLDS, digest)
     return tuple(Checkpoint(number, models[number], known[number]) for number in sorted(known.keys() & models.keys()))
+
+
+def start_or_cold(registry: Registry, wanted: str, *, root: Path) -> tuple[Start | None, str]:
+    """The parent, or None and why it cannot be one: for whoever asks without a person who could choose another.
+
+    Drift that nobody answers because the files of the drifting champion were lost is the worse failure: the training begins
+    from nothing, its candidate waits for a person like any other, and says so.
+
+    Raises:
+        PlmsError: as `start_from`, of anything but files that are gone, altered or damaged.
+    """
+    try:
+        return start_from(registry, wanted, root=root), ""
+    except PlmsError as error:
+        if error.code not in LOST:
+            raise
+        return None, f"from nothing and with another experiment, because {wanted} cannot be read ({error.message})"
 
 
 def _parent(registry: Registry, wanted: str) -> Candidate:

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
+from plms_pipeline.registry.opening import opened
 from plms_pipeline.settings import load_settings
-
-if TYPE_CHECKING:
-    from plms_pipeline.registry.engine import Registry
 
 app = typer.Typer(
     help="What people think of single trades: kept, shown in reports, weighed in trainings.", no_args_is_help=True
@@ -57,7 +53,7 @@ def record(
         rules.metadata_of(metadata), rules.moment_of(context_window_start, "--context-window-start"),
         rules.moment_of(context_window_end, "--context-window-end"),
     )  # fmt: skip
-    with _registry(read_only=False) as registry:
+    with opened(load_settings()) as registry:
         kept = actions.record(registry, about, draft, clock=SystemClock())
     typer.echo(json.dumps(kept.as_document(), indent=indent or None, ensure_ascii=False))
 
@@ -73,7 +69,7 @@ def listing(
     """What was said, the newest first."""
     from plms_pipeline.models.annotations import actions
 
-    with _registry(read_only=True) as registry:
+    with opened(load_settings(), read_only=True) as registry:
         found = actions.listed(registry, trade_ids=trade_id or (), symbol=symbol, decision=decision, limit=limit)
     if as_json:
         typer.echo(json.dumps([one.as_document() for one in found], ensure_ascii=False))
@@ -100,7 +96,7 @@ def export(
     from plms_pipeline.instance.files.named import named_by
     from plms_pipeline.models.annotations import actions
 
-    with _registry(read_only=True) as registry, named_by("PATH", path):
+    with opened(load_settings(), read_only=True) as registry, named_by("PATH", path):
         count = actions.export(registry, path, symbol=symbol, decision=decision)
     typer.echo(json.dumps({"path": str(path), "annotations": count}) if as_json else f"{count} annotations: {path}")
 
@@ -118,21 +114,8 @@ def trades(
     """
     from plms_pipeline.models.annotations import actions
 
-    with _registry(read_only=False) as registry:
+    with opened(load_settings()) as registry:
         added, known = actions.bring_trades(registry, path)
     typer.echo(
         json.dumps({"added": added, "unchanged": known}) if as_json else f"{added} new trades, {known} unchanged"
     )
-
-
-@contextmanager
-def _registry(*, read_only: bool) -> Iterator[Registry]:
-    from plms_pipeline.registry.engine import Registry
-    from plms_pipeline.registry.migrate import require_head
-
-    registry = Registry.open(load_settings().database_url, read_only=read_only)
-    try:
-        require_head(registry)
-        yield registry
-    finally:
-        registry.close()

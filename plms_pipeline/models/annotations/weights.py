@@ -2,8 +2,9 @@
 
 An annotation speaks about the bars of its symbol inside of its context; without a context about one bar, the last at or before
 the trade. Where several speak about a bar, the newest word stands. The experiment says what each word weighs; a word that it
-does not name weighs 1, as a bar does that nobody spoke about. What people know they know afterwards: weights change what
-is learnt from a bar, and never which bars are judged.
+does not name weighs 1, as a bar does that nobody spoke about. What people know they know afterwards: at an earlier moment only
+the words count that had been said by then, so that no fold is judged with hindsight; and weights change what is learnt from
+a bar, never which bars are judged.
 """
 
 from __future__ import annotations
@@ -29,36 +30,58 @@ class Weighted:
         weights: (bars,) 0 or more.
         bars: how many bars the newest word of each decision stands for.
         spoken: annotations that spoke about any bar.
+        newest: when the last of those was said (UTC); None if nobody spoke.
         digest: SHA-256 over those annotations.
     """
 
     weights: Floats
     bars: Mapping[str, int]
     spoken: int
+    newest: np.datetime64 | None
     digest: str
 
-    def as_document(self, weights: Mapping[str, float]) -> dict[str, Any]:
-        """What the manifest keeps; `weights` as the experiment has them."""
+    def as_document(self, weights: Mapping[str, float], in_folds: Sequence[int]) -> dict[str, Any]:
+        """What the manifest keeps.
+
+        Args:
+            weights: as the experiment has them.
+            in_folds: how many annotations each fold heard, in the order of the folds.
+        """
         return {
             "weights": dict(sorted(weights.items())), "annotations": self.spoken, "bars": dict(sorted(self.bars.items())),
-            "sha256": self.digest,
+            "newest": None if self.newest is None else f"{np.datetime_as_string(self.newest, 's')}Z",
+            "in_folds": list(in_folds), "sha256": self.digest,
         }  # fmt: skip
 
+    def sentence(self, in_folds: Sequence[int]) -> str:
+        """For people: who heard what."""
+        deaf = sum(1 for heard in in_folds if heard < self.spoken)
+        told = f"{self.spoken} annotations weigh in the candidate"
+        if not deaf:
+            return f"{told} and in each of {len(in_folds)} folds"
+        return (
+            f"{told}; {deaf} of {len(in_folds)} folds heard fewer, because the others were said after their time: there the "
+            "gates judge without them"
+        )
 
-def weighted(bars: Bars, annotations: Sequence[Annotation], weights: Mapping[str, float]) -> Weighted | None:
+
+def weighted(
+    bars: Bars, annotations: Sequence[Annotation], weights: Mapping[str, float], *, before: np.datetime64 | None = None
+) -> Weighted | None:
     """The weight of each bar; None when the experiment weighs nothing.
 
     Args:
         bars: canonical bars.
         annotations: in any order.
         weights: by decision, 0 or more.
+        before: only what had been said before this moment (UTC) is heard; None: all of it.
     """
     if not weights:
         return None
     said = np.full(bars.count, "", dtype=object)
     slices, heard = dict(bars.slices()), []
     for one in sorted(annotations, key=lambda each: (each.created_at, each.annotation_id)):
-        if one.symbol not in slices:
+        if one.symbol not in slices or (before is not None and _instant(one.created_at) >= before):
             continue
         rows = slices[one.symbol]
         first, end = _span(bars.timestamp[rows], one)
@@ -69,7 +92,8 @@ def weighted(bars: Bars, annotations: Sequence[Annotation], weights: Mapping[str
     values = np.array([weights.get(word, 1.0) if word else 1.0 for word in said.tolist()], dtype=np.float64)
     counts = {word: int((said == word).sum()) for word in sorted(set(said.tolist()) - {""})}
     text = json.dumps([one.as_document() for one in heard], sort_keys=True)
-    return Weighted(values, counts, len(heard), hashlib.sha256(text.encode()).hexdigest())
+    newest = max((_instant(one.created_at) for one in heard), default=None)
+    return Weighted(values, counts, len(heard), newest, hashlib.sha256(text.encode()).hexdigest())
 
 
 def _span(times: np.ndarray[Any, np.dtype[np.datetime64]], one: Annotation) -> tuple[int, int]:

@@ -83,9 +83,9 @@ def _challenger(training: Experiment, file: Path | None) -> Experiment:
 def _chosen(train_config: Path | None, wanted: str | None) -> tuple[Experiment, Start | None]:
     """The experiment, and the candidate of whose it is a branch."""
     from plms_pipeline.models.actions.starting import branch_of, start_from
-    from plms_pipeline.models.decision.commands import opened
     from plms_pipeline.models.training.experiment import experiment
     from plms_pipeline.models.training.files import read_experiment
+    from plms_pipeline.registry.opening import opened
 
     if wanted is None:
         return (experiment({}) if train_config is None else read_experiment(train_config)), None
@@ -121,7 +121,7 @@ def _trained(asked: Request, output_dir: Path | None, *, as_json: bool) -> tuple
     from plms_pipeline.instance.files.named import folder_named_by
     from plms_pipeline.models.actions.candidates import retrain_candidate
     from plms_pipeline.models.actions.retraining import retrain as train
-    from plms_pipeline.models.decision.commands import opened
+    from plms_pipeline.registry.opening import opened
 
     settings = load_settings()
     clock, run_id = SystemClock(), str(uuid4())

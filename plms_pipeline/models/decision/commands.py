@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Any
 from uuid import uuid4
 
 import typer
 
+from plms_pipeline.registry.opening import opened
 from plms_pipeline.settings import Settings, load_settings
 
 if TYPE_CHECKING:
     from plms_pipeline.models.actions.deciding import Places
-    from plms_pipeline.registry.engine import Registry
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Why = Annotated[str, typer.Option("--reason", help="Why; kept for ever.")]
@@ -53,20 +51,6 @@ def register(app: typer.Typer) -> None:
 def new_id() -> str:
     """A new random id."""
     return str(uuid4())
-
-
-@contextmanager
-def opened(settings: Settings) -> Iterator[Registry]:
-    """The registry at its newest schema, closed at the end."""
-    from plms_pipeline.registry.engine import Registry
-    from plms_pipeline.registry.migrate import require_head
-
-    registry = Registry.open(settings.database_url)
-    try:
-        require_head(registry)
-        yield registry
-    finally:
-        registry.close()
 
 
 def _places(settings: Settings) -> Places:

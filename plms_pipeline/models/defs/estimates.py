@@ -36,6 +36,10 @@ class EstimatesConfig(dg.Config):
     start_from: str = Field(
         "", description="champion, or the id of a candidate of estimates: its experiment instead of the default one."
     )
+    cold_if_lost: bool = Field(
+        False, description="If its files are gone or were changed: the default experiment, and a word in the reason, instead of "
+        "failing. Sensors ask so.",
+    )  # fmt: skip
 
 
 @dg.op(
@@ -76,15 +80,20 @@ def _candidate(context: dg.OpExecutionContext, config: EstimatesConfig, plms: Pl
     from importlib.metadata import version
 
     from plms_pipeline.access.actors import launch_actor
-    from plms_pipeline.models.actions.resembling import experiment_like
+    from plms_pipeline.models.actions.resembling import experiment_like, experiment_like_or_default
     from plms_pipeline.models.candidate_ids import candidate_id
     from plms_pipeline.models.estimating.actions import EstimatesRequest, estimates_candidate
 
     settings, actor = plms.settings(), launch_actor(context.run.tags)
     commit = f"+{settings.git_commit}" if settings.git_commit else ""
-    experiment = experiment_like(plms.registry(), config.start_from, root=settings.data_dir)
+    lost = ""
+    if config.cold_if_lost:
+        experiment, lost = experiment_like_or_default(plms.registry(), config.start_from, root=settings.data_dir)
+    else:
+        experiment = experiment_like(plms.registry(), config.start_from, root=settings.data_dir)
+    reason = "; ".join(filter(None, (config.reason.strip(), lost))) or None
     return estimates_candidate(
-        plms.registry(), EstimatesRequest(experiment, actor.name, config.reason.strip() or None),
+        plms.registry(), EstimatesRequest(experiment, actor.name, reason),
         candidate_id=candidate_id(root_of(context.run)), root=settings.data_dir, actor=actor, clock=plms.clock(),
         expiry=timedelta(days=settings.candidate_expiry_days), code_version=version("plms_pipeline") + commit,
         told=lambda stage, what: context.log.info(f"stage={stage} {what}"),

@@ -48,6 +48,11 @@ class RetrainConfig(DataConfig, ExperimentConfig):
         None, description="Alert beyond this drawdown, a positive fraction; empty: no limit."
     )
     reason: str = Field("", description="Why; kept in the manifest and the registry.")
+    cold_if_lost: bool = Field(
+        False,
+        description="If the files of start_from are gone or were changed: train the preset from nothing, and say so in the "
+        "reason, instead of failing. Sensors ask so.",
+    )
     only_if_changed: bool = Field(False, description="Train only if the data are not those of the last training.")
     dry_run: bool = Field(False, description="Read, check and tell the data; train nothing.")
 
@@ -85,17 +90,23 @@ def train_and_judge(context: dg.OpExecutionContext, config: RetrainConfig, plms:
 def _asked(context: dg.OpExecutionContext, config: RetrainConfig, plms: Plms) -> "Request":
     from plms_pipeline.access.actors import launch_actor
     from plms_pipeline.models.actions.asking import experiment_of, request_of
-    from plms_pipeline.models.actions.starting import start_from
+    from plms_pipeline.models.actions.starting import start_from, start_or_cold
     from plms_pipeline.models.evaluation.thresholds import OperationsThresholds
 
     data_dir = plms.settings().data_dir
-    start = start_from(plms.registry(), config.start_from, root=data_dir) if config.start_from.strip() else None
+    start, lost = None, ""
+    if config.start_from.strip() and config.cold_if_lost:
+        start, lost = start_or_cold(plms.registry(), config.start_from, root=data_dir)
+        if lost:
+            context.log.warning(f"starts {lost}")
+    elif config.start_from.strip():
+        start = start_from(plms.registry(), config.start_from, root=data_dir)
     return request_of(
         config.dataset, config.symbol,
         experiment_of(config.experiment, config.experiment_file, data_dir=data_dir, start=start),
         data_dir=data_dir, strict=config.strict_validation, trials=config.trials,
         thresholds=OperationsThresholds(min_sharpe=config.min_sharpe, max_drawdown=config.max_drawdown),
-        requested_by=launch_actor(context.run.tags).name, reason=config.reason, start=start,
+        requested_by=launch_actor(context.run.tags).name, reason="; ".join(filter(None, (config.reason, lost))), start=start,
     )  # fmt: skip
 
 

@@ -191,7 +191,7 @@ def champion_drifted(context: dg.SensorEvaluationContext, plms: Plms) -> dg.Sens
         return dg.SkipReason("Nobody asks for a training.")
     if any(one.progress == "running" for one in attempts_of(context.instance)):
         return dg.SkipReason(f"A training is under way; {asked.reason}.")
-    request = _training(asked.reason, key=asked.key, start_from=asked.start_from)
+    request = _training(asked.reason, key=asked.key, start_from=asked.start_from, cold_if_lost=True)
     return dg.SensorResult(run_requests=[request], cursor=asked.key)
 
 
@@ -217,7 +217,7 @@ def estimates_drifted(context: dg.SensorEvaluationContext, plms: Plms) -> dg.Sen
         return dg.SkipReason("Nobody asks for a training.")
     if any(one.progress == "running" for one in attempts_of(context.instance, retrain_estimates.name)):
         return dg.SkipReason(f"A training is under way; {asked.reason}.")
-    form = {"reason": asked.reason, "start_from": asked.start_from}
+    form = {"reason": asked.reason, "start_from": asked.start_from, "cold_if_lost": True}
     request = dg.RunRequest(run_key=asked.key, run_config={"ops": {"train_estimates": {"config": form}}})
     return dg.SensorResult(run_requests=[request], cursor=asked.key)
 

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from plms_pipeline.registry.opening import opened
 from plms_pipeline.settings import load_settings
 
 if TYPE_CHECKING:
@@ -54,7 +53,7 @@ def retrain_estimates(
     experiment = EstimatesExperiment(measures=chosen, plan=Plan(taught_first, blocks))
     if start_from and experiment != EstimatesExperiment():
         raise BadInput("--from takes the experiment of a candidate; leave --measure, --blocks and --taught-first out.")
-    with _opened(read_only=dry_run) as registry:
+    with opened(load_settings(), read_only=dry_run) as registry:
         if start_from:
             experiment = experiment_like(registry, start_from, root=load_settings().data_dir)
         if dry_run:
@@ -69,19 +68,6 @@ def retrain_estimates(
             return
         done = _trained(registry, EstimatesRequest(experiment, None, reason), as_json=as_json)
     typer.echo(json.dumps(_as_json(done))) if as_json else _show(done)
-
-
-@contextmanager
-def _opened(*, read_only: bool = False) -> Iterator[Registry]:
-    from plms_pipeline.registry.engine import Registry
-    from plms_pipeline.registry.migrate import require_head
-
-    registry = Registry.open(load_settings().database_url, read_only=read_only)
-    try:
-        require_head(registry)
-        yield registry
-    finally:
-        registry.close()
 
 
 def _trained(registry: Registry, asked: Any, *, as_json: bool) -> EstimatesTrained:
@@ -170,7 +156,7 @@ def monitor_estimates(
     from plms_pipeline.clock import SystemClock
     from plms_pipeline.models.actions.estimates_watching import look_at_estimates
 
-    with _opened(read_only=dry_run) as registry:
+    with opened(load_settings(), read_only=dry_run) as registry:
         found = look_at_estimates(registry, data_dir=load_settings().data_dir, clock=SystemClock(), is_dry=dry_run)
     if as_json:
         typer.echo(json.dumps({**found.document, "codes": list(found.codes), "number": found.number}))
@@ -212,7 +198,7 @@ def forecast_task(
     from plms_pipeline.models.estimating.actions import forecast_task as asked
     from plms_pipeline.models.estimating.forecasting import Task
 
-    with _opened(read_only=True) as registry:
+    with opened(load_settings(), read_only=True) as registry:
         what = Task(
             lane_of(lane, lane_words(registry)), provider.strip(), task.strip(), kind.strip(), complexity.strip()
         )

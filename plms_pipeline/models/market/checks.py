@@ -116,7 +116,11 @@ ROW_RULES: Final[tuple[tuple[str, Callable[[RawBars], Flags], str, str], ...]] =
 
 
 def examine(
-    raw: RawBars, *, as_of: np.datetime64 | None = None, stale_after_bars: float = STALE_AFTER_BARS
+    raw: RawBars,
+    *,
+    as_of: np.datetime64 | None = None,
+    stale_after_bars: float = STALE_AFTER_BARS,
+    is_whole: bool = True,
 ) -> Examination:
     """Check rows, take out those that are impossible, and look at what is left.
 
@@ -125,6 +129,7 @@ def examine(
         as_of: the present (UTC); with it rows of the future are rejected, and a symbol whose last bar is too old is found
             (`stale_end`).
         stale_after_bars: how many of its usual spacings a symbol may be behind.
+        is_whole: false for some newest bars of longer series, by which no series can be suspected.
 
     Raises:
         NoData: no row is left.
@@ -149,7 +154,9 @@ def examine(
         raise NoData(f"None of the {raw.count} rows can be used. {told}".strip(), code="no_usable_bars")
     unordered = _unordered(raw, alive)
     bars = canonical(raw.take(alive))
-    findings += [*unordered, *suspicions(bars, as_of=as_of, stale_after_bars=stale_after_bars)]
+    findings += unordered
+    if is_whole:
+        findings += suspicions(bars, as_of=as_of, stale_after_bars=stale_after_bars)
     rejected = Rejected(raw.take(~alive), tuple(reason for reason in reasons if reason is not None))
     return Examination(bars, rejected, tuple(findings))
 

@@ -17,6 +17,7 @@ from plms_pipeline.models.layout import EVALUATION as FOLDER
 from plms_pipeline.models.layout import SUMMARY, files_of
 from plms_pipeline.models.market.bars import Bars, content_hash
 from plms_pipeline.models.market.files.keeping import read_bars
+from plms_pipeline.models.serving.past import past_of
 from plms_pipeline.models.serving.rows import tail
 from plms_pipeline.models.serving.served import Entry, Served
 from plms_pipeline.models.training.experiment import Experiment, experiment
@@ -44,7 +45,9 @@ def load(entry: Entry, root: Path) -> Served:
     vouched = files_of(run.manifest, str(folder))
     asked = _experiment(folder / EXPERIMENT, vouched.get(EXPERIMENT, ""))
     figures = _figures(folder / FOLDER / SUMMARY, entry.evaluation_sha256)
-    return Served(entry, model, asked, history(root, entry.data_sha256), figures)
+    bars = history(root, entry.data_sha256)
+    past = None if bars is None else past_of(bars, model.features)
+    return Served(entry, model, asked, bars, figures, past)
 
 
 def verify(entry: Entry, root: Path) -> None:

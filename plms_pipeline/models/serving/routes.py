@@ -24,7 +24,7 @@ from plms_pipeline.models.serving.forms import (
 )
 from plms_pipeline.models.serving.health import reasons
 from plms_pipeline.models.serving.metrics import MEDIA_TYPE
-from plms_pipeline.models.serving.served import Served
+from plms_pipeline.models.serving.served import History, Served
 from plms_pipeline.models.serving.service import ModelServer
 
 # Under this name the state of the application holds its `ModelServer`, and the state of a request the model that it is served
@@ -136,13 +136,13 @@ def _predicted(server: ModelServer, served: Served, asked: PredictRequest) -> di
         raise Unprocessable(
             "`snapshot` names a history, and `history` is false: send one of them.", code="two_questions"
         )
-    history = server.snapshot(served, asked.snapshot) if asked.history else None
-    if asked.snapshot is not None and history is None:
+    known = server.snapshot(served, asked.snapshot) if asked.history else History()
+    if asked.snapshot is not None and known.bars is None:
         raise Unprocessable(
             f"There is no snapshot {asked.snapshot[:12]}…; leave `snapshot` out, or name one that is kept.",
             code="unknown_snapshot",
         )
-    found = rows.scored(served, rows.asked_bars(history, sent, asked.symbols), last=asked.last)
+    found = rows.answered(served, known, sent, asked.symbols, last=asked.last)
     told = rows.predictions(found.scores)
     shown = told[: min(most, asked.limit or most)]
     server.metrics.predicted(len(shown))
@@ -152,7 +152,7 @@ def _predicted(server: ModelServer, served: Served, asked: PredictRequest) -> di
             "prediction_rows": len(told), "feature_columns": list(served.model.features),
             "horizon": served.experiment.target.horizon, "symbols": sorted({row["symbol"] for row in told}),
             "sent_bars": 0 if asked.bars is None else len(asked.bars),
-            "snapshot": None if history is None else asked.snapshot or served.entry.data_sha256,
+            "snapshot": None if known.bars is None else asked.snapshot or served.entry.data_sha256,
         },
         "model": served.version.as_document(),
     }  # fmt: skip

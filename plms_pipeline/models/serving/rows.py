@@ -19,9 +19,10 @@ from plms_pipeline.errors import BadInput, NoData, Unprocessable
 from plms_pipeline.models.market.bars import NUMBERS, UNIT, Bars, RawBars, canonical, merge, select
 from plms_pipeline.models.market.checks import examine
 from plms_pipeline.models.market.findings import errors
-from plms_pipeline.models.serving.served import Served
+from plms_pipeline.models.serving.past import later, newest
+from plms_pipeline.models.serving.served import History, Served
 from plms_pipeline.models.training.features import WARM_UP
-from plms_pipeline.models.training.scoring import Scores, score
+from plms_pipeline.models.training.scoring import Scores, score, scores_of
 
 # The slowest mean (span 50) forgets a factor of 49/51 a bar: after a thousand bars what came before weighs less than 1e-17.
 TAIL: Final = 1_000 + WARM_UP
@@ -68,7 +69,7 @@ def checked(raw: RawBars, *, as_of: datetime) -> Bars:
         Unprocessable: a row cannot be; the message names row and rule.
     """
     try:
-        found = examine(raw, as_of=_instant(as_of))
+        found = examine(raw, as_of=_instant(as_of), is_whole=False)
     except NoData as error:
         raise Unprocessable(error.message, code="bars_not_valid") from None
     wrong = errors(found.findings)
@@ -106,6 +107,36 @@ def asked_bars(history: Bars | None, sent: Bars | None, symbols: Sequence[str] |
     return merge(select(history, known), sent) if known else sent
 
 
+def answered(served: Served, known: History, sent: Bars | None, symbols: Sequence[str] | None, *, last: int) -> Scored:
+    """Score what a request is about, from what was looked at before where that is possible.
+
+    Args:
+        known: the history, if there is one and the sender wants it.
+        sent: what was sent, if anything: then its symbols are meant.
+        symbols: of the history; all when omitted.
+        last: how many of the newest bars of each.
+
+    Raises:
+        Unprocessable: as `asked_bars` and `scored`.
+    """
+    found = None
+    if known.past is not None:
+        found = newest(known.past, symbols, last) if sent is None else later(known.past, sent, last)
+    # Who cannot be answered is told why by whoever looks at the bars themselves.
+    if known.past is None or found is None or not found.usable.any():
+        return scored(served, asked_bars(known.bars, sent, symbols), last=last)
+    trading, target, chosen = served.experiment.trading, served.experiment.target, found.take(found.usable)
+    scores = scores_of(
+        served.model, chosen.symbols, chosen.window_end, chosen.values, chosen.volatility, k=trading.k,
+        horizon=target.horizon,
+    )  # fmt: skip
+    ends = dict(zip(found.symbols, found.window_end, strict=True))
+    counts = {name: rows.stop - rows.start for name, rows in known.past.slices.items() if name in ends}
+    if sent is not None:
+        counts = {name: counts[name] + rows.stop - rows.start for name, rows in sent.slices()}
+    return Scored(scores, _unscored(scores, ends, counts))
+
+
 def scored(served: Served, bars: Bars, *, last: int) -> Scored:
     """Score the newest bars of each symbol.
 
@@ -120,17 +151,26 @@ def scored(served: Served, bars: Bars, *, last: int) -> Scored:
         scores = score(served.model, bars, k=trading.k, horizon=target.horizon, last=last)
     except (BadInput, NoData) as error:
         raise Unprocessable(error.message, code=error.code) from None
-    newest = {name: bars.timestamp[rows.stop - 1] for name, rows in bars.slices()}
-    answered = dict(zip(scores.symbols, scores.window_end, strict=True))
+    ends = {name: bars.timestamp[rows.stop - 1] for name, rows in bars.slices()}
+    counts = {name: rows.stop - rows.start for name, rows in bars.slices()}
+    return Scored(scores, _unscored(scores, ends, counts))
+
+
+def _unscored(scores: Scores, ends: Mapping[str, np.datetime64], counts: Mapping[str, int]) -> dict[str, str]:
+    """The symbols whose newest bar has no score, each with the reason.
+
+    Args:
+        ends: the newest bar of each symbol.
+        counts: how many bars each has.
+    """
+    told = dict(zip(scores.symbols, scores.window_end, strict=True))
     unscored = {}
-    for name, rows in bars.slices():
-        if rows.stop - rows.start <= WARM_UP:
-            unscored[name] = f"it has {rows.stop - rows.start} bars, and features look back {WARM_UP}"
-        elif answered.get(name) != newest[name]:
-            unscored[name] = (
-                f"its newest bar, {_text(newest[name])}, has no features: a signal is missing, or it stands still"
-            )
-    return Scored(scores, unscored)
+    for name, end in ends.items():
+        if counts[name] <= WARM_UP:
+            unscored[name] = f"it has {counts[name]} bars, and features look back {WARM_UP}"
+        elif told.get(name) != end:
+            unscored[name] = f"its newest bar, {_text(end)}, has no features: a signal is missing, or it stands still"
+    return unscored
 
 
 def predictions(found: Scores) -> list[dict[str, Any]]:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from plms_pipeline.models.market.bars import Bars
+from plms_pipeline.models.serving.past import Past
 from plms_pipeline.models.training.experiment import Experiment
 from plms_pipeline.models.training.scoring import Model
 
@@ -55,6 +56,14 @@ class Entry:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class History:
+    """The newest bars of each symbol of a snapshot, and what was looked at of them; None where there is none."""
+
+    bars: Bars | None = None
+    past: Past | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Served:
     """A champion that was verified and read.
 
@@ -63,6 +72,7 @@ class Served:
         model: predicts.
         experiment: how it was trained: horizon and steepness of the positions are its.
         history: the newest bars of each symbol that it was trained on; None when their snapshot was removed.
+        past: what was looked at of them before the first request.
         figures: its risk figures out of sample, signed; None where unknown.
     """
 
@@ -71,6 +81,7 @@ class Served:
     experiment: Experiment
     history: Bars | None
     figures: Mapping[str, float | None] = field(default_factory=dict)
+    past: Past | None = None
 
     @property
     def version(self) -> Version:

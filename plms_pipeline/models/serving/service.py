@@ -21,7 +21,6 @@ from typing import Final
 from plms_pipeline.clock import Clock
 from plms_pipeline.errors import BadInput, Conflict, PlmsError, Unavailable
 from plms_pipeline.models.evaluation.guardrails import GuardrailConfig, with_caps
-from plms_pipeline.models.market.bars import Bars
 from plms_pipeline.models.records import MARKET, Switch
 from plms_pipeline.models.serving import files
 from plms_pipeline.models.serving.actions import Standing, standing, write_minutes
@@ -30,7 +29,8 @@ from plms_pipeline.models.serving.judging import Judged, in_force
 from plms_pipeline.models.serving.limits import caps_of_experiment, configured
 from plms_pipeline.models.serving.metrics import ServingMetrics
 from plms_pipeline.models.serving.minutes import Counts, added, answered, minute_of
-from plms_pipeline.models.serving.served import Entry, Served
+from plms_pipeline.models.serving.past import past_of
+from plms_pipeline.models.serving.served import Entry, History, Served
 from plms_pipeline.registry.engine import Registry
 from plms_pipeline.settings import Settings
 
@@ -70,7 +70,8 @@ class ModelServer:
         self._unread: PlmsError | None = None
         self._verified_s = self._told_s = -math.inf
         self._turn = threading.Lock()
-        self._snapshots: dict[str, Bars] = {}
+        self._snapshots: dict[tuple[str, tuple[str, ...]], History] = {}
+        self._reading = threading.Lock()
         self._book: dict[datetime, Counts] = {}
         self._book_turn = threading.Lock()
         self._writing = threading.Lock()
@@ -124,21 +125,25 @@ class ModelServer:
         trained = with_caps(self._limits, caps_of_experiment(served.experiment.guardrails))
         return in_force(trained, served.entry.caps, self._switch)
 
-    def snapshot(self, served: Served, digest: str | None) -> Bars | None:
+    def snapshot(self, served: Served, digest: str | None) -> History:
         """The history to lay new bars over: that of the champion, or another snapshot by its hash.
 
         Raises:
             Conflict: it holds other bars than its name says, or is damaged.
         """
         if digest is None or digest == served.entry.data_sha256:
-            return served.history
-        kept = self._snapshots.get(digest)
-        if kept is None:
-            kept = files.history(self.settings.data_dir, digest)
-            if kept is not None:
-                # One assignment: who reads meanwhile sees the old ones or these.
+            return History(served.history, served.past)
+        key = (digest, served.model.features)
+        # One at a time: many requests for a large snapshot would otherwise read it as many times at once.
+        with self._reading:
+            kept = self._snapshots.get(key)
+            if kept is None:
+                bars = files.history(self.settings.data_dir, digest)
+                if bars is None:
+                    return History()
+                kept = History(bars, past_of(bars, served.model.features))
                 newest = list(self._snapshots.items())[1 - MOST_SNAPSHOTS :]
-                self._snapshots = {**dict(newest), digest: kept}
+                self._snapshots = {**dict(newest), key: kept}
         return kept
 
     def look(self, *, again: bool = False) -> None:

@@ -14,15 +14,22 @@ from dataclasses import dataclass, replace
 from typing import Any, Final, TypeAlias
 
 import numpy as np
-import pandas as pd
-from numpy.lib.stride_tricks import sliding_window_view
 
 from plms_pipeline.errors import BadInput, NoData
 from plms_pipeline.models.market.bars import Bars, Flags, Floats, Instants
 from plms_pipeline.models.market.findings import Finding, finding
+from plms_pipeline.models.training.lookback import (
+    LOOK_BACK,
+    VOLATILITY_BARS,
+    deviation,
+    look_back,
+    means_of,
+    seen,
+    strength,
+    windows,
+)
 
-WARM_UP: Final = 100
-VOLATILITY_BARS: Final = 20
+WARM_UP: Final = LOOK_BACK
 EXTRA_PREFIX: Final = "extra_"
 FeatureFunction: TypeAlias = Callable[[Bars, slice], Mapping[str, Floats]]
 
@@ -40,49 +47,10 @@ class Features:
     volatility: Floats
 
 
-def before(values: Floats, bars: int) -> Floats:
-    """The value `bars` bars ago; NaN for the first ones."""
-    shifted = np.full(values.size, np.nan)
-    shifted[bars:] = values[: max(values.size - bars, 0)]
-    return shifted
-
-
-def windows(values: Floats, size: int) -> Floats:
-    """The last `size` values at each place (places × size); rows of NaN for the first `size` − 1."""
-    padded = np.concatenate([np.full(size - 1, np.nan), values])
-    return np.asarray(sliding_window_view(padded, size))
-
-
-def ewm(values: Floats, span: float) -> Floats:
-    """Exponentially weighted mean with weight 2/(span + 1) for the newest value, starting at the first."""
-    return smoothed(values, 2.0 / (span + 1.0))
-
-
-def smoothed(values: Floats, weight: float) -> Floats:
-    """m ← m + weight·(x − m), starting at the first value."""
-    return np.asarray(pd.Series(values).ewm(alpha=weight, adjust=False).mean())
-
-
-def relative_strength(close: Floats, bars: int = 14) -> Floats:
-    """RSI with Wilder's smoothing, 0 to 1; one half when nothing moves."""
-    change = np.diff(close, prepend=close[:1])
-    up, down = smoothed(np.maximum(change, 0.0), 1.0 / bars), smoothed(np.maximum(-change, 0.0), 1.0 / bars)
-    total = up + down
-    return np.asarray(np.divide(up, total, out=np.full(close.size, 0.5), where=total > 0.0))
-
-
-def _over(numerator: Floats, denominator: Floats) -> Floats:
-    """A ratio that is 0 where nothing varies."""
-    return np.divide(numerator, denominator, out=np.zeros(numerator.size), where=denominator > 0.0)
-
-
-def _skew(values: Floats) -> Floats:
-    centred = values - values.mean(axis=1, keepdims=True)
-    spread = np.sqrt((centred**2).mean(axis=1))
-    # A power of three is computed by logarithms: half of the time of all features.
-    third = (centred * centred * centred).mean(axis=1)
-    # Rounding of equal values is not a shape.
-    return np.asarray(np.where(spread > 1e-12, third / np.maximum(spread, 1e-12) ** 3, 0.0))
+def relative_strength(close: Floats) -> Floats:
+    """RSI with Wilder's smoothing over 14 bars, 0 to 1; one half when nothing moves."""
+    means = means_of(close)
+    return strength(means.up, means.down)
 
 
 def backward_features(bars: Bars, rows: slice) -> dict[str, Floats]:
@@ -93,36 +61,15 @@ def backward_features(bars: Bars, rows: slice) -> dict[str, Floats]:
     4σ₂₀/mean₂₀ of the close; log of realised_vol_20; volume_zscore over 60 bars of log volume; regime_score = t statistic
     of the mean return over 100 bars; rolling_skew_30; drawdown from the highest close of 100 bars; and each extra signal.
     """
-    close, volume = bars.close[rows], bars.volume[rows]
-    log = np.log(close)
-    returns = log - before(log, 1)
-    volatility = realised_volatility(close)
-    ema_12, ema_26 = ewm(close, 12), ewm(close, 26)
-    macd = ema_12 - ema_26
-    last_20, last_100 = windows(close, 20), windows(returns, 100)
-    traded = windows(np.log1p(volume), 60)
     return {
-        "log_return_1": _over(returns, volatility),
-        "log_return_5": _over(log - before(log, 5), volatility * np.sqrt(5.0)),
-        "momentum_32": _over(log - before(log, 32), volatility * np.sqrt(32.0)),
-        "rsi_14": relative_strength(close) - 0.5,
-        "ema_ratio_12_26": ema_12 / ema_26 - 1.0,
-        "ema_distance_50": close / ewm(close, 50) - 1.0,
-        "macd_hist": (macd - ewm(macd, 9)) / close,
-        "bollinger_band_width": 4.0 * last_20.std(axis=1) / last_20.mean(axis=1),
-        "realised_vol_20": np.log(np.maximum(volatility, 1e-12)),
-        "volume_zscore": _over(traded[:, -1] - traded.mean(axis=1), traded.std(axis=1)),
-        "regime_score": _over(last_100.mean(axis=1) * 10.0, last_100.std(axis=1)),
-        "rolling_skew_30": _skew(windows(returns, 30)),
-        "drawdown": close / windows(close, 100).max(axis=1) - 1.0,
+        **seen(look_back(bars.close[rows], bars.volume[rows])),
         **{f"{EXTRA_PREFIX}{name}": values[rows] for name, values in bars.extras.items()},
     }
 
 
 def realised_volatility(close: Floats) -> Floats:
     """Root mean square of the last 20 log returns per bar; NaN before there are 20."""
-    returns = np.diff(np.log(close), prepend=np.nan)
-    return np.asarray(np.sqrt((windows(returns, VOLATILITY_BARS) ** 2).mean(axis=1)))
+    return deviation(windows(np.diff(np.log(close), prepend=np.nan), VOLATILITY_BARS))
 
 
 def features(

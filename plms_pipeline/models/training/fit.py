@@ -30,6 +30,7 @@ from plms_pipeline.models.training.predictions import Predictions, information_c
 from plms_pipeline.models.training.starting import Checkpoint, Start, Warmth
 from plms_pipeline.models.training.trees import TreesModel, fit_trees
 from plms_pipeline.models.training.walkforward import Split, leaks, members, splits
+from plms_pipeline.models.training.weighing import Weighed, Weighing, weighing_of
 
 Model: TypeAlias = LinearModel | TreesModel
 FEWEST_ROWS: Final = 50
@@ -139,7 +140,7 @@ def _benchmark(bars: Bars, next_return: Floats) -> Floats:
 
 
 def train(
-    bars: Bars, asked: Experiment, *, weights: Floats | None = None, start: Start | None = None,
+    bars: Bars, asked: Experiment, *, weights: Floats | Weighing | None = None, start: Start | None = None,
     function: FeatureFunction = backward_features,
 ) -> Training:  # fmt: skip
     """Train and judge walk-forward.
@@ -147,7 +148,7 @@ def train(
     Args:
         bars: canonical bars.
         asked: the experiment.
-        weights: how much each bar of `bars` teaches, 0 or more; all alike when omitted.
+        weights: how much each bar of `bars` teaches, 0 or more, or what tells that of each fold's time; all alike when omitted.
         start: the candidate to start from; where its weights fit, each fold uses those that saw nothing of its test.
         function: what computes the features.
 
@@ -155,10 +156,7 @@ def train(
         BadInput: weights do not fit the bars.
         NoData: the history is too short, or a split has too few rows to learn from.
     """
-    if weights is not None and (weights.size != bars.count or not (np.isfinite(weights) & (weights >= 0.0)).all()):
-        raise BadInput(f"There are {bars.count} bars; give as many weights, each 0 or more.", code="bad_weights")
-    if weights is not None and asked.data.symbols is not None:
-        weights = weights[np.isin(bars.codes, [bars.symbols.index(name) for name in asked.data.symbols])]
+    weighing = weighing_of(bars, asked, weights)
     rows = matrix(bars, asked, function)
     why_cold = None if start is None else start.why_cold(asked, rows.features.names)
     warm = start if why_cold is None else None
@@ -171,7 +169,7 @@ def train(
     scores = np.full(rows.bars.count, np.nan)
     number = np.full(rows.bars.count, -1, dtype=np.int64)
     for split in found:
-        fold, judged = _fold(rows, split, asked, weights, warm)
+        fold, judged = _fold(rows, split, asked, weighing, warm)
         warm_folds += fold.start is not None
         folds.append(fold)
         scores[judged] = fold.model.predict(rows.features.values[judged])
@@ -181,7 +179,8 @@ def train(
     end = rows.calendar.size
     first = 0 if plan.expanding else max(end - plan.train, 0)
     newest = rows.teachable & members(rows.bars.timestamp, rows.calendar, first, end)
-    candidate = _fit(rows, newest, asked, weights, None if warm is None else warm.model, last.number + 1)
+    weighed = None if weighing is None else weighing(None)
+    candidate = _fit(rows, newest, asked, weighed, None if warm is None else warm.model, last.number + 1)
     taught = rows.bars.timestamp[newest]
     judged_codes = set(predictions.codes.tolist())
     left_out = tuple(name for code, name in enumerate(rows.bars.symbols) if code not in judged_codes)
@@ -190,7 +189,7 @@ def train(
         warmth = Warmth(
             start.candidate_id, start.model_sha256, why_cold, start.known_to, warm_folds, len(folds) - warm_folds
         )
-    known = _known_to(rows, newest, None if warm is None else warm.newest)
+    known = _known_to(rows, newest, None if warm is None else warm.newest, weighed)
     return Training(
         candidate, known, taught.min(), taught.max(), tuple(folds), predictions, skill(predictions), left_out, warmth
     )
@@ -203,7 +202,7 @@ def parent_of(trained: Training, asked: Experiment, *, name: str, sha256: str) -
 
 
 def _fold(
-    rows: Matrix, split: Split, asked: Experiment, weights: Floats | None, parent: Start | None
+    rows: Matrix, split: Split, asked: Experiment, weighing: Weighing | None, parent: Start | None
 ) -> tuple[Fold, Ints]:
     times, calendar = rows.bars.timestamp, rows.calendar
     tested_from = calendar[split.test_first - asked.walk_forward.embargo]
@@ -212,7 +211,9 @@ def _fold(
     # A hole in a symbol's history stretches its target over more than `purge` timestamps.
     teaching &= rows.known_at < tested_from
     judged = np.flatnonzero(rows.teachable & members(times, calendar, split.test_first, split.test_end))
-    model = _fit(rows, teaching, asked, weights, None if start is None else start.model, split.number)
+    # What was said of these bars after the test began is not known to a model of that time.
+    weighed = None if weighing is None else weighing(tested_from)
+    model = _fit(rows, teaching, asked, weighed, None if start is None else start.model, split.number)
     score = model.predict(rows.features.values[judged])
     fold = Fold(
         split,
@@ -224,20 +225,27 @@ def _fold(
         int(judged.size),
         model,
         information_coefficient(score, rows.target[judged]),
-        _known_to(rows, teaching, start),
+        _known_to(rows, teaching, start, weighed),
         start,
     )
     return fold, judged.astype(np.int64)
 
 
-def _known_to(rows: Matrix, teaching: Flags, start: Checkpoint | None) -> np.datetime64:
-    taught = rows.known_at[teaching].max()
-    return taught if start is None else max(taught, start.known_to)
+def _known_to(rows: Matrix, teaching: Flags, start: Checkpoint | None, weighed: Weighed | None) -> np.datetime64:
+    """The newest that a model was told: of bars, by whoever it started from, by what people said of them."""
+    moments = [rows.known_at[teaching].max()]
+    if start is not None:
+        moments.append(start.known_to)
+    if weighed is not None and weighed.newest is not None:
+        moments.append(weighed.newest)
+    return max(moments)
 
 
 def _fit(
-    rows: Matrix, teaching: Flags, asked: Experiment, weights: Floats | None, start: Model | None, number: int
+    rows: Matrix, teaching: Flags, asked: Experiment, weighed: Weighed | None, start: Model | None, number: int
 ) -> Model:
+    # Where nobody has spoken yet the bytes are those of a training without weights.
+    weights = None if weighed is None or (weighed.values == 1.0).all() else weighed.values
     counted = teaching if weights is None else teaching & (weights > 0.0)
     if int(counted.sum()) < FEWEST_ROWS:
         raise NoData(

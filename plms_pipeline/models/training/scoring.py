@@ -69,14 +69,32 @@ def score(model: Model, bars: Bars, *, k: float, horizon: int = 1, last: int | N
         raise NoData(
             "None of the newest bars has features: a gap, or a feed that stands still.", code="nothing_to_score"
         )
-    scores = model.predict(found.values[places])
-    unit = found.volatility[places] * np.sqrt(horizon)
     names = np.array(bars.symbols, dtype=object)[bars.codes[places]]
-    return Scores(
-        tuple(names.tolist()),
-        bars.timestamp[places],
-        scores,
-        scores * unit,
-        positions(scores, k),
-        found.volatility[places],
-    )
+    return scores_of(
+        model, tuple(names.tolist()), bars.timestamp[places], found.values[places], found.volatility[places], k=k,
+        horizon=horizon,
+    )  # fmt: skip
+
+
+def scores_of(
+    model: Model,
+    symbols: tuple[str, ...],
+    window_end: Instants,
+    values: Floats,
+    volatility: Floats,
+    *,
+    k: float,
+    horizon: int,
+) -> Scores:
+    """Score bars whose features are known.
+
+    Args:
+        model: the fitted model.
+        symbols, window_end: of each bar.
+        values: its features, in the model's order; all of them finite.
+        volatility: realised deviation per bar.
+        k, horizon: as in the experiment.
+    """
+    scores = model.predict(values)
+    unit = volatility * np.sqrt(horizon)
+    return Scores(symbols, window_end, scores, scores * unit, positions(scores, k), volatility)

@@ -110,8 +110,12 @@ class Warmth:
 
 
 def known_to(manifest: Mapping[str, Any]) -> np.datetime64:
-    """The newest bar that a candidate, or whoever it took weights from, may have seen."""
+    """The newest that a candidate, or whoever it took weights from, was told: by bars, and by people about bars."""
     moments = [str(manifest["data"]["last"])]
+    spoken = manifest.get("annotations") or {}
+    if spoken.get("annotations"):
+        # A manifest that does not say when it was said knew nothing of what was said after it.
+        moments.append(str(spoken.get("newest") or manifest["created_at"]).removesuffix("+00:00"))
     warm = manifest.get("warm_start") or {}
     if warm.get("weights"):
         moments.append(str(warm["known_to"]))

@@ -19,6 +19,7 @@ from plms_pipeline.models.training.features import FeatureFunction, backward_fea
 from plms_pipeline.models.training.fit import Model, Training, parent_of, train
 from plms_pipeline.models.training.starting import Start
 from plms_pipeline.models.training.trials import Trial, trial
+from plms_pipeline.models.training.weighing import Weighing
 
 PRETRAINING: Final = "pretraining"
 TRAINING: Final = "training"
@@ -84,7 +85,7 @@ def preset_challenger(training: Experiment) -> Experiment:
 
 
 def trained_in_turn(
-    bars: Bars, asked: Succession, *, weigh: Callable[[Experiment], Floats | None], digest: Callable[[Model], str],
+    bars: Bars, asked: Succession, *, weigh: Callable[[Experiment], Floats | Weighing | None], digest: Callable[[Model], str],
     told: Callable[[str, str], None], function: FeatureFunction = backward_features,
 ) -> Trained:  # fmt: skip
     """Train the stages one after the other.

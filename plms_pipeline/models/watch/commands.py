@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from plms_pipeline.registry.opening import opened
 from plms_pipeline.settings import load_settings
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ def monitor(
     """Compare the newest returns with what was approved: drift and risk against limits, and what follows from it.
 
     Without files it looks at the champion for prices, on the bars that were imported since its training, and records the look;
-    risk limits are those of its experiment unless one is given.
+    risk limits are those by which it was judged unless one is given.
 
     Exit 0: nothing is to be done, also while no bar came after the training. 1: an alert. 2: wrong use. 3: no champion, no
     prices, or a file without returns.
@@ -125,13 +126,9 @@ def _compared(given: Files, rules: Rules) -> Look:
 def _champion(rules: Rules, *, has_limits: bool, is_dry: bool) -> Look:
     from plms_pipeline.clock import SystemClock
     from plms_pipeline.models.actions.monitoring import look
-    from plms_pipeline.registry.engine import Registry
-    from plms_pipeline.registry.migrate import require_head
 
     settings = load_settings()
-    registry = Registry.open(settings.database_url, read_only=is_dry)
-    try:
-        require_head(registry)
+    with opened(settings, read_only=is_dry) as registry:
         return look(
             registry,
             data_dir=settings.data_dir,
@@ -140,8 +137,6 @@ def _champion(rules: Rules, *, has_limits: bool, is_dry: bool) -> Look:
             own_limits=not has_limits,
             is_dry=is_dry,
         )
-    finally:
-        registry.close()
 
 
 def _show(found: Look) -> None:

@@ -48,6 +48,22 @@ class Judgement:
         return tuple(dict.fromkeys(alert.code for alert in self.alerts))
 
 
+def limits_of(rules: Rules) -> dict[str, dict[str, float | None]]:
+    """The limits in force, by the name of the figure; None is no limit.
+
+    Under `risk` a figure is broken below its limit, so that of a drawdown is negative as the drawdown is; under `drift` above.
+    """
+    risk, drift = rules.risk, rules.drift
+    return {
+        "risk": {
+            "sharpe": risk.min_sharpe,
+            "max_drawdown": None if risk.max_drawdown is None else -risk.max_drawdown,
+            "value_at_risk": risk.min_tail_return,
+        },
+        "drift": {"population_stability_index": drift.psi, "js_divergence": drift.js, "ks_statistic": drift.ks},
+    }
+
+
 def judged(reference: Floats, live: Floats, rules: Rules) -> Judgement:
     """The newest returns against those that were approved.
 
@@ -69,6 +85,7 @@ def judged(reference: Floats, live: Floats, rules: Rules) -> Judgement:
     is_enough = found.window_count >= rules.fewest
     document = found.as_document()
     document["drift"]["cells"] = bins
+    document["limits"] = limits_of(rules)
     document["judged"] = is_enough
     if not is_enough:
         document["alerts"] = []

@@ -12,8 +12,7 @@ from plms_pipeline.clock import SystemClock
 from plms_pipeline.instance.files.home import dagster_state_dir, prepare_instance
 from plms_pipeline.monitoring.growth import files
 from plms_pipeline.monitoring.growth.ages import KINDS, Outcome
-from plms_pipeline.registry.engine import Registry
-from plms_pipeline.registry.migrate import require_head
+from plms_pipeline.registry.opening import opened
 from plms_pipeline.settings import load_settings
 
 app = typer.Typer(add_completion=False)
@@ -34,19 +33,14 @@ def purge(
     from plms_pipeline.monitoring.growth.actions import purge as run
 
     settings = load_settings()
-    registry = Registry.open(settings.database_url, read_only=True)
-    try:
-        require_head(registry)
-        with ExitStack() as stack:
-            history = None
-            if files.has_history(dagster_state_dir(settings)):
-                from plms_pipeline.monitoring.growth.defs.history import opened_history
+    with opened(settings, read_only=True) as registry, ExitStack() as stack:
+        history = None
+        if files.has_history(dagster_state_dir(settings)):
+            from plms_pipeline.monitoring.growth.defs.history import opened_history
 
-                prepare_instance(settings)
-                history = stack.enter_context(opened_history())
-            outcome = run(registry, settings, clock=SystemClock(), history=history, is_dry=dry_run)
-    finally:
-        registry.close()
+            prepare_instance(settings)
+            history = stack.enter_context(opened_history())
+        outcome = run(registry, settings, clock=SystemClock(), history=history, is_dry=dry_run)
     if as_json:
         typer.echo(json.dumps(_to_json(outcome)))
     else:

@@ -23,6 +23,7 @@ from plms_pipeline.errors import BadInput
 from plms_pipeline.portfolio.files import flag_reason
 from plms_pipeline.portfolio.policies import LauncherPolicy, launcher_policy
 from plms_pipeline.registry.engine import Registry
+from plms_pipeline.registry.opening import opened
 from plms_pipeline.settings import Settings, load_settings
 
 app = typer.Typer(no_args_is_help=True)
@@ -48,15 +49,9 @@ class _Opened:
 
 @contextmanager
 def _opened() -> Iterator[_Opened]:
-    from plms_pipeline.registry.migrate import require_head
-
     settings = load_settings()
-    registry = Registry.open(settings.database_url)
-    try:
-        require_head(registry)
+    with opened(settings) as registry:
         yield _Opened(settings, registry, SystemClock(), launcher_policy(settings))
-    finally:
-        registry.close()
 
 
 @app.command(epilog="Example: plms guard status --json. Exit 0 whether or not anything goes on.")

@@ -8,7 +8,8 @@ from typing import Annotated, Any
 import typer
 
 from plms_pipeline.clock import SystemClock
-from plms_pipeline.runs.commands.projects import AsJson, ProjectArgument, ReasonOption, opened
+from plms_pipeline.registry.opening import opened
+from plms_pipeline.runs.commands.projects import AsJson, ProjectArgument, ReasonOption
 from plms_pipeline.settings import load_settings
 
 

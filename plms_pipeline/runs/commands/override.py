@@ -11,7 +11,8 @@ from rich.table import Column, Table
 
 from plms_pipeline.clock import SystemClock
 from plms_pipeline.errors import BadInput
-from plms_pipeline.runs.commands.projects import AsJson, ReasonOption, opened
+from plms_pipeline.registry.opening import opened
+from plms_pipeline.runs.commands.projects import AsJson, ReasonOption
 from plms_pipeline.runs.verdicts import asked
 from plms_pipeline.settings import load_settings
 

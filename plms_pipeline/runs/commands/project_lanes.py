@@ -10,7 +10,8 @@ from rich.console import Console
 from rich.table import Table
 
 from plms_pipeline.clock import SystemClock
-from plms_pipeline.runs.commands.projects import AsJson, ProjectArgument, ReasonOption, opened
+from plms_pipeline.registry.opening import opened
+from plms_pipeline.runs.commands.projects import AsJson, ProjectArgument, ReasonOption
 from plms_pipeline.settings import load_settings
 
 LaneArgument = Annotated[str, typer.Argument(help="Number, name or alias of a registered lane.")]

@@ -9,12 +9,12 @@ import typer
 
 from plms_pipeline.clock import SystemClock
 from plms_pipeline.errors import BadInput
+from plms_pipeline.registry.opening import opened
 from plms_pipeline.runs.commands.projects import (
     AsJson,
     ProjectArgument,
     ReasonOption,
     dollars_of,
-    opened,
     print_decided,
 )
 from plms_pipeline.settings import load_settings

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,8 +12,8 @@ from rich.table import Column, Table
 
 from plms_pipeline.clock import SystemClock
 from plms_pipeline.errors import BadInput
-from plms_pipeline.registry.engine import Registry
-from plms_pipeline.settings import Settings, load_settings
+from plms_pipeline.registry.opening import opened
+from plms_pipeline.settings import load_settings
 
 if TYPE_CHECKING:
     from plms_pipeline.runs.project_view import ProjectView
@@ -23,19 +21,6 @@ if TYPE_CHECKING:
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 ProjectArgument = Annotated[int, typer.Argument(help="The project's id.", min=1, max=2**31 - 1)]
 ReasonOption = Annotated[str, typer.Option("--reason", help="Why; kept for ever.")]
-
-
-@contextmanager
-def opened(settings: Settings) -> Iterator[Registry]:
-    """The registry at its newest revision, closed at the end."""
-    from plms_pipeline.registry.migrate import require_head
-
-    registry = Registry.open(settings.database_url)
-    try:
-        require_head(registry)
-        yield registry
-    finally:
-        registry.close()
 
 
 def register(app: typer.Typer) -> None:

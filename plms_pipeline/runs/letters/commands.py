@@ -9,8 +9,9 @@ from typing import Annotated, Any
 import typer
 
 from plms_pipeline.letters.actions.retrying import WORDS, Round
-from plms_pipeline.letters.commands import AsJson, Name, app, opened_registry
+from plms_pipeline.letters.commands import AsJson, Name, app
 from plms_pipeline.letters.reasons import cleaned
+from plms_pipeline.registry.opening import opened
 from plms_pipeline.settings import load_settings
 
 __all__ = ["app"]
@@ -23,7 +24,7 @@ def inspect(name: Name, as_json: AsJson = False) -> None:
     from plms_pipeline.letters.actions.deciding import letter_named
     from plms_pipeline.runs.letters.actions import runs_of
 
-    with opened_registry() as registry:
+    with opened(load_settings()) as registry:
         letter = letter_named(registry, name)
         found = showing.as_json(letter)
         if letter.kind == "run":

@@ -11,8 +11,8 @@ from typing import Self
 from plms_pipeline.clock import Clock, SystemClock
 from plms_pipeline.pas.client import PasClient
 from plms_pipeline.pas.service import pas_client
+from plms_pipeline.registry import opening
 from plms_pipeline.registry.engine import Registry
-from plms_pipeline.registry.migrate import require_head
 from plms_pipeline.runs.letters.service import Retrier
 from plms_pipeline.runs.service.dispatcher import Dispatcher
 from plms_pipeline.runs.service.settler import Settler
@@ -80,11 +80,9 @@ def opened(settings: Settings) -> Iterator[Opened]:
     Raises:
         Unavailable: the registry is away or not at the newest revision.
     """
-    registry = Registry.open(settings.database_url)
-    found = Opened(settings, registry, SystemClock())
-    try:
-        require_head(registry)
-        yield found
-    finally:
-        found.close()
-        registry.close()
+    with opening.opened(settings) as registry:
+        found = Opened(settings, registry, SystemClock())
+        try:
+            yield found
+        finally:
+            found.close()

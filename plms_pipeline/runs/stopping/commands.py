@@ -6,8 +6,7 @@ It works with nothing else running: the command pauses what runs by itself. With
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, nullcontext, suppress
+from contextlib import ExitStack, nullcontext, suppress
 from typing import Annotated, Any
 from uuid import uuid4
 
@@ -17,6 +16,7 @@ from plms_pipeline.clock import SystemClock
 from plms_pipeline.errors import BadInput, PlmsError
 from plms_pipeline.portfolio import files
 from plms_pipeline.registry.engine import Registry
+from plms_pipeline.registry.opening import opened
 from plms_pipeline.settings import Settings, load_settings
 
 app = typer.Typer(no_args_is_help=True)
@@ -29,18 +29,6 @@ Project = Annotated[int | None, typer.Option(help="Only this project.", min=1)]
 @app.callback()
 def killswitch() -> None:
     """Stop everything that starts or spends; the books are kept all the same."""
-
-
-@contextmanager
-def _opened(settings: Settings) -> Iterator[Registry]:
-    from plms_pipeline.registry.migrate import require_head
-
-    registry = Registry.open(settings.database_url)
-    try:
-        require_head(registry)
-        yield registry
-    finally:
-        registry.close()
 
 
 @app.command(epilog='Example: plms killswitch on --reason "runaway spend" --project 42')
@@ -57,7 +45,7 @@ def on(reason: Reason, lane: Lane = None, project: Project = None, as_json: AsJs
     with ExitStack() as stack:
         try:
             with meanwhile:
-                registry = stack.enter_context(_opened(settings))
+                registry = stack.enter_context(opened(settings))
                 done = turn_on(
                     registry, clock=SystemClock(), ids=lambda: str(uuid4()), actor=local_actor(), reason=reason,
                     scope=scope, subject=subject,
@@ -79,7 +67,7 @@ def off(reason: Reason, lane: Lane = None, project: Project = None, as_json: AsJ
 
     settings = load_settings()
     scope, subject = _scope(lane, project)
-    with _opened(settings) as registry:
+    with opened(settings) as registry:
         done = turn_off(
             registry, clock=SystemClock(), ids=lambda: str(uuid4()), actor=local_actor(), reason=reason, scope=scope,
             subject=subject,
@@ -130,7 +118,7 @@ def resume(reason: Reason, as_json: AsJson = False) -> None:
     from plms_pipeline.runs.stopping import actions
 
     settings = load_settings()
-    with _opened(settings) as registry:
+    with opened(settings) as registry:
         done = actions.resume(
             registry, clock=SystemClock(), ids=lambda: str(uuid4()), actor=local_actor(), reason=reason
         )

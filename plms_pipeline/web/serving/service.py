@@ -24,8 +24,7 @@ from plms_pipeline.models.serving.health import Reason, reasons
 from plms_pipeline.models.serving.metrics import ServingMetrics
 from plms_pipeline.models.serving.routes import SERVER, server_of
 from plms_pipeline.models.serving.service import ModelServer
-from plms_pipeline.registry.engine import Registry
-from plms_pipeline.registry.migrate import require_head
+from plms_pipeline.registry.opening import opened
 from plms_pipeline.settings import Settings
 from plms_pipeline.web.api.service.door import doorkeeper
 from plms_pipeline.web.api.service.server import refuse_open_door, server_config, tell_when_started
@@ -92,9 +91,7 @@ def running(settings: Settings) -> Iterator[Any]:
         Unavailable: the registry is away or not at head.
     """
     clock = SystemClock()
-    registry = Registry.open(settings.database_url)
-    try:
-        require_head(registry)
+    with opened(settings) as registry:
         state = AppState(
             settings=settings,
             registry=registry,
@@ -115,5 +112,3 @@ def running(settings: Settings) -> Iterator[Any]:
             yield app
         finally:
             server.stop()
-    finally:
-        registry.close()

@@ -14,7 +14,7 @@ from plms_pipeline.errors import PlmsError
 from plms_pipeline.models.actions.asking import experiment_of
 from plms_pipeline.models.actions.candidates import register, retrain_candidate, trials_of
 from plms_pipeline.models.actions.retraining import Request
-from plms_pipeline.models.actions.starting import branch_of, start_from
+from plms_pipeline.models.actions.starting import branch_of, start_from, start_or_cold
 from plms_pipeline.models.evaluation.gates import GateConfig
 from plms_pipeline.models.layout import MANIFEST
 from plms_pipeline.models.market.files.keeping import write_prices
@@ -55,6 +55,12 @@ def test_what_is_unknown_altered_or_of_another_family_is_refused_by_name(light: 
         assert refused(light, name) == code
         path.unlink()
         assert refused(light, name) == "file_missing"
+    start, why = start_or_cold(light.registry, "c1", root=light.root)
+    assert start is None
+    assert "from nothing" in why
+    with pytest.raises(PlmsError) as unknown:
+        start_or_cold(light.registry, "c9", root=light.root)
+    assert unknown.value.code == "unknown_candidate"
     other = replace(train_on_disk(light.root, "c3", clock=light.clock, seed=3), family=ESTIMATES)
     register(light.registry, other, actor=LAUNCHER, clock=light.clock, expiry=timedelta(days=14))
     assert refused(light, "c3") == "other_family"

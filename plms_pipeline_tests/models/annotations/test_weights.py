@@ -69,6 +69,22 @@ def test_the_newest_word_about_a_bar_stands() -> None:
         assert (dict(found.bars), found.spoken) == ({"approve": 1, "reject": 2}, 2)
 
 
+def test_a_word_counts_from_the_moment_on_at_which_it_was_said() -> None:
+    """Weights of 2026 about a bar of 2020 made a fold look skilful that was judged on 2021."""
+    words = [said("reject", 2, number=1), said("approve", 2, number=2), said("reject", 4, number=3)]
+    seen = []
+    for day in (101, 102, 103, 104):
+        before = np.datetime64("2024-01-01", "us") + np.timedelta64(day, "D")
+        found = weighted(bars(), words, {"reject": 0.0}, before=before)
+        assert found is not None
+        seen.append((found.spoken, found.weights.tolist()[:5]))
+    assert seen == [(0, [1, 1, 1, 1, 1]), (1, [1, 1, 0, 1, 1]), (2, [1, 1, 1, 1, 1]), (3, [1, 1, 1, 1, 0])]
+    everything = weighted(bars(), words, {"reject": 0.0})
+    assert everything is not None
+    assert everything.newest == np.datetime64("2024-04-13", "us")
+    assert everything.as_document({"reject": 0.0}, [0, 3])["newest"] == "2024-04-13T00:00:00Z"
+
+
 def test_no_weights_are_no_weights() -> None:
     """The default trains as if nobody had spoken: the same bytes as before."""
     assert weighted(bars(), [said("reject", 2)], {}) is None

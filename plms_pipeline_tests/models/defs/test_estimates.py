@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
+from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
 import pytest
 
+from plms_pipeline.errors import BadInput
+from plms_pipeline.models.actions.candidates import register
+from plms_pipeline.models.actions.resembling import experiment_like_or_default
 from plms_pipeline.models.defs import JOBS, SCHEDULES
 from plms_pipeline.models.defs.estimates import retrain_estimates, weekly_estimates_retraining, weekly_request
 from plms_pipeline.models.defs.sensors import estimates_drifted
 from plms_pipeline.models.estimating.actions import nothing_new
+from plms_pipeline.models.estimating.experiment import EstimatesExperiment
 from plms_pipeline.models.store import candidates
 from plms_pipeline.registry.engine import Registry
 from plms_pipeline.settings import load_settings
-from plms_pipeline_tests.models.candidates import NOW
+from plms_pipeline_tests.models.candidates import LAUNCHER, NOW, train_on_disk
 from plms_pipeline_tests.models.candidates import house as house_of
 from plms_pipeline_tests.models.defs.worlds import Ours, house, set_up
 from plms_pipeline_tests.models.estimating.test_life import Life, fill
@@ -96,7 +103,7 @@ def test_a_candidate_that_was_sent_back_is_trained_again_with_its_own_experiment
     (request,) = asked(instance)
     assert request.run_key == "requested:est-1"
     form = request.run_config["ops"]["train_estimates"]["config"]
-    assert form["start_from"] == "est-1"
+    assert (form["start_from"], form["cold_if_lost"]) == ("est-1", True)
     done = launched(instance, form)
     assert done.success, said(done)
     with life.home.registry.reading() as session:
@@ -115,6 +122,22 @@ def test_a_house_without_receipts_says_so(instance: dg.DagsterInstance) -> None:
     by_hand = launched(instance, {})
     assert not by_hand.success
     assert "No receipt is in the books yet" in said(by_hand)
+
+
+@pytest.mark.usefixtures("instance")
+def test_a_candidate_whose_folder_is_gone_is_answered_with_the_default_experiment() -> None:
+    """Its training would fail once a night for ever, or never be launched again."""
+    own = house()
+    found = own.candidate("c1")
+    with pytest.raises(BadInput, match="of the family market"):
+        experiment_like_or_default(own.registry, "c1", root=own.root)
+    estimates = replace(train_on_disk(own.root, "e1", clock=own.clock, seed=8), family="estimates")
+    register(own.registry, estimates, actor=LAUNCHER, clock=own.clock, expiry=timedelta(days=14))
+    shutil.rmtree(own.root / estimates.folder)
+    assert estimates.folder != found.folder
+    experiment, lost = experiment_like_or_default(own.registry, "e1", root=own.root)
+    assert experiment == EstimatesExperiment()
+    assert "with the default experiment" in lost
 
 
 @pytest.mark.live

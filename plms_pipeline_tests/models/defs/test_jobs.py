@@ -122,6 +122,21 @@ def test_a_form_starts_from_the_champion(instance: dg.DagsterInstance) -> None:
     assert parent is not None
     assert found is not None
     assert (found.started_from, found.bytes.experiment) == ("c1", parent.bytes.experiment)
+    # The folder of the champion is lost: who asked by hand is told, what asks by itself answers the drift all the same.
+    (house().root / parent.folder).rename(house().root / "lost")
+    again = {"dataset": "prices.csv", "experiment_file": "quick.yaml", "start_from": "champion", "reason": "it drifts"}
+    refused = launched(retrain_models, instance, again)
+    assert "There is no file" in why(refused)
+    cold = launched(retrain_models, instance, again | {"cold_if_lost": True})
+    assert cold.success, why(cold)
+    with house().registry.reading() as session:
+        born = candidates.find(session, cold.run_id)
+    assert born is not None
+    assert born.started_from is None
+    assert born.reason is not None
+    assert born.reason.startswith(
+        "it drifts; from nothing and with another experiment, because champion cannot be read"
+    )
 
 
 def test_a_decision_is_recorded_carried_out_and_taken_back(instance: dg.DagsterInstance) -> None:

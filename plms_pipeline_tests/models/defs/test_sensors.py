@@ -175,7 +175,8 @@ def test_drift_asks_for_one_training_and_a_new_candidate_answers_it(instance: dg
     (again,) = requests(sensors.champion_drifted, instance)
     assert request.run_key == again.run_key
     # With its own experiment: the default one in its place is another model, and no answer to its drift.
-    assert config_of(request)["start_from"] == "c1"
+    # Nobody is there to choose another parent when its files are gone.
+    assert (config_of(request)["start_from"], config_of(request)["cold_if_lost"]) == ("c1", True)
     later(hours=3)
     house().candidate("c2", seed=2)
     assert requests(sensors.champion_drifted, instance) == []

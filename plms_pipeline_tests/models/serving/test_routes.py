@@ -208,14 +208,14 @@ def test_an_answer_and_its_signature_are_of_one_model(
     old = here.server.served
     assert old is not None
     new = trained(settings.data_dir, 3.0)
-    scored = rows.scored
+    answered = rows.answered
 
     def promoted_meanwhile(*given: Any, **more: Any) -> Any:
         promote(registry, new)
         here.server.look()
-        return scored(*given, **more)
+        return answered(*given, **more)
 
-    monkeypatch.setattr(rows, "scored", promoted_meanwhile)
+    monkeypatch.setattr(rows, "answered", promoted_meanwhile)
     answer = post(here, "/predict")
     assert here.server.served is not None
     assert here.server.served.version.model_sha256 == new.model
@@ -299,7 +299,7 @@ def test_what_nobody_foresaw_is_counted_by_its_class(here: Serving, monkeypatch:
     def broken(*_: Any, **__: Any) -> None:
         raise RuntimeError("a secret of ours")
 
-    monkeypatch.setattr(rows, "scored", broken)
+    monkeypatch.setattr(rows, "answered", broken)
     answer = post(here, "/predict")
     assert answer.status_code == 500
     assert "secret" not in answer.text

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import sqlalchemy
 
 from plms_pipeline.cli import main
 from plms_pipeline.clock import FrozenClock
@@ -27,6 +28,7 @@ from plms_pipeline.models.training.scoring import score
 from plms_pipeline.models.watch.judging import Rules, judged
 from plms_pipeline.models.watch.returns import live_returns, trained_of
 from plms_pipeline.registry.engine import Registry
+from plms_pipeline.registry.tables import LiveSnapshot
 from plms_pipeline_tests.models.candidates import House, house
 from plms_pipeline_tests.models.worlds import market, small_bars, small_experiment, small_training
 
@@ -155,6 +157,40 @@ def test_a_dry_look_records_nothing(watched: House) -> None:
     assert (found.codes, found.number, found.path) == (("sharpe_below_minimum",), None, None)
     assert rows_of(watched) == []
     assert not list(watched.root.rglob("monitoring_snapshot.json"))
+
+
+def test_the_champion_is_held_to_the_limits_by_which_it_was_judged(sqlite_registry: Registry, tmp_path: Path) -> None:
+    """Limits that its training was told by flags, and that were signed with its summary, were forgotten when it served."""
+    made = house(sqlite_registry, tmp_path)
+    thresholds = OperationsThresholds(min_sharpe=1e6, max_drawdown=0.5).as_document()
+    made.candidate("c1", summary={"thresholds": thresholds})
+    made.decide("c1", "approve")
+    made.promote("c1")
+    clock = publish(made, continued())
+    found = look(made.registry, data_dir=made.root, clock=clock)
+    assert (found.action, found.codes) == ("request_retrain", ("sharpe_below_minimum",))
+    in_force = {"sharpe": 1e6, "max_drawdown": -0.5, "value_at_risk": None}
+    assert found.document["limits"]["risk"] == in_force
+    drift = {"population_stability_index": 0.2, "js_divergence": 0.05, "ks_statistic": 0.15}
+    assert found.document["limits"]["drift"] == drift
+    with made.registry.reading() as session:
+        kept = session.scalars(sqlalchemy.select(LiveSnapshot.metrics_json)).one()
+    assert kept["limits"] == {"risk": in_force, "drift": drift}
+    summary = next(made.root.rglob("operations_summary.json"))
+    summary.write_text(summary.read_text().replace("1000000.0", "-1000000.0"))
+    with pytest.raises(Conflict) as refused:
+        look(made.registry, data_dir=made.root, clock=clock)
+    assert refused.value.code == "summary_altered"
+
+
+def test_a_run_that_was_replaced_as_a_whole_is_not_watched(watched: House) -> None:
+    """A folder whose manifest vouches for its own files is still not the one that was approved."""
+    clock = publish(watched, continued())
+    manifest = next(watched.root.rglob("manifest.json"))
+    manifest.write_text(manifest.read_text().replace('"weekly"', '"wEEkly"'))
+    with pytest.raises(Conflict) as refused:
+        look(watched.registry, data_dir=watched.root, clock=clock)
+    assert refused.value.code == "run_altered"
 
 
 def test_an_altered_champion_is_not_watched(watched: House) -> None:

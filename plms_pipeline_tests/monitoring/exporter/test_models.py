@@ -12,7 +12,8 @@ from plms_pipeline.models.decision.tree import DATA_NOT_OK
 from plms_pipeline.models.evaluation.drift import DriftThresholds, drift_alerts, profile_of
 from plms_pipeline.models.evaluation.live import snapshot
 from plms_pipeline.models.evaluation.thresholds import OperationsThresholds
-from plms_pipeline.monitoring.exporter.catalogue.models import CODES, DRIFT
+from plms_pipeline.models.watch.judging import Rules, limits_of
+from plms_pipeline.monitoring.exporter.catalogue.models import CODES, DRIFT, LIMITED
 from plms_pipeline.registry.engine import Registry
 from plms_pipeline.registry.tables import LiveSnapshot
 from plms_pipeline.settings import Settings
@@ -44,6 +45,20 @@ def test_the_newest_live_snapshot_is_told_with_its_signs(registry: Registry, set
     assert value(samples, "plus_ultra_monitoring_window_size") == 125
     assert value(samples, "plms_model_snapshot_timestamp_seconds") == ago(hours=1).timestamp()
     assert value(samples, "plus_ultra_monitoring_last_alert_timestamp") == ago(hours=1).timestamp()
+
+
+def test_the_limits_in_force_are_told_beside_the_figures(registry: Registry, settings: Settings) -> None:
+    """A rule with a limit of its own pages somebody for a champion that was approved with that drawdown in view."""
+    rules = Rules(risk=OperationsThresholds(min_sharpe=0.5, max_drawdown=0.25), drift=DriftThresholds(0.3, None, 0.15))
+    looked(registry, ago(hours=2), [], risk={"sharpe": 0.4}, limits=limits_of(Rules()))
+    looked(registry, ago(hours=1), [], risk={"sharpe": 0.4}, limits=limits_of(rules))
+    samples = reader(settings).read(registry)
+    assert samples.cells["plms_model_risk_limit"] == {("sharpe",): 0.5, ("max_drawdown",): -0.25}
+    assert samples.cells["plms_model_drift_limit"] == {("population_stability_index",): 0.3, ("ks_statistic",): 0.15}
+    assert (set(limits_of(rules)["risk"]), set(limits_of(rules)["drift"])) == (set(LIMITED), set(DRIFT))
+    # A look of before limits were kept says none, and breaks nothing.
+    looked(registry, NOW, [], risk={"sharpe": 0.4})
+    assert "plms_model_risk_limit" not in reader(settings).read(registry).cells
 
 
 def test_alerts_are_counted_once_by_code(registry: Registry, settings: Settings) -> None:

@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 
 from plms_pipeline.models.records import MARKET
 from plms_pipeline.models.serving.names import FIGURES
-from plms_pipeline.monitoring.exporter.catalogue.models import CODES, DRIFT, OTHER
+from plms_pipeline.monitoring.exporter.catalogue.models import CODES, DRIFT, LIMITED, OTHER
 from plms_pipeline.monitoring.exporter.series import Samples
 from plms_pipeline.monitoring.exporter.store import models as store
 from plms_pipeline.monitoring.exporter.tally import BEGINS_BEFORE
@@ -51,6 +51,10 @@ class Models:
             samples.put("plus_ultra_monitoring_window_size", held if isinstance(held, int) else rows)
             _figures(samples, "plus_ultra_monitoring_risk_metric", seen.get("risk"), FIGURES)
             _figures(samples, "plus_ultra_monitoring_drift_metric", seen.get("drift"), DRIFT)
+            limits = seen.get("limits")
+            limits = limits if isinstance(limits, Mapping) else {}
+            _figures(samples, "plms_model_risk_limit", limits.get("risk"), LIMITED)
+            _figures(samples, "plms_model_drift_limit", limits.get("drift"), DRIFT)
         self._alerts(session, samples, now)
 
     def _alerts(self, session: Session, samples: Samples, now: datetime) -> None:

@@ -20,6 +20,8 @@ CODES: Final = (
     "value_at_risk_below_floor", "feed_is_stale", "data_not_valid",
 )  # fmt: skip
 OTHER: Final = "other"
+# Figures of the live window that have a limit, if the champion was judged by one.
+LIMITED: Final = ("sharpe", "max_drawdown", "value_at_risk")
 _MONITOR: Final = "guide 002, live monitor"
 _UNSEEN: Final = "The live monitor has not looked yet, or this figure is not known."
 _FAMILY: Final = Label("family", MODEL_FAMILIES)
@@ -32,6 +34,15 @@ MODELS: Final = (
     Series(
         "plus_ultra_monitoring_drift_metric", "gauge", "registry",
         "How far the newest live window is from what was approved.", _MONITOR, (Label("name", DRIFT),), absent=_UNSEEN,
+    ),
+    Series(
+        "plms_model_risk_limit", "gauge", "registry",
+        "What the figure of the same name must not fall below, as the champion was judged; a drawdown is negative.",
+        labels=(Label("name", LIMITED),), absent="The live monitor has not looked yet, or nobody stated this limit.",
+    ),
+    Series(
+        "plms_model_drift_limit", "gauge", "registry", "What the drift figure of the same name must not exceed.",
+        labels=(Label("name", DRIFT),), absent="The live monitor has not looked yet, or nobody stated this limit.",
     ),
     Series(
         "plus_ultra_monitoring_window_size", "gauge", "registry", "Returns in the newest live window.", _MONITOR,

@@ -24,8 +24,7 @@ from plms_pipeline.access.extras import IS_ENDING
 from plms_pipeline.clock import SystemClock
 from plms_pipeline.errors import BadInput
 from plms_pipeline.instance.service import bound_socket, interruptible
-from plms_pipeline.registry.engine import Registry
-from plms_pipeline.registry.migrate import require_head
+from plms_pipeline.registry.opening import opened
 from plms_pipeline.settings import Settings, load_settings
 from plms_pipeline.web.api.service.bell import PATH_VARIABLE
 from plms_pipeline.web.api.service.door import doorkeeper
@@ -132,11 +131,8 @@ def _serve_many(settings: Settings, workers: int, listener: socket.socket, on_re
     from uvicorn.supervisors import Multiprocess
 
     # Told here once and not by each worker.
-    registry = Registry.open(settings.database_url)
-    try:
-        require_head(registry)
-    finally:
-        registry.close()
+    with opened(settings):
+        pass
     doorkeeper(settings, SystemClock())
     config = server_config(FACTORY, lifespan="on", factory=True, workers=workers)
     threading.Thread(target=_tell_when_answered, args=(listener, on_ready), daemon=True).start()
