@@ -37,8 +37,8 @@ class EstimatesConfig(dg.Config):
         "", description="champion, or the id of a candidate of estimates: its experiment instead of the default one."
     )
     cold_if_lost: bool = Field(
-        False, description="If its files are gone or were changed: the default experiment, and a word in the reason, instead of "
-        "failing. Sensors ask so.",
+        False, description="If its files are gone or were changed: the default experiment, and a word in the reason, instead "
+        "of failing. Sensors ask so.",
     )  # fmt: skip
 
 
