@@ -22,13 +22,22 @@ from plms_pipeline.registry import migrate
 from plms_pipeline.registry.engine import Registry
 from plms_pipeline.settings import Settings, load_settings
 from plms_pipeline_tests.clones import Clones, execute, postgres_url
-from plms_pipeline_tests.thrift import POSTGRES_SETTINGS, keep_what_is_imported, share_compiled_sql
+from plms_pipeline_tests.thrift import (
+    POSTGRES_SETTINGS,
+    keep_what_is_imported,
+    remember_compared_schemas,
+    share_compiled_sql,
+)
+
+# `--workers`: in the conftest of the tests' root, because an option must be known before anything is collected.
+pytest_plugins = ("plms_pipeline_tests.workers",)
 
 # A deadline measures the machine's mood: on two busy cores it fails tests whose code is right.
 hypothesis.settings.register_profile("plms", deadline=None)
 hypothesis.settings.load_profile("plms")
 
 share_compiled_sql()
+remember_compared_schemas()
 
 
 # Fixtures of modules that start a server: their tests stay together, or each worker would start one of its own.
