@@ -75,8 +75,12 @@ def test_every_stage_lies_in_its_folder_and_the_manifest_vouches_for_it(desk: De
     told, run = desk.train(
         "--pretrain-config", desk.write("longer.yaml", "walk_forward: {train: 200}\n"),
         "--run-reinforcement", "--reinforcement-config", desk.write("other.yaml", "model: {alpha: 300}\n"),
-        "--regenerate-regimes",
+        "--regenerate-regimes", "--eval-output", str(desk.root / "again"), "--eval-predictions", "p.csv",
     )  # fmt: skip
+    again = told["evaluation"]
+    assert again["run"] == str(run)
+    assert again["operations_summary"]["risk"] == told["operations_summary"]["risk"]
+    assert len((desk.root / "again" / "p.csv").read_text().splitlines()) == again["rows"] + 1
     kept = json.loads((run / "manifest.json").read_text())
     for name in (
         "pretraining/checkpoints/candidate.npz", "pretraining/experiment.json", "training/checkpoints/candidate.npz",

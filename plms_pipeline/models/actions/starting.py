@@ -51,7 +51,7 @@ def start_from(registry: Registry, wanted: str, *, root: Path) -> Start:
         NotFound: there is no such candidate (`unknown_candidate`).
         Conflict: its files are not those that were judged (`model_altered`, `summary_altered`, `run_altered`).
     """
-    parent = _parent(registry, wanted)
+    parent = candidate_named(registry, wanted)
     if parent.family != MARKET:
         raise BadInput(
             f"Candidate {parent.candidate_id} is of the family {parent.family}; a training on prices starts from one of "
@@ -98,7 +98,8 @@ def start_or_cold(registry: Registry, wanted: str, *, root: Path) -> tuple[Start
         return None, f"from nothing and with another experiment, because {wanted} cannot be read ({error.message})"
 
 
-def _parent(registry: Registry, wanted: str) -> Candidate:
+def candidate_named(registry: Registry, wanted: str) -> Candidate:
+    """The champion (`champion`), or the candidate with this id; raises as `start_from` where there is none."""
     with registry.reading() as session:
         if wanted.strip() != CHAMPION:
             return require(session, candidate_id(wanted))
