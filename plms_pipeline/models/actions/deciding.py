@@ -13,6 +13,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
+from sqlalchemy.orm import Session
+
 from plms_pipeline.access.actors import SCHEDULE, Actor
 from plms_pipeline.clock import Clock
 from plms_pipeline.decisions import store as decided
@@ -122,13 +124,17 @@ def decide_candidate(
         ):  # fmt: skip
             raise Conflict(f"Candidate {candidate_id} was decided about meanwhile.", code="already_decided")
         if word == words.HALT:
-            switches.halt(
-                session, halt_id=ids(), family=candidate.family, decision_id=decision_id, reason=reason,
-                by=actor.name[:255], at=now,
-            )  # fmt: skip
+            _halt(session, candidate, said, ids)
         after = require(session, candidate_id)
     tell(registry, places, after, document)
     return CandidateDecision(decision_id, after, document)
+
+
+def _halt(session: Session, candidate: Candidate, said: Said, ids: NewId) -> None:
+    switches.halt(
+        session, halt_id=ids(), family=candidate.family, decision_id=said.decision_id, reason=said.rationale,
+        by=said.reviewer, at=said.decided_at,
+    )  # fmt: skip
 
 
 def _shown(registry: Registry, candidate_id: str, word: str, evidence_sha256: str | None) -> Candidate:
