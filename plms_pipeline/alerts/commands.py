@@ -278,6 +278,8 @@ def silence(
     typer.echo(
         json.dumps(made.as_json()) if as_json else f"{made.silence_id}: quiet until {made.until:%Y-%m-%d %H:%M} UTC."
     )
+    if made.note and not as_json:
+        typer.echo(f"  note: {made.note}")
 
 
 @app.command(epilog='Example: plms alerts unsilence 1b2c3d4e --reason "done early". Exit: 0, 2 no such silence.')

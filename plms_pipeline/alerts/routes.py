@@ -87,6 +87,7 @@ class SilenceOut(BaseModel):
     until: str
     reason: str
     placed_by: str
+    note: str = Field("", description="To whoever places it: what may be a slip.")
 
 
 class SourceOut(BaseModel):

@@ -76,6 +76,11 @@ def open_counts(session: Session) -> dict[str, int]:
     return found
 
 
+def subjects(session: Session) -> set[str]:
+    """What anything was ever alarmed about."""
+    return set(session.scalars(select(AlertState.subject).distinct()))
+
+
 def named(session: Session, name: str, *, limit: int = 20) -> list[State]:
     """States whose episode `name` is or begins; of a rule or subject of that name what is open."""
     begins = (
