@@ -142,12 +142,12 @@ class RunFolder:
 
 def write_run(
     root: Path, bars: Bars, asked: Experiment, trained: Training, origin: Origin,
-    more: Mapping[str, bytes] | None = None,
+    more: Mapping[str, bytes] | None = None, finish: Callable[[Path], None] | None = None,
 ) -> RunFolder:  # fmt: skip
     """Keep a training as `root/<UTC stamp>`, or with `-2`, `-3` … behind it when that second is taken.
 
-    `more`: further files that the manifest vouches for, by their path in the folder. The later stages add theirs to
-    `evaluation/`; what the manifest vouches for is never written again.
+    `more`: further files that the manifest vouches for, by their path in the folder. `finish`: the later stages, which add
+    theirs before anybody sees the folder; what the manifest vouches for is never written again.
     """
     content = {
         EXPERIMENT: (asked.canonical() + "\n").encode("utf-8"),
@@ -158,7 +158,9 @@ def write_run(
         **models_of_folds(FOLDS, trained),
         **(more or {}),
     }
-    return keep_run(root, content, lambda digests: manifest(bars, asked, trained, origin, digests), origin.created_at)
+    return keep_run(
+        root, content, lambda digests: manifest(bars, asked, trained, origin, digests), origin.created_at, finish=finish
+    )
 
 
 def models_of_folds(name: str, trained: Training) -> dict[str, bytes]:
@@ -172,13 +174,17 @@ def keep_run(
     content: Mapping[str, bytes],
     vouching: Callable[[Mapping[str, str]], Mapping[str, Any]],
     made_at: datetime,
+    finish: Callable[[Path], None] | None = None,
 ) -> RunFolder:
     """Keep the files of a training of any family, and the manifest that vouches for them, as one folder.
+
+    It appears whole or not at all: who is interrupted or killed in a late stage leaves no run without its report.
 
     Args:
         content: bytes by path relative to the folder; the model is `CANDIDATE`.
         vouching: the manifest, from the SHA-256 of each file.
         made_at: names the folder.
+        finish: adds the files of later stages to the folder, which is handed to it under another name.
     """
     digests = {name: hashlib.sha256(data).hexdigest() for name, data in content.items()}
     text = document_text(vouching(digests)).encode("utf-8")
@@ -190,6 +196,8 @@ def keep_run(
             _write(temporary / name, data)
         for folder in {(temporary / name).parent for name in content} | {temporary / "training", temporary}:
             sync_folder(folder)
+        if finish is not None:
+            finish(temporary)
         final = _place(temporary, root, made_at.strftime("%Y%m%d-%H%M%S"))
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
