@@ -44,6 +44,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "plms_pipeline.models.estimating.commands:retrain_app",
         "Train a model of what tasks take and judge it against the priors.",
     ),
+    "monitor-estimates": (
+        "plms_pipeline.models.estimating.commands:monitor_app",
+        "Let the promoted model of estimates read the receipts, and watch it.",
+    ),
     "forecast-task": (
         "plms_pipeline.models.estimating.commands:forecast_app",
         "What one task will take, by the promoted model beside the priors.",

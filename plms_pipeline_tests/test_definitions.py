@@ -68,12 +68,15 @@ def test_the_assets_of_the_night_exist_and_are_the_job() -> None:
     assert {key.to_user_string() for key in job.asset_layer.selected_asset_keys} == set(NIGHTLY_ASSETS)
 
 
+NIGHTS = ("nightly", "tell_money_and_risk", "champion_summary", "watch_estimates")
+
+
 def test_every_invariant_is_checked_by_a_schedule() -> None:
     """An asset check that no job runs shows the verdict of the day it was last clicked."""
     from dagster._core.definitions.dependency import NodeHandle
 
     # What is told every hour is checked every hour, and what is told of a champion every night.
-    jobs = [defs.resolve_job_def(name) for name in ("nightly", "tell_money_and_risk", "champion_summary")]
+    jobs = [defs.resolve_job_def(name) for name in NIGHTS]
     planned = {
         key
         for job in jobs

@@ -257,4 +257,7 @@ def mixed(priors: Mapping[Prior, int]) -> Prior:
     mean = math.fsum(prior.mean * n for prior, n in priors.items()) / total
     within = math.fsum((prior.within**2 + (prior.mean - mean) ** 2) * n for prior, n in priors.items()) / total
     unknown = math.fsum(prior.unknown * n for prior, n in priors.items()) / total
-    return Prior(mean, math.sqrt(within), unknown, tuple(sorted(str(prior.cell) for prior in priors)))
+    cells = {prior.cell for prior in priors}
+    # Tasks of one cell that differ only by what is known of them still share its error.
+    cell = next(iter(cells)) if len(cells) == 1 else tuple(sorted(str(one) for one in cells))
+    return Prior(mean, math.sqrt(within), unknown, cell)

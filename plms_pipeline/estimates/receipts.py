@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +12,9 @@ from numpy.typing import NDArray
 from plms_pipeline.estimates.backtest import Outcomes
 from plms_pipeline.estimates.policy import included
 from plms_pipeline.measures import Basis, Measure
+
+# What is known of a task before it is done: (run, task) → (kind, complexity), "" for what is not known.
+Kinds = Mapping[tuple[str, str], tuple[str, str]]
 
 
 @dataclass(frozen=True, slots=True, eq=False)

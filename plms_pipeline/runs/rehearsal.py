@@ -16,7 +16,7 @@ from typing import Any, Final
 from plms_pipeline.estimates.extrapolation import Extrapolation, StratumData, extrapolate, mixed
 from plms_pipeline.measures import MEASURES, Measure
 from plms_pipeline.runs.passport import PlannedTask
-from plms_pipeline.runs.rehearsal_prices import Belief, Cell
+from plms_pipeline.runs.rehearsal_prices import Belief
 from plms_pipeline.runs.sampling import Sample, Stratum, strata_of
 
 # The risk heatmap's limit between medium and high (design "Risk heatmap"), and the least of observations that it trusts.
@@ -28,7 +28,8 @@ FAR: Final = 1.5
 # 52 bits: every JSON reader keeps them.
 SEED_DIGITS: Final = 13
 
-Beliefs = Mapping[tuple[Cell, Measure], Belief]
+# By task.
+Beliefs = Mapping[tuple[str, Measure], Belief]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,14 +64,13 @@ def rehearsed(
     Args:
         plan: every task of the project.
         sample: drawn from that plan.
-        beliefs: of every (lane, provider) of the plan.
+        beliefs: of every task of the plan.
         ended: how the sampled tasks ended (canary); None: they are priced from the priors (forecast).
     """
     outcomes = {each.task_id: each for each in ended} if ended is not None else None
-    by_id = {task.task_id: task for task in plan}
     strata = strata_of(plan)
-    full = {measure: _total(strata, by_id, beliefs, measure, outcomes) for measure in MEASURES}
-    actual = _priced(sample, by_id, beliefs) if outcomes is None else _measured(outcomes.values())
+    full = {measure: _total(strata, beliefs, measure, outcomes) for measure in MEASURES}
+    actual = _priced(sample, beliefs) if outcomes is None else _measured(outcomes.values())
     echo = actual["echo_cos_mean"]
     factors = [*_lane_factors(plan, beliefs, outcomes), *_sample_factors(sample, full, outcomes)]
     extrapolated: dict[str, Any] = {measure: _number(full[measure].median, measure) for measure in MEASURES}
@@ -90,21 +90,21 @@ def rehearsed(
 
 
 def _total(
-    strata: Mapping[Stratum, Sequence[str]], by_id: Mapping[str, PlannedTask], beliefs: Beliefs, measure: Measure,
+    strata: Mapping[Stratum, Sequence[str]], beliefs: Beliefs, measure: Measure,
     outcomes: Mapping[str, Ended] | None,
 ) -> Extrapolation:  # fmt: skip
     data = []
     for members in strata.values():
         measured = [outcomes[name].took.get(measure) for name in members if name in outcomes] if outcomes else []
-        priors = Counter(beliefs[_cell(by_id[name]), measure].prior for name in members)
+        priors = Counter(beliefs[name, measure].prior for name in members)
         data.append(StratumData(len(members), [value for value in measured if value is not None], mixed(priors)))
     return extrapolate(data)
 
 
-def _priced(sample: Sample, by_id: Mapping[str, PlannedTask], beliefs: Beliefs) -> dict[str, Any]:
+def _priced(sample: Sample, beliefs: Beliefs) -> dict[str, Any]:
     """What the sample would take by the priors: the same reckoning as for the whole, on the sample alone."""
     priced: dict[str, Any] = {
-        measure: _number(_total(sample.drawn, by_id, beliefs, measure, None).median, measure) for measure in MEASURES
+        measure: _number(_total(sample.drawn, beliefs, measure, None).median, measure) for measure in MEASURES
     }
     return {**priced, "echo_cos_mean": None}
 
@@ -131,11 +131,11 @@ def _lane_factors(
         by_id = {task.task_id: task for task in tasks}
         mine = {name: outcome for name, outcome in (outcomes or {}).items() if name in by_id}
         for measure in MEASURES:
-            held = [beliefs[_cell(task), measure] for task in tasks]
+            held = [beliefs[task.task_id, measure] for task in tasks]
             if not all(belief.is_known for belief in held):
                 continue
             samples = min(belief.n for belief in held) + len(mine)
-            total = _total(strata_of(tasks), by_id, beliefs, measure, mine or None)
+            total = _total(strata_of(tasks), beliefs, measure, mine or None)
             if total.relative_width > WIDE:
                 found.append(_factor(lane, "high_variance", samples, measure, ci_width_pct=total.relative_width))
             if samples < FEW:
@@ -185,10 +185,6 @@ def risk_score(
     if outcomes:
         good = sum(outcome.is_good for outcome in outcomes.values()) / len(outcomes)
     return round(1.0 - sample.strata_coverage * good / (1.0 + width), 4)
-
-
-def _cell(task: PlannedTask) -> Cell:
-    return task.lane_id, task.provider
 
 
 def _number(value: float, measure: Measure) -> float | int:

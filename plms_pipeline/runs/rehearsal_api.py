@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -112,6 +112,12 @@ class RehearsalDone(RehearsalHead):
     risk_score: Fraction = Field(
         description="1 - coverage · share of good tasks / (1 + mean relative half-width of the known intervals).",
         examples=[0.12],
+    )
+    by: dict[str, Any] | None = Field(
+        None,
+        description="Only where a model of estimates was promoted: whether it was `used`, which (promotion, hash of its file, "
+        "when it read the receipts), or why the priors answered.",
+        examples=[{"used": "priors", "candidate_id": _RUN_ID, "why": "what it said was altered"}],
     )
 
 

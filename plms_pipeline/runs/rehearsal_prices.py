@@ -1,14 +1,15 @@
-"""What is believed of one task of each (lane, provider), in the form that an extrapolation asks for?
+"""What is believed of each task of a plan, in the form that an extrapolation asks for?
 
 The beliefs are those of the estimates (effort: what a task takes when it succeeds), with last night's correction. A measure
-that no receipt knows has the factory's centre and spread, and says that it rests on nothing.
+that no receipt knows has the factory's centre and spread, and says that it rests on nothing. Where a promoted model of
+estimates is heard, each task has a belief of its own: that of a task without its effect, times the factor of the task.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -17,9 +18,11 @@ from plms_pipeline.estimates.adaptive import Correction
 from plms_pipeline.estimates.beliefs import Beliefs
 from plms_pipeline.estimates.extrapolation import Prior, log_normal_prior, prior_of_values
 from plms_pipeline.estimates.method import FACTORY, METHOD
+from plms_pipeline.estimates.outlook import Outlook
 from plms_pipeline.estimates.predictive import predict
 from plms_pipeline.estimates.state import State
 from plms_pipeline.measures import MEASURES, Basis, Measure
+from plms_pipeline.runs.passport import PlannedTask
 
 BASIS: Final[Basis] = "effort"
 VALUES: Final = 2000
@@ -39,21 +42,39 @@ class Belief:
     n: int
     is_known: bool
 
+    def times(self, factor: float) -> Belief:
+        """The same of a task that takes `factor` times as much; what is not known stays that of its (lane, provider)."""
+        was = self.prior
+        return replace(self, prior=Prior(was.mean * factor, was.within * factor, was.unknown * factor, was.cell))
 
-def beliefs_of_cells(
-    beliefs: Beliefs, corrections: Corrections, cells: Iterable[Cell]
-) -> dict[tuple[Cell, Measure], Belief]:
-    """What is believed of each measure of each (lane, provider).
+
+def beliefs_of_tasks(
+    beliefs: Beliefs, corrections: Corrections, plan: Iterable[PlannedTask], heard: Outlook | None = None
+) -> dict[tuple[str, Measure], Belief]:
+    """What is believed of each measure of each task, by its id.
 
     Args:
         corrections: last night's, by (lane, measure, basis).
+        heard: what the promoted model of estimates says; None: the priors alone.
     """
     states = beliefs.bases[BASIS].states
-    found: dict[tuple[Cell, Measure], Belief] = {}
-    for cell in sorted(set(cells)):
-        for measure in MEASURES:
-            correction = corrections.get((cell[0], measure, BASIS), Correction(1.0, 0)).value
-            found[cell, measure] = _belief(states.get(measure), measure, cell, correction)
+    by_cell: dict[tuple[Cell, Measure], Belief] = {}
+    found: dict[tuple[str, Measure], Belief] = {}
+    tasks = list(plan)
+    for measure in MEASURES:
+        model = None if heard is None else heard.parts.get((measure, BASIS))
+        left = None if model is None or heard is None else heard.state((measure, BASIS))
+        for task in tasks:
+            cell = (task.lane_id, task.provider)
+            if (cell, measure) not in by_cell:
+                kept = corrections.get((cell[0], measure, BASIS), Correction(1.0, 0)).value
+                correction = kept if model is None else model.corrections.get(cell[0], 1.0)
+                by_cell[cell, measure] = _belief(left or states.get(measure), measure, cell, correction)
+            one = by_cell[cell, measure]
+            if model is not None:
+                words = (task.task_kind or "", task.complexity or "", task.task_id)
+                one = one.times(model.factor(task.provider, words))
+            found[task.task_id, measure] = one
     return found
 
 

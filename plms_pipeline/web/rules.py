@@ -143,6 +143,7 @@ JOBS: MappingProxyType[str, str] = MappingProxyType(
         "champion_summary": WORKS,
         "retrain_models": WORKS,
         "retrain_estimates": WORKS,
+        "watch_estimates": WORKS,
         # One forgets; the other takes all that is not secret to wherever its configuration says.
         "purge": GUARDS,
         "back_up": GUARDS,

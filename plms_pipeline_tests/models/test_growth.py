@@ -6,12 +6,15 @@ import os
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from plms_pipeline.clock import FrozenClock
 from plms_pipeline.errors import Conflict
 from plms_pipeline.models.dataset import files as dataset
 from plms_pipeline.models.dataset.revising import merged
+from plms_pipeline.models.estimating import files as estimates
+from plms_pipeline.models.estimating.book import Book
 from plms_pipeline.models.growth.actions import Stale, remover, stale
 from plms_pipeline.models.market.files.keeping import snapshot, write_bars
 from plms_pipeline.monitoring.backup.files import trees
@@ -20,6 +23,7 @@ from plms_pipeline.monitoring.growth.files import remove
 from plms_pipeline.registry.engine import Registry
 from plms_pipeline.settings import Settings
 from plms_pipeline_tests.models.candidates import House, house, run_on_disk
+from plms_pipeline_tests.models.estimating.shipped import world
 from plms_pipeline_tests.models.worlds import market, small_bars
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
@@ -49,21 +53,21 @@ def test_whatever_a_row_refers_to_stays_however_old(made: House) -> None:
     made.candidate("c2", seed=8)
     made.decide("c2", "reject")
     aged(made.root)
-    assert stale(made.registry, made.root, before=BEFORE) == Stale({}, {})
+    assert stale(made.registry, made.root, before=BEFORE) == Stale({}, {}, {})
 
 
 def test_a_training_that_nobody_waits_for_goes_with_its_bars(made: House) -> None:
     """Each trial of an experiment leaves a model and twenty years of bars."""
     run = run_on_disk(made.root, "trial", clock=FrozenClock(NOW)).path
     name = f"automation_runs/{run.name}"
-    assert stale(made.registry, made.root, before=BEFORE) == Stale({}, {})
+    assert stale(made.registry, made.root, before=BEFORE) == Stale({}, {}, {})
     aged(made.root)
     (kept,) = (made.root / dataset.SNAPSHOTS).iterdir()
     found = stale(made.registry, made.root, before=BEFORE)
     assert (set(found.runs), set(found.snapshots)) == ({name}, {f"market_snapshots/{kept.name}"})
     # Somebody looked at the run yesterday: its bars stay with it.
     os.utime(run / "manifest.json", (NOW.timestamp(), NOW.timestamp()))
-    assert stale(made.registry, made.root, before=BEFORE) == Stale({}, {})
+    assert stale(made.registry, made.root, before=BEFORE) == Stale({}, {}, {})
 
 
 def test_the_current_dataset_stays_and_what_it_was_goes(made: House) -> None:
@@ -85,6 +89,42 @@ def test_bars_that_a_training_takes_are_young_again(made: House) -> None:
     snapshot(made.root / dataset.SNAPSHOTS, market(3, 400, 0.2, 9).bars())
     assert path.stat().st_mtime > OLD.timestamp()
     assert stale(made.registry, made.root, before=FrozenClock(OLD).at).snapshots == {}
+
+
+def receipts_of(root: Path, n: int) -> Path:
+    """The receipts of a training of estimates, as it keeps them."""
+    history = world(n)
+    plain = {"tokens": np.full(n, np.nan), "duration_ms": np.full(n, np.nan), "cost_usd": history.value}
+    names = ("lane_id", "started_ms", "completed_ms", "provider", "task", "kind", "complexity")
+    columns = {name: getattr(history, name) for name in names} | plain | dict(history.taught)
+    return estimates.snapshot(root / estimates.SNAPSHOTS, Book({str(name): one for name, one in columns.items()}))
+
+
+def test_receipts_of_a_training_go_as_bars_do_whatever_the_dataset_is(made: House) -> None:
+    """They were on no list: kept for ever, and not in a backup, so a restored candidate could never be promoted."""
+    path = receipts_of(made.root, 30)
+    was = path.read_bytes()
+    aged(made.root)
+    (made.root / "market_dataset").mkdir()
+    (made.root / "market_dataset" / "current.json").write_text("{")
+    found = stale(made.registry, made.root, before=BEFORE)
+    assert found.receipts == {f"estimate_snapshots/{path.name}": path.stat().st_size}
+    # Whoever takes them to train on needs them, and what was damaged is written again.
+    path.write_bytes(was[:-9])
+    assert receipts_of(made.root, 30).read_bytes() == was
+    assert stale(made.registry, made.root, before=BEFORE).receipts == {}
+    aged(made.root)
+    receipts_of(made.root, 30)
+    assert stale(made.registry, made.root, before=BEFORE).receipts == {}
+    aged(made.root)
+    remover(made.registry, made.root, remove)(f"estimate_snapshots/{path.name}")
+    assert not path.exists()
+    names: list[str] = []
+    receipts_of(made.root, 31)
+    trees.keep_tree(made.root, "data", trees.BESIDE_THE_BOOKS, lambda name, _chunks: names.append(name))
+    assert [name for name in names if "estimate_snapshots" in name] == [
+        f"data/estimate_snapshots/{one.name}" for one in (made.root / "estimate_snapshots").iterdir()
+    ]
 
 
 def test_what_came_to_be_needed_meanwhile_stays(made: House) -> None:

@@ -75,8 +75,12 @@ def test_every_stage_lies_in_its_folder_and_the_manifest_vouches_for_it(desk: De
     told, run = desk.train(
         "--pretrain-config", desk.write("longer.yaml", "walk_forward: {train: 200}\n"),
         "--run-reinforcement", "--reinforcement-config", desk.write("other.yaml", "model: {alpha: 300}\n"),
-        "--regenerate-regimes",
+        "--regenerate-regimes", "--eval-output", str(desk.root / "again"), "--eval-predictions", "p.csv",
     )  # fmt: skip
+    again = told["evaluation"]
+    assert again["run"] == str(run)
+    assert again["operations_summary"]["risk"] == told["operations_summary"]["risk"]
+    assert len((desk.root / "again" / "p.csv").read_text().splitlines()) == again["rows"] + 1
     kept = json.loads((run / "manifest.json").read_text())
     for name in (
         "pretraining/checkpoints/candidate.npz", "pretraining/experiment.json", "training/checkpoints/candidate.npz",
@@ -95,7 +99,10 @@ def test_every_stage_lies_in_its_folder_and_the_manifest_vouches_for_it(desk: De
     assert told["trials"] == told["operations_summary"]["deflated_sharpe"]["trials"] == 3
     rows = pd.read_parquet(run / "evaluation/predictions.parquet")
     assert set(rows["regime__volatility_regime"]) <= {"low_vol", "mid_vol", "high_vol", "volatility_unknown"}
-    assert "## Regime Attribution" in (run / "report.md").read_text()
+    report = (run / "report.md").read_text()
+    assert "## Regime Attribution" in report
+    assert told["model_sha256"] in report
+    assert "no reinforcement learning happens" in report
     assert told["stages"]["regimes"]["row_count"] > 0
 
 

@@ -106,9 +106,11 @@ def test_what_is_not_ready_is_not_decided(desk: Desk) -> None:
     submit(desk, project_id)
     refused("not_in_planning", Conflict, lambda: submit(desk, project_id))
     refused("missing_reason", BadInput, lambda: desk.approve(project_id, reason=" "))
+    assert desk.decided(f"project:{project_id}")[0].decision == "request"
     desk.approve(project_id)
     refused("not_submitted", Conflict, lambda: desk.approve(project_id))
     refused("unknown_project", NotFound, lambda: desk.approve(99))
+    assert [one.decision for one in desk.decided(f"project:{project_id}")] == ["approve", "request"]
 
 
 def test_a_rejected_project_goes_back_and_may_come_again(desk: Desk) -> None:
@@ -177,4 +179,7 @@ def test_the_budget_of_what_is_over_stands(desk: Desk) -> None:
     """The books of a completed project are closed."""
     project_id = desk.approved().id
     desk.put(project_id, "completed")
+    before = project(desk.registry, project_id).budget_cost_usd_max
     refused("project_is_over", Conflict, lambda: change(desk, project_id, BEN, usd=1))
+    assert project(desk.registry, project_id).budget_cost_usd_max == before != 1
+    assert [one.decision for one in desk.decided(f"project:{project_id}")] == ["approve", "request"]

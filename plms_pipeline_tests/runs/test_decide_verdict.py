@@ -162,6 +162,7 @@ def test_only_a_failed_verdict_of_done_work_is_overridden(desk: Desk, status: st
     desk.run(project_id, "r1", status=status, validation=validation)
     refused(code, lambda: ask(desk))
     refused("unknown_run", lambda: ask(desk, "nowhere"))
+    assert desk.decided("run:r1") == []
 
 
 def test_an_override_of_an_older_run_does_not_complete_the_project(desk: Desk, reviewed: int) -> None:

@@ -94,7 +94,7 @@ def test_a_bomb_of_aliases_is_refused_before_it_unfolds() -> None:
 @pytest.mark.parametrize("tag", ["!!python/object/apply:os.system ['true']", "!!int '1'", "!x 1", "!!binary aGk="])
 def test_tags_are_refused(tag: str) -> None:
     """A tag chooses what code reads a value."""
-    refused(f"name: {tag}\n", "tag")
+    assert refused(f"lane: 4200\nname: {tag}\n", "tag").problems[0].where == "line 2"
 
 
 @pytest.mark.parametrize(

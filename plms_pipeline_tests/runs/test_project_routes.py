@@ -136,7 +136,8 @@ def test_a_plan_that_contradicts_the_books_names_every_problem(ann: Person) -> N
 )  # fmt: skip
 def test_what_the_form_does_not_admit_is_422(ann: Person, wrong: Any) -> None:
     """Before anything is asked of the books."""
-    ann("POST", "/api/projects/create", wrong, 422)
+    assert ann("POST", "/api/projects/create", wrong, 422)["status"] == 422
+    assert ann("GET", "/api/projects")["projects"] == []
 
 
 def test_unknown_and_impossible_ids(ann: Person, ben: Person) -> None:

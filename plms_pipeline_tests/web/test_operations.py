@@ -42,6 +42,22 @@ FRAGMENTS = st.sampled_from(
     ]
 )
 
+# Documents that are whole; joined they are one document again, where tokens drawn one by one hardly ever are.
+WHOLE = st.sampled_from(
+    [
+        "mutation { a }",
+        "mutation M { b }",
+        "query Q { mutation }",
+        "{ a }",
+        "subscription S { a }",
+        "fragment F on T { a }",
+        "fragment mutation on T { b }",
+        '{ a(text: "mutation { x }") }',
+        "# mutation { b }\n{ b }",
+        '"""mutation { b }"""\ntype T { a: Int }',
+    ]
+)
+
 
 @pytest.mark.parametrize(
     "document",
@@ -70,7 +86,18 @@ def test_the_word_alone_does_not_make_a_mutation(document: str) -> None:
     assert operations_of(document).only("query")
 
 
-@given(st.lists(FRAGMENTS, max_size=25).map(" ".join))
+@given(st.lists(WHOLE, min_size=1, max_size=6).map("\n".join))
+def test_of_many_operations_each_is_seen(document: str) -> None:
+    """One that is named first may hide one that mutates, and Dagster executes the one whose name is asked for."""
+    kinds = {d.operation.value for d in parse(document).definitions if isinstance(d, OperationDefinitionNode)}
+    if not kinds:
+        with pytest.raises(BadRequest):
+            operations_of(document)
+    else:
+        assert operations_of(document).kinds == kinds
+
+
+@given(st.lists(FRAGMENTS | WHOLE, max_size=25).map(" ".join))
 def test_no_document_mutates_that_was_not_seen_to(document: str) -> None:
     """The library that executes the document is the judge; whatever it finds, the guard has found too."""
     try:

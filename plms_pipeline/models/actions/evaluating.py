@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from plms_pipeline.models.evaluation import gates, sanity
 from plms_pipeline.models.evaluation.gates import GateVerdict
-from plms_pipeline.models.evaluation.guardrails import Guarded, GuardrailConfig, Violation, guard
+from plms_pipeline.models.evaluation.guardrails import Violation, guard
 from plms_pipeline.models.evaluation.summary import SummaryInput, evaluated, operations_summary
 from plms_pipeline.models.evaluation.thresholds import Alert
 from plms_pipeline.models.training.predictions import Predictions
@@ -30,20 +30,40 @@ def judged(rows: Predictions, asked: Request, *, run_id: str) -> tuple[dict[str,
     frame = rows.frame()
     sanity.refuse_early_outcomes(frame, made_at="window_end", known_at="target_timestamp_1")
     sanity.refuse_levels(frame)
-    rails = asked.experiment.guardrails.config
-    book = _book(frame)
+    book = book_of(frame)
     given = SummaryInput(
         run_id,
         benchmark_column="benchmark_return",
         timestamp="window_end",
         trials=asked.trials,
         thresholds=asked.limits,
-        guardrails=rails,
+        guardrails=asked.experiment.guardrails.config,
     )
-    found = evaluated(frame, book, given)
-    guarded = _guarded(book, rails)
-    found = replace(found, alerts=(*found.alerts, *(_broken(one) for one in guarded.violations)))
+    summary, alerts = summarised(frame, book, given)
     evidence = gates.evidence_of(_evidence(frame), trials=asked.trials, config=asked.gates)
+    return summary, gates.judge(evidence, asked.gates, alerts=alerts)
+
+
+def summarised(
+    frame: pd.DataFrame, book: pd.DataFrame, given: SummaryInput
+) -> tuple[dict[str, Any], tuple[Alert, ...]]:
+    """The operations summary of predictions and a book, what the guardrails made of the book, and every broken limit.
+
+    Args:
+        book: positions; one without a column of sectors or factors is under no caps of those, which bind what is served.
+
+    Raises:
+        BadInput: a column is missing, or what should be returns cannot be.
+        NoData: there are no predictions.
+    """
+    rails = given.guardrails
+    found = evaluated(frame, book, given)
+    if rails.columns.sector not in book.columns:
+        rails = replace(rails, sector_caps={})
+    if rails.columns.factor not in book.columns:
+        rails = replace(rails, factor_caps={})
+    guarded = guard(book, rails)
+    found = replace(found, alerts=(*found.alerts, *(_broken(one) for one in guarded.violations)))
     summary = operations_summary(found, given)
     if rails.enabled:
         summary["enforcement"] = {
@@ -51,12 +71,7 @@ def judged(rows: Predictions, asked: Request, *, run_id: str) -> tuple[dict[str,
             "scaled": guarded.scaled,
             "violations": [one.as_document() for one in guarded.violations],
         }
-    return summary, gates.judge(evidence, asked.gates, alerts=found.alerts)
-
-
-def _guarded(book: pd.DataFrame, rails: GuardrailConfig) -> Guarded:
-    """The book under the guardrails of the experiment; bars have no sectors and factors: those caps bind what is served."""
-    return guard(book, replace(rails, sector_caps={}, factor_caps={}))
+    return summary, found.alerts
 
 
 def _broken(one: Violation) -> Alert:
@@ -65,7 +80,7 @@ def _broken(one: Violation) -> Alert:
     return Alert(f"guardrail_{kind}_broken", one.name, one.value, one.threshold, f"Guardrails: {one.message}.")
 
 
-def _book(frame: pd.DataFrame) -> pd.DataFrame:
+def book_of(frame: pd.DataFrame) -> pd.DataFrame:
     """Positions as the guardrails read them: of a capital of one, shared evenly by the symbols of a moment."""
     symbols = frame.groupby("window_end")["symbol"].transform("size")
     return frame.assign(

@@ -18,8 +18,8 @@ from plms_pipeline.models.evaluation.files import GATES, METRICS
 from plms_pipeline.models.layout import EVALUATION as FOLDER
 from plms_pipeline.models.layout import MANIFEST, SUMMARY
 from plms_pipeline.models.market.files.keeping import read_bars, snapshot
-from plms_pipeline.models.records import MARKET, Candidate
-from plms_pipeline.models.reporting.actions import report_run
+from plms_pipeline.models.records import ESTIMATES, MARKET, Candidate
+from plms_pipeline.models.reporting.actions import report_estimates, report_run
 from plms_pipeline.models.reporting.render import markdown
 from plms_pipeline.models.stages.candidate import evaluation_stage, model_stage, predictions_stage, summary_stage
 from plms_pipeline.models.stages.data import bars_stage, features_stage, snapshot_stage
@@ -103,7 +103,8 @@ def written_report(candidate: Candidate, data_dir: Path) -> Stage:
     Raises:
         NotFound, BadInput: predictions, summary or manifest are missing, or no longer what they should be.
     """
-    page, _ = report_run(data_dir / candidate.folder)
+    write = report_estimates if candidate.family == ESTIMATES else report_run
+    page, _ = write(data_dir / candidate.folder)
     folder = "pictures"
     text = markdown.markdown(page.report, folder)
     return report_stage(str(page.path), text, markdown.pictures(page.report), folder=folder)
@@ -112,7 +113,7 @@ def written_report(candidate: Candidate, data_dir: Path) -> Stage:
 def recommendation(registry: Registry, candidate: Candidate, data_dir: Path, *, now: datetime) -> Stage:
     """What should be done with a candidate, and what is in the way at this moment."""
     word = APPROVE_WITH_CAPS if candidate.caps else APPROVE
-    found = blockers(registry, data_dir, candidate, now=now, decision=word)
+    found = blockers(registry, data_dir, candidate, now=now, decision=word, caps=candidate.caps)
     gates = [name for name in candidate.blockers if name != DATA_NOT_OK]
     said = recommend(alerts=candidate.alerts, blocking=gates, data_ok=DATA_NOT_OK not in candidate.blockers)
     return recommendation_stage(candidate, said, [Obstacle(one.code, one.sentence) for one in found])

@@ -14,11 +14,12 @@ from plms_pipeline.errors import BadInput, Conflict, NoData, PlmsError
 from plms_pipeline.models.actions.candidates import require
 from plms_pipeline.models.candidate_ids import candidate_id
 from plms_pipeline.models.files.candidate import check_bytes, model_file
+from plms_pipeline.models.files.written import read_document
 from plms_pipeline.models.layout import files_of
 from plms_pipeline.models.records import MARKET, Candidate
 from plms_pipeline.models.store import champions
 from plms_pipeline.models.training.experiment import Experiment, branch, experiment
-from plms_pipeline.models.training.files import FOLDS, load_folds, load_model, read_document
+from plms_pipeline.models.training.files import FOLDS, load_folds, load_model
 from plms_pipeline.models.training.starting import Checkpoint, Start, folds_known_to, known_to
 from plms_pipeline.registry.engine import Registry
 
@@ -51,7 +52,7 @@ def start_from(registry: Registry, wanted: str, *, root: Path) -> Start:
         NotFound: there is no such candidate (`unknown_candidate`).
         Conflict: its files are not those that were judged (`model_altered`, `summary_altered`, `run_altered`).
     """
-    parent = _parent(registry, wanted)
+    parent = candidate_named(registry, wanted)
     if parent.family != MARKET:
         raise BadInput(
             f"Candidate {parent.candidate_id} is of the family {parent.family}; a training on prices starts from one of "
@@ -98,7 +99,8 @@ def start_or_cold(registry: Registry, wanted: str, *, root: Path) -> tuple[Start
         return None, f"from nothing and with another experiment, because {wanted} cannot be read ({error.message})"
 
 
-def _parent(registry: Registry, wanted: str) -> Candidate:
+def candidate_named(registry: Registry, wanted: str) -> Candidate:
+    """The champion (`champion`), or the candidate with this id; raises as `start_from` where there is none."""
     with registry.reading() as session:
         if wanted.strip() != CHAMPION:
             return require(session, candidate_id(wanted))

@@ -53,14 +53,14 @@ def training_due(
     return Due(digest, decide(digest, history_of(trained, attempts), now, cooldown=cooldown))
 
 
-def drift_asks(registry: Registry) -> Asked | None:
-    """The episode in which the champion asks for a retraining, unless a candidate was trained since it began."""
+def drift_asks(registry: Registry, family: str = MARKET) -> Asked | None:
+    """The episode in which the champion of a family asks for a retraining, unless a candidate was trained since it began."""
     with registry.reading() as session:
-        champion = champions.current(session, MARKET)
+        champion = champions.current(session, family)
         if champion is None:
             return None
-        seen = looks.newest(session, MARKET)
-        newest = candidates.listed(session, family=MARKET, limit=1)
+        seen = looks.newest(session, family)
+        newest = candidates.listed(session, family=family, limit=1)
     first = open_episode(seen, champion.promotion_id)
     if first is None or (newest and newest[0].created_at >= first.at):
         return None
@@ -71,10 +71,10 @@ def drift_asks(registry: Registry) -> Asked | None:
     )
 
 
-def person_asks(registry: Registry) -> Asked | None:
-    """The newest candidate that a person sent back, unless another was trained since."""
+def person_asks(registry: Registry, family: str = MARKET) -> Asked | None:
+    """The newest candidate of a family that a person sent back, unless another was trained since."""
     with registry.reading() as session:
-        newest = candidates.listed(session, family=MARKET, limit=1)
+        newest = candidates.listed(session, family=family, limit=1)
     if not newest or newest[0].state != RETRAIN_REQUESTED:
         return None
     back = newest[0]

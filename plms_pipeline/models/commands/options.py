@@ -16,6 +16,7 @@ from typing import Annotated, Any, Final, get_type_hints
 import typer
 
 DATA, STAGES, LIMITS = "Data", "Stages", "Limits (an alert each, which blocks)"
+AGAIN: Final = "Evaluating again (the new run, or with --skip-training one that is there)"
 
 
 class WarmStart(StrEnum):
@@ -87,6 +88,50 @@ class Options:
         int, _of(STAGES, "Raises the count of trials on these data, which the registry keeps.", min=1)
     ] = 1
     reason: Annotated[str | None, _of(STAGES, "Why; kept in the manifest.")] = None
+
+    run_evaluation: Annotated[
+        bool, _of(AGAIN, "A training is always evaluated; needed with --skip-training.", "--run-evaluation")
+    ] = False
+    skip_training: Annotated[
+        bool, _of(AGAIN, "Train nothing: evaluate --eval-checkpoint again.", "--skip-training")
+    ] = False
+    eval_checkpoint: Annotated[
+        str | None, _of(AGAIN, "A run's folder, its candidate.npz, a candidate's id, or champion.")
+    ] = None
+    eval_config: Annotated[
+        Path | None, _of(AGAIN, "thresholds and guardrails in place of the experiment's, YAML or JSON.")
+    ] = None
+    eval_output: Annotated[
+        Path | None, _of(AGAIN, "Folder of what comes out; default: evaluations/<UTC stamp> beside automation_runs.")
+    ] = None
+    eval_predictions: Annotated[
+        Path | None, _of(AGAIN, "Its predictions; .csv, .json, .jsonl, else Parquet; default: predictions.parquet.")
+    ] = None
+    eval_metrics: Annotated[Path | None, _of(AGAIN, "Its metrics; default: metrics.json.")] = None
+    eval_operations: Annotated[Path | None, _of(AGAIN, "Its summary; default: operations_summary.json.")] = None
+    eval_return_col: Annotated[
+        str | None, _of(AGAIN, "Column of returns of the predictions; default: realised_return.")
+    ] = None
+    eval_benchmark_col: Annotated[
+        str | None, _of(AGAIN, "Column of what they are compared with; default: benchmark_return.")
+    ] = None
+    eval_device: Annotated[str, _of(AGAIN, "cpu; there is no other.")] = "cpu"
+    eval_trades: Annotated[
+        Path | None,
+        _of(AGAIN, "Positions to hold against the limits: CSV, Parquet, JSON; default: the predictions' book."),
+    ] = None
+    eval_trade_timestamp_col: Annotated[str, _of(AGAIN, "Column of the trades.")] = "timestamp"
+    eval_trade_symbol_col: Annotated[str, _of(AGAIN, "Column of the trades.")] = "symbol"
+    eval_trade_notional_col: Annotated[str, _of(AGAIN, "Column of the trades.")] = "notional"
+    eval_trade_position_col: Annotated[str, _of(AGAIN, "Column of the trades.")] = "position"
+    eval_trade_price_col: Annotated[str, _of(AGAIN, "Column of the trades.")] = "price"
+    eval_trade_return_col: Annotated[str, _of(AGAIN, "Column of the trades.")] = "pnl"
+    eval_capital_base: Annotated[
+        float | None, _of(AGAIN, "Money of which exposures of --eval-trades are multiples; default: the experiment's.")
+    ] = None
+    eval_tail_percentile: Annotated[
+        float | None, _of(AGAIN, "Of the tail quantile, 0 to 100; default: the experiment's.")
+    ] = None
 
     min_sharpe: Annotated[
         float | None, _of(LIMITS, "Below this Sharpe ratio (annualised).", "--min-sharpe", "--eval-min-sharpe")

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
 
+from plms_pipeline.models.commands.evaluating import check, evaluate_again, evaluation_of, written
 from plms_pipeline.models.commands.options import Options, with_options
-from plms_pipeline.models.commands.telling import tell, tell_dry
+from plms_pipeline.models.commands.telling import tell, tell_dry, tell_json
 from plms_pipeline.settings import load_settings
 
 if TYPE_CHECKING:
@@ -23,7 +25,8 @@ app = typer.Typer(no_args_is_help=True)
 @app.command(
     epilog="Examples: plms retrain --dataset data/samples/sp500_daily.csv.gz --min-sharpe 1.0 --max-drawdown 0.05; "
     'plms retrain --from champion --reason "a new quarter"; plms retrain --pretrain-config longer.yaml '
-    "--run-reinforcement --regenerate-regimes. Every option of the source: docs/retrain.md"
+    "--run-reinforcement --regenerate-regimes; plms retrain --skip-training --run-evaluation --eval-checkpoint champion "
+    "--eval-max-drawdown 0.1. Every option of the source: docs/retrain.md"
 )
 @with_options
 def retrain(given: Options) -> None:
@@ -31,15 +34,27 @@ def retrain(given: Options) -> None:
 
     Exit 0: it was trained, whatever the gates say of it. 1: the data are not valid. 2: wrong use. 3: no bar can be used.
     """
-    from plms_pipeline.models.training.flags import refuse_nonsense
+    from plms_pipeline.models.training.flags import evaluates_again, refuse_nonsense
 
     refuse_nonsense(given.given)
+    if given.skip_training:
+        evaluate_again(given)
+        return
     asked = _asked(given)
+    root = given.output_dir or load_settings().data_dir
+    # What is wrong with it is told before an hour of training.
+    again = evaluation_of(given, root, root=root) if evaluates_again(given.given) else None
+    if again is not None:
+        check(again)
     if given.dry_run:
         _looked(asked, as_json=given.as_json)
         return
     done, candidate = _trained(asked, given.output_dir, as_json=given.as_json)
-    tell(done, candidate, as_json=given.as_json)
+    if not given.as_json:
+        tell(done, candidate)
+    told = None if again is None else written(replace(again, run=done.run.path), given)
+    if given.as_json:
+        tell_json(done, candidate, told)
 
 
 def _asked(given: Options) -> Request:
@@ -68,8 +83,8 @@ def _asked(given: Options) -> Request:
 
 
 def _branch(training: Experiment, file: Path) -> Experiment:
+    from plms_pipeline.models.files.written import read_document
     from plms_pipeline.models.training.experiment import branch
-    from plms_pipeline.models.training.files import read_document
 
     return branch(training, read_document(file), str(file))
 

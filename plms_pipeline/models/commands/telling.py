@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -13,19 +14,22 @@ if TYPE_CHECKING:
     from plms_pipeline.models.records import Candidate
 
 
-def tell(done: Retrained, candidate: Candidate | None, *, as_json: bool) -> None:
+def tell_json(done: Retrained, candidate: Candidate | None, evaluation: Mapping[str, Any] | None) -> None:
+    """A training for machines: the candidate that it became, and what a further evaluation of it said, or null."""
+    waits = None if candidate is None else candidate.as_json()
+    typer.echo(json.dumps({**_as_json(done), "candidate": waits, "evaluation": evaluation}))
+
+
+def tell(done: Retrained, candidate: Candidate | None) -> None:
     """A training, and the candidate that it became, if it became one."""
-    if as_json:
-        waits = None if candidate is None else candidate.as_json()
-        typer.echo(json.dumps({**_as_json(done), "candidate": waits}))
-        return
     _show(done)
     if candidate is None:
         typer.echo("It is no candidate: with --output-dir nothing is registered, and nobody is asked.")
     else:
         typer.echo(
             f"Candidate {candidate.candidate_id} waits until {candidate.expires_at:%Y-%m-%d}; recommended: "
-            f"{candidate.action.replace('_', ' ')}; trial {candidate.trials} on these data"
+            f"{candidate.action.replace('_', ' ')}; judged as the best of {candidate.trials} tries on these data and over its "
+            "lineage"
         )
 
 

@@ -106,7 +106,7 @@ def candidate_report(context: dg.AssetExecutionContext, plms: Plms) -> dg.Materi
     from plms_pipeline.models.actions.stages import written_report
 
     with no_retry_for_permanent_errors():
-        found = candidate_of(plms, context.partition_key, family=MARKET)
+        found = candidate_of(plms, context.partition_key)
         return result(written_report(found, plms.settings().data_dir))
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
+from plms_pipeline.models.defs.estimates import retrain_estimates
 from plms_pipeline.models.defs.promotion import approved_ids, places, promoted
 from plms_pipeline.models.defs.retraining import DATA_TAG, JOB, retrain_models
 from plms_pipeline.models.defs.telling import CANDIDATES, events
@@ -33,12 +34,12 @@ _OVER = {
 }
 
 
-def attempts_of(instance: dg.DagsterInstance) -> "list[Attempt]":
-    """What Dagster knows of runs that trained, train or are queued to."""
+def attempts_of(instance: dg.DagsterInstance, job: str = JOB) -> "list[Attempt]":
+    """What Dagster knows of runs of a job that trained, train or are queued to."""
     from plms_pipeline.models.training.history import Attempt
 
     found = []
-    for record in instance.get_run_records(dg.RunsFilter(job_name=JOB), limit=RUNS):
+    for record in instance.get_run_records(dg.RunsFilter(job_name=job), limit=RUNS):
         run = record.dagster_run
         progress: Progress = _OVER.get(run.status, "running")  # type: ignore[assignment]  # the three words of the table
         found.append(Attempt(progress, run.tags.get(DATA_TAG), record.create_timestamp.astimezone(UTC)))
@@ -194,5 +195,32 @@ def champion_drifted(context: dg.SensorEvaluationContext, plms: Plms) -> dg.Sens
     return dg.SensorResult(run_requests=[request], cursor=asked.key)
 
 
-SENSORS = [dataset_changed, decision_recorded, champion_drifted]
+@dg.sensor(
+    name="estimates_drifted",
+    job=retrain_estimates,
+    minimum_interval_seconds=60,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    description="As champion_drifted, of the family that says what tasks take: trains when its watch says that intervals no "
+    "longer hold or the priors are better, and when a person sent its newest candidate back, with its experiment.",
+)
+def estimates_drifted(context: dg.SensorEvaluationContext, plms: Plms) -> dg.SensorResult | dg.SkipReason:
+    """Ask the looks and the decisions."""
+    from plms_pipeline.errors import PlmsError
+    from plms_pipeline.models.actions.watching import drift_asks, person_asks
+    from plms_pipeline.models.records import ESTIMATES
+
+    try:
+        asked = drift_asks(plms.registry(), ESTIMATES) or person_asks(plms.registry(), ESTIMATES)
+    except PlmsError as error:
+        return dg.SkipReason(f"{error.code}: {error.message}")
+    if asked is None:
+        return dg.SkipReason("Nobody asks for a training.")
+    if any(one.progress == "running" for one in attempts_of(context.instance, retrain_estimates.name)):
+        return dg.SkipReason(f"A training is under way; {asked.reason}.")
+    form = {"reason": asked.reason, "start_from": asked.start_from, "cold_if_lost": True}
+    request = dg.RunRequest(run_key=asked.key, run_config={"ops": {"train_estimates": {"config": form}}})
+    return dg.SensorResult(run_requests=[request], cursor=asked.key)
+
+
+SENSORS = [dataset_changed, decision_recorded, champion_drifted, estimates_drifted]
 SCHEDULES = [weekly_retraining_check]

@@ -11,9 +11,10 @@ from typing import Any, Final
 
 from plms_pipeline.access.actors import Actor
 from plms_pipeline.clock import Clock
-from plms_pipeline.errors import NoData
+from plms_pipeline.errors import BadInput, Conflict, NoData
 from plms_pipeline.estimates.actions.calibration import scan_start
 from plms_pipeline.estimates.store import receipts as books
+from plms_pipeline.estimates.store.outlooks import kinds_since
 from plms_pipeline.measures import BASES, MEASURES, Basis, Measure
 from plms_pipeline.models.actions.candidates import Trained, register, trials_of
 from plms_pipeline.models.estimating import documents
@@ -24,8 +25,7 @@ from plms_pipeline.models.estimating.forecasting import Task, TaskForecast, fore
 from plms_pipeline.models.estimating.history import History
 from plms_pipeline.models.estimating.judging import Judgement, blocking, judge
 from plms_pipeline.models.estimating.model import EstimatesModel, untrusting
-from plms_pipeline.models.estimating.store import kinds_since
-from plms_pipeline.models.estimating.walkforward import Walked, walk_forward
+from plms_pipeline.models.estimating.walkforward import FEWEST_ROWS, Walked, walk_forward
 from plms_pipeline.models.evaluation.files import write_evaluation
 from plms_pipeline.models.files.candidate import SUMMARY_FILE, folder_of
 from plms_pipeline.models.files.reading import sha256_of
@@ -193,12 +193,18 @@ def estimates_candidate(
     return register(registry, trained_estimates(done, root), actor=actor, clock=clock, expiry=expiry)
 
 
-def nothing_new(registry: Registry, *, until: datetime) -> str | None:
-    """Why there is nothing to train on: no receipts, or those of the newest candidate; None when there is."""
+def nothing_new(registry: Registry, *, until: datetime, asked: EstimatesExperiment | None = None) -> str | None:
+    """Why there is nothing to train on: no or too few receipts, or those of the newest candidate; None when there is."""
+    measures = (asked or EstimatesExperiment()).measures
     try:
-        digest = receipts_book(registry, until=until).digest()
+        book = receipts_book(registry, until=until)
     except NoData as error:
         return error.message
+    known = {measure: len(book.history(measure)) for measure in measures}
+    if max(known.values()) < FEWEST_ROWS:
+        told = ", ".join(f"{n} know their {measure}" for measure, n in known.items())
+        return f"too few receipts: {told}, and a model of estimates needs {FEWEST_ROWS}"
+    digest = book.digest()
     with registry.reading() as session:
         newest = candidates.listed(session, family=ESTIMATES, limit=1)
     is_known = bool(newest) and newest[0].bytes.data == digest
@@ -230,16 +236,19 @@ def forecast_task(
 
     Raises:
         NoData: there are no receipts (`no_receipts`).
-        NoData, Conflict, BadInput: the champion's file is gone, altered or damaged.
     """
     with registry.reading() as session:
         champion = champions.current(session, ESTIMATES)
-    model = EstimatesModel({}) if champion is None else load_estimates(
-        root / champion.folder / CANDIDATE, champion.model_sha256
-    )  # fmt: skip
+    model, why = EstimatesModel({}), "no model of estimates was promoted"
+    if champion is not None:
+        why = "the champion did not beat the priors here"
+        try:
+            model = load_estimates(root / champion.folder / CANDIDATE, champion.model_sha256)
+        except (NoData, Conflict, BadInput) as error:
+            why = f"the champion cannot be heard: {error.message}"
     book = receipts_book(registry, until=at)
     answers = [
-        _answer(book.history(measure), basis, model, task, at=at, has_champion=champion is not None)
+        _answer(book.history(measure), basis, model, task, at=at, why=why)
         for measure in MEASURES
         if len(book.history(measure))
         for basis in BASES
@@ -247,12 +256,9 @@ def forecast_task(
     return champion, answers
 
 
-def _answer(
-    history: History, basis: Basis, model: EstimatesModel, task: Task, *, at: datetime, has_champion: bool
-) -> TaskAnswer:
+def _answer(history: History, basis: Basis, model: EstimatesModel, task: Task, *, at: datetime, why: str) -> TaskAnswer:
     measure = history.measure
     if model.may_serve(measure, basis):
         found = forecast(history, basis, model.parts[measure], task, at=at)
         return TaskAnswer(measure, basis, CHAMPION, "", found)
-    why = "the champion did not beat the priors here" if has_champion else "no model of estimates was promoted"
     return TaskAnswer(measure, basis, PRIORS, why, forecast(history, basis, untrusting(measure), task, at=at))

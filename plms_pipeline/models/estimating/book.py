@@ -11,14 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from plms_pipeline.estimates.policy import included
-from plms_pipeline.estimates.receipts import Receipts
+from plms_pipeline.estimates.receipts import Kinds, Receipts
 from plms_pipeline.measures import BASES, MEASURES, Measure
 from plms_pipeline.models.estimating.history import History, Mask
 
 NUMBERS: Final = ("lane_id", "started_ms", "completed_ms")
 WORDS: Final = ("provider", "task", "kind", "complexity")
-# What is known of a task before it is done: (run, task) → (kind, complexity), "" for what is not known.
-Kinds = Mapping[tuple[str, str], tuple[str, str]]
 
 
 @dataclass(frozen=True, slots=True, eq=False)

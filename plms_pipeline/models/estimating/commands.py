@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from plms_pipeline.registry.engine import Registry
 
 retrain_app = typer.Typer(no_args_is_help=False)
+monitor_app = typer.Typer(no_args_is_help=False)
 forecast_app = typer.Typer(no_args_is_help=True)
 
 
@@ -29,6 +30,9 @@ def retrain_estimates(
         int, typer.Option(min=1, max=50, help="Blocks of time that are judged, each by a model of its own.")
     ] = 6,
     taught_first: Annotated[float, typer.Option(help="Share of the receipts that only teaches, 0.1 to 0.9.")] = 0.3,
+    start_from: Annotated[
+        str, typer.Option("--from", help="champion, or a candidate's id: its experiment in place of the options above.")
+    ] = "",
     reason: Annotated[str | None, typer.Option(help="Why; kept in the manifest.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be trained on; write nothing.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
@@ -39,13 +43,19 @@ def retrain_estimates(
     wrong use. 3: too few receipts.
     """
     from plms_pipeline.clock import SystemClock
+    from plms_pipeline.errors import BadInput
+    from plms_pipeline.models.actions.resembling import experiment_like
     from plms_pipeline.models.estimating.actions import EstimatesRequest, receipts_book
     from plms_pipeline.models.estimating.experiment import EstimatesExperiment
     from plms_pipeline.models.estimating.walkforward import Plan
 
     chosen: Any = tuple(measure or ("cost_usd", "duration_ms"))
     experiment = EstimatesExperiment(measures=chosen, plan=Plan(taught_first, blocks))
+    if start_from and experiment != EstimatesExperiment():
+        raise BadInput("--from takes the experiment of a candidate; leave --measure, --blocks and --taught-first out.")
     with opened(load_settings(), read_only=dry_run) as registry:
+        if start_from:
+            experiment = experiment_like(registry, start_from, root=load_settings().data_dir)
         if dry_run:
             book = receipts_book(registry, until=SystemClock().now())
             known = {name: len(book.history(name)) for name in experiment.measures}
@@ -71,6 +81,7 @@ def _trained(registry: Registry, asked: Any, *, as_json: bool) -> EstimatesTrain
     from plms_pipeline.models.actions.candidates import register
     from plms_pipeline.models.estimating.actions import retrain_estimates as train
     from plms_pipeline.models.estimating.actions import trained_estimates
+    from plms_pipeline.models.reporting.actions import report_estimates
 
     settings, actor, clock = load_settings(), local_actor(), SystemClock()
     done = train(
@@ -80,12 +91,14 @@ def _trained(registry: Registry, asked: Any, *, as_json: bool) -> EstimatesTrain
     )  # fmt: skip
     expiry = timedelta(days=settings.candidate_expiry_days)
     register(registry, trained_estimates(done, settings.data_dir), actor=actor, clock=clock, expiry=expiry)
+    report_estimates(done.run.path)
     return done
 
 
 def _as_json(done: EstimatesTrained) -> dict[str, Any]:
     return {
-        "candidate_id": done.run.manifest["run_id"], "path": str(done.run.path), "model_sha256": done.run.model_sha256,
+        "candidate_id": done.run.manifest["run_id"], "path": str(done.run.path), "report": str(done.run.path / "report.html"),
+        "model_sha256": done.run.model_sha256,
         "data_sha": done.data_sha256, "trials": done.trials, "blocking": list(done.blocking),
         "estimates": [one.as_document() for one in done.judged],
     }  # fmt: skip
@@ -99,7 +112,7 @@ def _show(done: EstimatesTrained) -> None:
         if done.blocking
         else f"Candidate {done.run.manifest['run_id']} waits for a decision: `plms model`."
     )
-    typer.echo(f"Run: {done.run.path}")
+    typer.echo(f"Report: {done.run.path}/report.html")
 
 
 def show_judgement(one: Judgement) -> None:
@@ -124,6 +137,44 @@ def show_judgement(one: Judgement) -> None:
 
 def _ratio(value: float | None) -> str:
     return "unknown" if value is None else f"{value:.3f}"
+
+
+@monitor_app.command(epilog="Example: plms monitor-estimates --json")
+def monitor_estimates(
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Judge only; record nothing, and leave forecasts alone.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Let the promoted model of estimates read the receipts: estimates of projects ask what it says of them now.
+
+    It is judged, too, on what was begun since its promotion; a part whose intervals stopped holding is left to the priors. The
+    daemon does this after a promotion, within the hour of new receipts, and every night.
+
+    Exit 0: nothing is to be done. 1: an alert, or its file was altered; the priors answer. 3: no champion, file or receipt.
+    """
+    from plms_pipeline.clock import SystemClock
+    from plms_pipeline.models.actions.estimates_watching import look_at_estimates
+
+    with opened(load_settings(), read_only=dry_run) as registry:
+        found = look_at_estimates(registry, data_dir=load_settings().data_dir, clock=SystemClock(), is_dry=dry_run)
+    if as_json:
+        typer.echo(json.dumps({**found.document, "codes": list(found.codes), "number": found.number}))
+    else:
+        typer.echo(f"Champion {found.champion.candidate_id}: {found.document['receipts']} receipts read")
+        for one in found.document["live"]:
+            typer.echo(
+                f"{one['measure']} {one['basis']}: {one['n']} forecasts since the promotion"
+                + (f", 90 % intervals held {one['coverage_90']:.1%}, Winkler {_ratio(one['winkler_ratio'])} of the priors'"
+                   if one["n"] else "")
+                + ("" if one["judged"] else "; too few to judge")
+            )  # fmt: skip
+        for one in found.document["alerts"]:
+            typer.echo(f"  ALERT {one['code']}: {one['message']}")
+        heard = ", ".join(" ".join(part) for part in found.document["heard"]) or "nowhere"
+        typer.echo(f"Heard: {heard}. {found.sentence}")
+    if found.codes:
+        raise typer.Exit(1)
 
 
 @forecast_app.command(

@@ -120,7 +120,7 @@ def predictions(walked: Mapping[Measure, Walked]) -> pd.DataFrame:
             seen = found.history
             frames.append(pd.DataFrame({
                 "measure": measure, "basis": basis, "lane_id": seen.lane_id, "provider": seen.provider.astype(str),
-                "task": seen.task.astype(str),
+                "task": seen.task.astype(str), "kind": seen.kind.astype(str), "complexity": seen.complexity.astype(str),
                 "made_at": pd.to_datetime(seen.started_ms, unit="ms", utc=True),
                 "ended_at": pd.to_datetime(seen.completed_ms, unit="ms", utc=True), "actual": seen.value,
                 **{name: found.quantiles[:, place] for name, place in _ENDS.items()},

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import asdict, dataclass, field
-from typing import Final
+from typing import Any, Final
 
 from plms_pipeline.errors import BadInput
 from plms_pipeline.measures import MEASURES, Measure
@@ -47,3 +47,20 @@ class EstimatesExperiment:
     def digest(self) -> str:
         """SHA-256 (hex) of the canonical form."""
         return hashlib.sha256(self.canonical().encode()).hexdigest()
+
+
+def experiment_of(document: Any) -> EstimatesExperiment:
+    """The experiment behind its canonical form.
+
+    Raises:
+        BadInput: it is none (`bad_experiment`).
+    """
+    try:
+        if document["schema_version"] != SCHEMA_VERSION or document["family"] != "estimates":
+            raise BadInput("The experiment is of another version or family.", code="bad_experiment")
+        limits: dict[str, Any] = {
+            name: tuple(one) if isinstance(one, list) else one for name, one in document["limits"].items()
+        }
+        return EstimatesExperiment(tuple(document["measures"]), Plan(**document["plan"]), Limits(**limits))
+    except (KeyError, TypeError, AttributeError) as error:
+        raise BadInput(f"This is no experiment of estimates ({type(error).__name__}).", code="bad_experiment") from None

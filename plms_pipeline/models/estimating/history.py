@@ -71,6 +71,13 @@ class History:
         """How many rows each forecast may use: earlier in canonical order, and completed by its start. (n,)."""
         return Outcomes(self.lane_id, self.provider, self.started_ms, self.completed_ms, self.value).visible()
 
+    def followed_by(self, more: History) -> History:
+        """This history with another behind it."""
+        kept = {one.name: (getattr(self, one.name), getattr(more, one.name)) for one in fields(self)}
+        arrays = {name: np.concatenate(pair) for name, pair in kept.items() if isinstance(pair[0], np.ndarray)}
+        taught = {basis: np.concatenate([mask, more.taught[basis]]) for basis, mask in self.taught.items()}
+        return History(measure=self.measure, taught=taught, **arrays)
+
     def and_one_more(
         self, *, lane_id: int, provider: str, task: str, kind: str, complexity: str, at_ms: int
     ) -> History:

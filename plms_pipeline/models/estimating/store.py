@@ -1,29 +1,26 @@
-"""What is known of tasks before they are done?"""
+"""What the champion of estimates last said, for whoever forecasts. Functions take an open session and never commit."""
 
 from __future__ import annotations
 
-from datetime import date
-from typing import Final
+from datetime import datetime
 
-from sqlalchemy import select
+from sqlalchemy import delete
 from sqlalchemy.orm import Session
 
-from plms_pipeline.models.estimating.book import Kinds
-from plms_pipeline.registry.tables import RunTask, TaskReceipt
-
-FETCH_ROWS: Final = 20_000
+from plms_pipeline.registry.tables import EstimateOutlook
 
 
-def kinds_since(session: Session, first: date) -> Kinds:
-    """Kind and complexity of every task with a receipt that was completed on a UTC day or later."""
-    query = (
-        select(RunTask.run_id, RunTask.task_id, RunTask.task_kind, RunTask.complexity)
-        .join(TaskReceipt, (TaskReceipt.run_id == RunTask.run_id) & (TaskReceipt.task_id == RunTask.task_id))
-        .where(TaskReceipt.completed_on >= first)
-        .execution_options(yield_per=FETCH_ROWS)
+def put_outlook(
+    session: Session, promotion_id: str, *, as_of: datetime, changes: int, sha256: str, document: str
+) -> None:
+    """Replace what was said before, by whichever champion."""
+    session.execute(delete(EstimateOutlook))
+    session.add(
+        EstimateOutlook(promotion_id=promotion_id, as_of=as_of, changes=changes, sha256=sha256, document=document)
     )
-    return {
-        (run, task): (kind or "", complexity or "")
-        for part in session.execute(query).partitions(FETCH_ROWS)
-        for run, task, kind, complexity in part
-    }
+    session.flush()
+
+
+def withdraw_outlook(session: Session) -> None:
+    """Let the priors answer until the champion can be read again."""
+    session.execute(delete(EstimateOutlook))

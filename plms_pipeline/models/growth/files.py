@@ -1,4 +1,4 @@
-"""What lies there of trainings and of bars, how old is it, and what does it rest on? Links are followed nowhere."""
+"""What lies there of trainings, bars and receipts, how old is it, and what does it rest on? Links are followed nowhere."""
 
 from __future__ import annotations
 
@@ -10,20 +10,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from plms_pipeline.models.dataset.files import SNAPSHOTS
 from plms_pipeline.models.layout import MANIFEST, MAX_MANIFEST_BYTES
 from plms_pipeline.models.training.files import RUNS
 
-_BARS: Final = re.compile(r"([0-9a-f]{64})\.parquet")
+_CONTENT: Final = re.compile(r"([0-9a-f]{64})\.parquet")
 
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """A run's folder or a file of bars.
+    """A run's folder, or a file of bars or receipts.
 
     Attributes:
         name: relative to the data folder.
-        content: hash of the bars that it is, or was trained on; None: unknown.
+        content: hash of the bars or receipts that it is, or was trained on; None: unknown.
         size: bytes.
         changed: newest change of anything in it, epoch seconds.
     """
@@ -44,14 +43,14 @@ def runs(root: Path) -> list[Kept]:
     return found
 
 
-def snapshots(root: Path) -> list[Kept]:
-    """Files of bars, known by their content."""
+def snapshots(root: Path, folder: str) -> list[Kept]:
+    """Files of bars or receipts in a folder of the data folder, known by their content."""
     found = []
-    for entry in _entries(root / SNAPSHOTS):
-        match = _BARS.fullmatch(entry.name)
+    for entry in _entries(root / folder):
+        match = _CONTENT.fullmatch(entry.name)
         if match and entry.is_file(follow_symlinks=False):
             stat = entry.stat(follow_symlinks=False)
-            found.append(Kept(f"{SNAPSHOTS}/{entry.name}", match[1], stat.st_size, stat.st_mtime))
+            found.append(Kept(f"{folder}/{entry.name}", match[1], stat.st_size, stat.st_mtime))
     return found
 
 

@@ -99,6 +99,30 @@ def report_run(
     return page, write(report, run / files.MARKDOWN, form="markdown")
 
 
+def report_estimates(run: Path) -> tuple[Written, Written]:
+    """Write report.html and report.md into the folder of a training of estimates; the page and the Markdown.
+
+    Raises:
+        NotFound: predictions, summary or manifest are missing.
+        BadInput: one of them is not what it should be.
+    """
+    from plms_pipeline.models.estimating.reporting import compose as composed
+
+    evaluation = run / "evaluation"
+    summary = files.read_document(evaluation / "operations_summary.json", "operations summary")
+    manifest = files.read_document(run / "manifest.json", "manifest")
+    rows = files.read_predictions(evaluation / "predictions.parquet")
+    try:
+        report = composed(summary, manifest, rows)
+    except (KeyError, TypeError, ValueError) as error:
+        raise BadInput(
+            f"{run} holds no whole training of estimates ({type(error).__name__}: {error}); train again.",
+            code="bad_run",
+        ) from None
+    page = write(report, run / files.HTML, form="html")
+    return page, write(report, run / files.MARKDOWN, form="markdown")
+
+
 def write(report: Report, output: Path, *, form: Form = "auto", assets: str | None = None) -> Written:
     """Write a report as a page or as Markdown with its pictures.
 

@@ -53,14 +53,17 @@ class Chart:
         moments: (n,) of the periods, as text in the order of time.
         values: (n,) simple returns.
         benchmark: (n,) those of the benchmark, if there is one.
+        kind: how it is drawn. `pit`: values are shares of outcomes by their place in the forecast, benchmark those of the
+            priors, and there are no moments.
     """
 
-    name: Literal["equity_curve", "return_distribution"]
+    name: str
     title: str
     alt: str
     moments: tuple[str, ...]
     values: Floats
     benchmark: Floats | None = None
+    kind: Literal["equity_curve", "return_distribution", "pit"] = "equity_curve"
 
 
 Block: TypeAlias = Table | Note | Chart

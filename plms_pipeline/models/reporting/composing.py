@@ -256,5 +256,9 @@ def _charts(rows: Rows, risk: Figures, asked: Asked) -> Section | None:
             f"Distribution of {values.size:,} returns: mean {percent(float(values.mean()), 3)}, value at risk "
             f"{percent(risk['value_at_risk'])}, worst {percent(float(values.min()))}, best {percent(float(values.max()))}."
         )
-        blocks.append(Chart("return_distribution", "Distribution of returns", alt, path.moments, values))
+        blocks.append(
+            Chart(
+                "return_distribution", "Distribution of returns", alt, path.moments, values, kind="return_distribution"
+            )
+        )
     return Section("Visualisations", "", tuple(blocks)) if blocks else None

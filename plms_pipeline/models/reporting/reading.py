@@ -71,7 +71,7 @@ def rows_of(predictions: pd.DataFrame, columns: Columns) -> Rows:
     returns_of(numbers(predictions, columns.returns), kind=columns.kind, name=columns.returns)
     values = numbers(predictions, columns.returns)
     frame = predictions.reset_index(drop=True).assign(
-        timestamp=_moments(predictions, columns.timestamp),
+        timestamp=moments_of(predictions, columns.timestamp),
         symbol=predictions[SYMBOL].astype(str).to_numpy() if SYMBOL in predictions.columns else ALONE,
         value=np.expm1(values) if columns.kind == "log" else values,
     )
@@ -102,12 +102,24 @@ def _texts(moments: pd.Index) -> tuple[str, ...]:
     return tuple(times.strftime("%Y-%m-%d" if daily else "%Y-%m-%d %H:%M:%S").tolist())
 
 
-def _moments(predictions: pd.DataFrame, asked: str | None) -> pd.Series:
+def moments_of(
+    predictions: pd.DataFrame, asked: str | None, *, what: str = "predictions", flag: str = "--timestamp-column"
+) -> pd.Series:
+    """The moment of each row, aware (UTC).
+
+    Args:
+        asked: its column; the first of `TIMESTAMPS` that is there when None.
+        what: the rows are, for messages.
+        flag: by which the column is named.
+
+    Raises:
+        BadInput: there is no such column, or a moment cannot be read.
+    """
     name = asked or next((one for one in TIMESTAMPS if one in predictions.columns), None)
     if name is None or name not in predictions.columns:
         raise BadInput(
-            f"The predictions have no column {f'`{asked}`' if asked else 'of moments (' + ', '.join(TIMESTAMPS) + ')'}; they "
-            f"have {_some(predictions)}. Name it with --timestamp-column.",
+            f"The {what} have no column {f'`{asked}`' if asked else 'of moments (' + ', '.join(TIMESTAMPS) + ')'}; they "
+            f"have {_some(predictions)}. Name it with {flag}.",
             code="missing_column",
         )
     column = predictions[name].reset_index(drop=True)

@@ -5,10 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from plms_pipeline.models.stages.names import LIVE_DRIFT, LIVE_FEED, LIVE_MONITOR, LIVE_RISK
+from plms_pipeline.models.stages.names import (
+    ESTIMATES_MONITOR,
+    LIVE_DRIFT,
+    LIVE_FEED,
+    LIVE_GAIN,
+    LIVE_INTERVALS,
+    LIVE_MONITOR,
+    LIVE_RISK,
+)
 from plms_pipeline.models.stages.stage import Check, Fact, Stage, shown, table
 
 FEED: Final = "feed"
+# Of `estimating/living.py`, which imports what trains; a test holds them equal.
+COVERAGE_OFF, WORSE = "estimates_coverage_off", "estimates_worse_than_priors"
 _HEADLINES: Final = ("sharpe", "max_drawdown", "total_return", "volatility", "hit_rate")
 
 
@@ -34,6 +44,44 @@ def live_stage(document: Mapping[str, Any], *, action: str, sentence: str) -> St
     )
     lines = [f"**{shown(action)}**: {shown(sentence)}", "", *(f"- {shown(one['message'])}" for one in alerts)]
     return Stage(LIVE_MONITOR, facts, checks, {"told": "\n".join(lines), "risk": table(risk), "drift": table(drift)})
+
+
+def estimates_stage(document: Mapping[str, Any], *, action: str, sentence: str) -> Stage:
+    """One look at the champion of estimates.
+
+    Args:
+        document: the snapshot: `live` by measure and basis, `alerts`, what is heard, and of whom.
+    """
+    live, alerts = document["live"], document["alerts"]
+    facts: dict[str, Fact] = {
+        "candidate": document["candidate_id"], "action": action, "receipts": document["receipts"],
+        "forecasts_since_the_promotion": document["rows"], "alerts": len(alerts),
+        "heard": ", ".join(" ".join(part) for part in document["heard"]) or "nowhere",
+        "withdrawn": ", ".join(" ".join(part) for part in document["withdrawn"]) or "nowhere",
+        "outlook_sha256": document["outlook_sha256"],
+    }  # fmt: skip
+    for one in live:
+        name = f"{one['measure']}_{one['basis']}"
+        facts |= {f"{name}_coverage_90": one["coverage_90"], f"{name}_winkler_ratio": one["winkler_ratio"]}
+    checks = (
+        _check(LIVE_INTERVALS, [one for one in alerts if one["code"] == COVERAGE_OFF]),
+        _check(LIVE_GAIN, [one for one in alerts if one["code"] == WORSE]),
+    )
+    lines = [f"**{shown(action)}**: {shown(sentence)}", "", *(f"- {shown(one['message'])}" for one in alerts)]
+    lines += ["", "| measure | basis | forecasts | 90 % held | Winkler to the priors' |", "|---|---|--:|--:|--:|"]
+    lines += [
+        f"| {one['measure']} | {one['basis']} | {one['n']} | {_share(one['coverage_90'])} | {_ratio(one['winkler_ratio'])} |"
+        for one in live
+    ]
+    return Stage(ESTIMATES_MONITOR, facts, checks, {"told": "\n".join(lines)})
+
+
+def _share(value: float | None) -> str:
+    return "–" if value is None else f"{value:.1%}"
+
+
+def _ratio(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3f}"
 
 
 def _check(name: str, wrong: Sequence[Mapping[str, Any]]) -> Check:

@@ -15,6 +15,7 @@ CANDIDATE_MODEL, CANDIDATE_PREDICTIONS = "candidate_model", "candidate_predictio
 CANDIDATE_EVALUATION, OPERATIONS_SUMMARY = "candidate_evaluation", "operations_summary"
 CANDIDATE_REPORT, PROMOTION_RECOMMENDATION = "candidate_report", "promotion_recommendation"
 PROMOTED_MODEL, LIVE_MONITOR = "promoted_model", "live_monitor"
+ESTIMATES_MONITOR: Final = "estimates_monitor"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +59,7 @@ NO_LIMIT_BROKEN: Final = "no_limit_is_broken"
 SUMMARY_UNCHANGED: Final = "summary_is_the_registered_one"
 LIVE_FEED: Final = "live_prices_can_be_trusted"
 LIVE_DRIFT, LIVE_RISK = "live_returns_do_not_drift", "live_risk_is_within_its_limits"
+LIVE_INTERVALS, LIVE_GAIN = "live_intervals_hold", "priors_are_no_better_live"
 
 GATES: Final[dict[str, str]] = {
     "has_enough_periods_out_of_sample": "There are enough moments out of sample to say anything.",
@@ -71,7 +73,13 @@ GATES: Final[dict[str, str]] = {
 # Which codes of `actions/checking.py` make which sentence untrue; what has no line here speaks of stored files.
 FILES_AS_JUDGED: Final = "hashes_are_unchanged"
 OBSTACLES: Final[dict[str, tuple[str, ...]]] = {
-    "every_gate_is_passed": ("gates_failed", "caps_needed"),
+    "every_gate_is_passed": (
+        "gates_failed",
+        "caps_needed",
+        "cap_loosens",
+        "caps_do_not_mend",
+        "caps_not_enforced",
+    ),
     "data_are_sound": ("data_anomaly",),
     "candidate_has_not_expired": ("candidate_expired",),
     FILES_AS_JUDGED: (
@@ -126,6 +134,8 @@ CHECKS: Final[tuple[CheckName, ...]] = (
     CheckName(LIVE_FEED, LIVE_MONITOR, "The prices since the training are no anomaly: they win over everything else."),
     CheckName(LIVE_DRIFT, LIVE_MONITOR, "What the champion earns is distributed as what was approved."),
     CheckName(LIVE_RISK, LIVE_MONITOR, "Sharpe ratio, drawdown and tail of the champion are within their limits."),
+    CheckName(LIVE_INTERVALS, ESTIMATES_MONITOR, "What was begun since the promotion took what its 90 % intervals said."),
+    CheckName(LIVE_GAIN, ESTIMATES_MONITOR, "The priors do not forecast better what was begun since the promotion."),
 )  # fmt: skip
 
 

@@ -174,7 +174,7 @@ def train(
         folds.append(fold)
         scores[judged] = fold.model.predict(rows.features.values[judged])
         number[judged] = split.number
-    predictions = _predictions(rows, scores, number, asked)
+    predictions = predictions_of(rows, scores, number, asked)
     last = found[-1]
     end = rows.calendar.size
     first = 0 if plan.expanding else max(end - plan.train, 0)
@@ -266,7 +266,13 @@ def _fit(
     )  # fmt: skip
 
 
-def _predictions(rows: Matrix, scores: Floats, number: Ints, asked: Experiment) -> Predictions:
+def predictions_of(rows: Matrix, scores: Floats, number: Ints, asked: Experiment) -> Predictions:
+    """What was said of rows, and what came of it.
+
+    Args:
+        scores: one for each bar; NaN where nothing was said.
+        number: the fold that said it.
+    """
     judged = np.flatnonzero(np.isfinite(scores))
     codes = rows.bars.codes[judged]
     position = positions(scores[judged], asked.trading.k)

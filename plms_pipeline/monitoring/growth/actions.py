@@ -127,11 +127,12 @@ def purge(
 
 
 def _purge_models(tally: _Tally, registry: Registry, data_dir: Path, old: Ages) -> None:
-    """Runs of trainings and bars that nothing refers to; bars of a run that goes now go with it."""
+    """Runs of trainings, bars and receipts that nothing refers to; those of a run that goes now go with it."""
     found = models.stale(registry, data_dir, before=old.model_runs)
     remove = models.remover(registry, data_dir, files.remove)
     tally.each("model_runs", found.runs, remove)
     tally.each("market_snapshots", found.snapshots, remove)
+    tally.each("estimate_snapshots", found.receipts, remove)
 
 
 def _thin_history(registry: Registry, now: datetime, *, is_dry: bool) -> Purged:

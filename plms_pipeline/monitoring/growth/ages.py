@@ -25,6 +25,7 @@ KINDS: Final[Mapping[str, str]] = {
     "runway_history": "looks at budgets beside which a later one of their hour (after 30 days: day) is kept",
     "model_runs": "runs of trainings that never became candidates",
     "market_snapshots": "bars that no dataset, candidate or run needs",
+    "estimate_snapshots": "receipts of trainings that no candidate or run needs",
     "staging": "folders of runs that belong to nobody",
 }
 MOST_RUNS: Final = 5_000

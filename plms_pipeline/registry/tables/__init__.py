@@ -11,6 +11,7 @@ from plms_pipeline.registry.tables.letters import DeadLetter
 from plms_pipeline.registry.tables.models import (
     Candidate,
     Champion,
+    EstimateOutlook,
     GuardrailSwitch,
     LiveSnapshot,
     MarketTrade,
@@ -68,6 +69,7 @@ __all__ = [
     "DeadLetter",
     "Decision",
     "Delivery",
+    "EstimateOutlook",
     "EstimateVersion",
     "EvidenceRecord",
     "GuardrailSwitch",

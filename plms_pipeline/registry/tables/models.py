@@ -10,7 +10,19 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Boolean, CheckConstraint, Float, ForeignKey, Index, Integer, String, Text, UniqueConstraint, text
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    String,
+    Text,
+    UniqueConstraint,
+    text,
+)
 from sqlalchemy.orm import Mapped, mapped_column
 
 from plms_pipeline.registry.base import Base
@@ -124,6 +136,23 @@ class Champion(Base):
     decision_id: Mapped[str] = mapped_column(ForeignKey("decisions.decision_id"))
     promoted_at: Mapped[datetime] = mapped_column(UtcDateTime)
     promoted_by: Mapped[str] = mapped_column(String(255))
+
+
+class EstimateOutlook(Base):
+    """What the promoted model of estimates said when it last read the receipts: what forecasts ask.
+
+    Derived from model and receipts, so it is replaced and never kept; a forecast that used it keeps its hash.
+    """
+
+    __tablename__ = "estimate_outlooks"
+    __table_args__ = (CheckConstraint("length(sha256) = 64", name="hash_is_whole"),)
+
+    promotion_id: Mapped[str] = mapped_column(ForeignKey("champions.promotion_id"), primary_key=True)
+    as_of: Mapped[datetime] = mapped_column(UtcDateTime)
+    # Of all days of receipts together, when they were read: more of them now means that there is something to read.
+    changes: Mapped[int] = mapped_column(BigInteger)
+    sha256: Mapped[str] = mapped_column(String(64))
+    document: Mapped[str] = mapped_column(Text)
 
 
 class PromotionHalt(Base):

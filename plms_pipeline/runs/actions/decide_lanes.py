@@ -16,12 +16,13 @@ from plms_pipeline.decisions.actions import decide, deciding
 from plms_pipeline.decisions.rules import APPROVE, REJECT
 from plms_pipeline.errors import Conflict, NotFound
 from plms_pipeline.estimates.actions.believing import beliefs_at
+from plms_pipeline.estimates.actions.hearing import heard_at
 from plms_pipeline.estimates.policy import ACCEPT_UNGATED
 from plms_pipeline.estimates.store import summaries as kept
 from plms_pipeline.estimates.store.receipts import accepting_lanes, lane_names
 from plms_pipeline.intake.store.importing import mark_changed
 from plms_pipeline.registry.engine import Registry
-from plms_pipeline.runs.actions.project_estimates import OPEN, estimate_project
+from plms_pipeline.runs.actions.project_estimates import OPEN, estimate_project, words_of
 from plms_pipeline.runs.actions.projects import found_project, terms_of
 from plms_pipeline.runs.ids import NewId
 from plms_pipeline.runs.plan import Terms, text_of_task, unknown_lane
@@ -176,8 +177,9 @@ def _price(registry: Registry, task_id: int, lane_id: int, *, clock: Clock, alph
             raise _no_task(task_id, None)
         beliefs = beliefs_at(session, now, alpha=alpha)
         corrections = kept.corrections(session, on=now.date())
-    cell = (lane_id, found[1].provider)
-    return prices(beliefs, corrections, [cell], as_of=now.isoformat()).cells[cell]
+        heard = heard_at(session, now)
+    cell, words = (lane_id, found[1].provider), words_of(found[1])
+    return prices(beliefs, corrections, [cell], as_of=now.isoformat(), heard=heard, words=[words]).tasks[0]
 
 
 def _no_task(task_id: int, project_id: int | None) -> NotFound:

@@ -14,6 +14,8 @@ from plms_pipeline.access.actors import Actor
 from plms_pipeline.clock import Clock
 from plms_pipeline.errors import Conflict
 from plms_pipeline.estimates.actions.believing import beliefs_at
+from plms_pipeline.estimates.actions.hearing import heard_at
+from plms_pipeline.estimates.outlook import Words
 from plms_pipeline.estimates.store import summaries as kept
 from plms_pipeline.registry.engine import Registry
 from plms_pipeline.runs.actions.projects import found_project
@@ -73,8 +75,7 @@ def estimate_project(
         rows = [
             {"id": task.id, "tokens": found.tokens, "minutes": found.minutes, "cost_usd": found.cost_usd,
              "forecast": found.forecast}
-            for task in view.tasks
-            for found in [priced.prices.cells[task.lane_id, task.provider]]
+            for task, found in zip(view.tasks, priced.prices.tasks, strict=True)
         ]  # fmt: skip
         total = priced.prices.total
         store.store_estimates(
@@ -92,9 +93,9 @@ def estimate_project(
 
 @dataclass(frozen=True, slots=True)
 class Priced:
-    """The prices of a plan, and the plan that was priced: (task id, lane, provider) in order."""
+    """The prices of a plan, and the plan that was priced: (task id, lane, provider, what is known of it) in order."""
 
-    cells: list[tuple[int, int, str]]
+    cells: list[tuple[Any, ...]]
     prices: Prices
 
 
@@ -111,12 +112,21 @@ def price_project(registry: Registry, project_id: int, *, clock: Clock, alpha: f
         _require_open(view)
         beliefs = beliefs_at(session, now, alpha=alpha)
         corrections = kept.corrections(session, on=now.date())
+        heard = heard_at(session, now)
     cells = [(task.lane_id, task.provider) for task in view.tasks]
-    return Priced(_cells(view.tasks), prices(beliefs, corrections, cells, as_of=now.isoformat()))
+    found = prices(
+        beliefs, corrections, cells, as_of=now.isoformat(), heard=heard, words=[words_of(task) for task in view.tasks]
+    )
+    return Priced(_cells(view.tasks), found)
 
 
-def _cells(tasks: tuple[TaskView, ...]) -> list[tuple[int, int, str]]:
-    return [(task.id, task.lane_id, task.provider) for task in tasks]
+def words_of(task: TaskView) -> Words:
+    """What is known of a task before it is done."""
+    return task.kind or "", task.complexity or "", task.key
+
+
+def _cells(tasks: tuple[TaskView, ...]) -> list[tuple[Any, ...]]:
+    return [(task.id, task.lane_id, task.provider, *words_of(task)) for task in tasks]
 
 
 def _require_open(view: ProjectView) -> None:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final
 
@@ -26,6 +26,8 @@ from plms_pipeline.access.store import record
 from plms_pipeline.clock import Clock
 from plms_pipeline.errors import BadInput, Conflict, NoData, NotFound
 from plms_pipeline.estimates.actions.believing import beliefs_at
+from plms_pipeline.estimates.actions.hearing import heard_at
+from plms_pipeline.estimates.outlook import Outlook
 from plms_pipeline.estimates.store import summaries as kept
 from plms_pipeline.registry.engine import Registry
 from plms_pipeline.runs import rehearsal, sampling
@@ -34,7 +36,7 @@ from plms_pipeline.runs.actions.start import StartPolicy, start_run
 from plms_pipeline.runs.ids import NewId
 from plms_pipeline.runs.lifecycle import is_terminal
 from plms_pipeline.runs.passport import PassportWorld, PlannedTask
-from plms_pipeline.runs.rehearsal_prices import beliefs_of_cells
+from plms_pipeline.runs.rehearsal_prices import beliefs_of_tasks
 from plms_pipeline.runs.sampling import Sample
 from plms_pipeline.runs.starting import StartAnswer, StartRequest, checked_key
 from plms_pipeline.runs.store import rehearse as store
@@ -221,8 +223,10 @@ def _extrapolated(
 ) -> rehearsal.Result:  # fmt: skip
     beliefs = beliefs_at(session, now, alpha=alpha)
     corrections = kept.corrections(session, on=now.date())
-    cells = [(task.lane_id, task.provider) for task in plan]
-    return rehearsal.rehearsed(plan, sample, beliefs_of_cells(beliefs, corrections, cells), ended)
+    heard = heard_at(session, now)
+    found = beliefs_of_tasks(beliefs, corrections, plan, heard if isinstance(heard, Outlook) else None)
+    result = rehearsal.rehearsed(plan, sample, found, ended)
+    return result if heard is None else replace(result, answer={**result.answer, "by": heard.as_json()})
 
 
 def _ended(session: Session, run_id: str) -> list[rehearsal.Ended]:

@@ -37,7 +37,7 @@ class Storage(Group):
     purge_model_runs_days: int = setting(
         30,
         "days",
-        "`plms purge` removes runs of trainings, and bars, that no candidate refers to and nobody touched for so long.",
+        "`plms purge` removes trainings, with their bars and receipts, that no candidate refers to and nobody touched so long.",
         ge=1,
         le=36_500,
     )

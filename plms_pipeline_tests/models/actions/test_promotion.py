@@ -13,6 +13,7 @@ from sqlalchemy.exc import DBAPIError
 from plms_pipeline.access.actors import SCHEDULE, Actor
 from plms_pipeline.errors import BadInput, Conflict, Forbidden, NotFound, PlmsError
 from plms_pipeline.models.actions.candidates import trials_of
+from plms_pipeline.models.actions.checking import judged
 from plms_pipeline.models.actions.deciding import lift_halt, rewrite, turn_guardrails
 from plms_pipeline.models.actions.expiry import expire
 from plms_pipeline.models.actions.promotion import rollback
@@ -167,10 +168,14 @@ def test_what_its_evaluation_forbids(
     light: House, blocking: tuple[str, ...], alerts: tuple[str, ...], *, data_ok: bool, code: str, capped: str | None
 ) -> None:
     """Caps mend a limit on a book; nothing mends a model that is noise, or data that are wrong."""
-    light.candidate("one", blocking=blocking, alerts=alerts, data_ok=data_ok)
+    candidate = light.candidate("one", blocking=blocking, alerts=alerts, data_ok=data_ok)
     with pytest.raises(Conflict) as refused:
         light.decide("one", "approve")
     assert refused.value.code == code
+    # Each reason once: caps are not asked for where they mend nothing.
+    for word, only in (("approve", code), ("approve_with_caps", capped)):
+        found = judged(candidate, decision=word, now=light.clock.now())
+        assert [one.code for one in found] == [one for one in (only,) if one is not None]
     if capped is None:
         done = light.decide("one", "approve_with_caps", caps={"max_turnover": 0.5})
         assert light.promote("one").champion.caps == {"max_turnover": 0.5}

@@ -33,9 +33,9 @@ ASKED = EstimatesRequest(
 )
 
 
-def fill(registry: Registry) -> None:
+def fill(registry: Registry, *, n: int = 400) -> None:
     """A world in which tasks differ, in the books, each receipt a run of its own."""
-    history = world(400, task_spread=1.5)
+    history = world(n, task_spread=1.5)
     first = NOW - timedelta(days=30)
     with registry.writing() as session:
         project = Project(name="p", status="completed", source="test", created_at=first)

@@ -93,6 +93,17 @@ def test_blocks_are_at_least_of_the_cube_root() -> None:
     assert blocks.block_length(np.zeros(0)) == 1
 
 
+@pytest.mark.parametrize(("shift", "scale"), [(0.05, 1.0), (-1.0, 1.0), (0.0, 1e-4), (3.0, 100.0)])
+def test_the_length_of_blocks_knows_neither_level_nor_unit(shift: float, scale: float) -> None:
+    """Of a fund that rises every day alike, blocks as long as three roots would be drawn: too wide an interval."""
+    chance = np.random.default_rng(4)
+    path = chance.normal(0, 0.01, 900)
+    for t in range(1, path.size):
+        path[t] += 0.3 * path[t - 1]
+    assert 10 <= blocks.block_length(path) < 60
+    assert blocks.block_length(shift + scale * path) == blocks.block_length(path)
+
+
 def test_the_interval_of_the_mean_is_the_one_of_theory() -> None:
     """For independent periods the limits are those of the normal distribution."""
     r = daily(2_000)

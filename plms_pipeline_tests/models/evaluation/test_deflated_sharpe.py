@@ -35,6 +35,9 @@ def test_fewer_trials_would_have_been_enough_evidence() -> None:
 def test_a_ratio_of_nothing_is_even_odds() -> None:
     """Half of all worthless strategies made money."""
     assert probabilistic_sharpe(0.0, 0.0, n=100) == 0.5
+    assert probabilistic_sharpe(0.0, 0.0, n=2) == 0.5
+    with pytest.raises(BadInput, match="two are the least"):
+        probabilistic_sharpe(0.0, 0.0, n=1)
 
 
 def test_a_single_trial_is_measured_against_zero() -> None:

@@ -56,6 +56,19 @@ def test_a_training_that_always_fails_is_not_tried_for_ever() -> None:
     assert action("a", [], [failed[0], Attempt("ended", "a", ago(1.5)), *failed[1:]]) == "train"
 
 
+def test_only_failures_on_known_data_are_counted() -> None:
+    """A training by hand on another file, or one that just runs, says nothing of whether these data can be trained."""
+    failed = [Attempt("failed", "a", ago(hours)) for hours in (2, 3, 4)]
+    assert history_of([], failed).failed_attempts == MAX_ATTEMPTS
+    for between in (
+        Attempt("failed", None, ago(2.5)),
+        Attempt("failed", None, ago(1)),
+        Attempt("running", "b", ago(1)),
+    ):
+        found = history_of([], [*failed, between])
+        assert (found.failed_hash, found.failed_attempts) == ("a", MAX_ATTEMPTS), between
+
+
 def test_the_cooldown_counts_from_the_last_beginning() -> None:
     """A feed that is written every minute would otherwise be trained on every minute."""
     assert action("b", [Trained("a", ago(1))], [], cooldown_h=2) == "wait"

@@ -39,6 +39,12 @@ def test_what_is_written_during_a_training_is_not_lost() -> None:
     assert decide("b", ended, NOW, cooldown=HOUR).action == "train"
 
 
+def test_the_reason_is_told() -> None:
+    """It is kept with the candidate, and read when somebody asks why there is one."""
+    assert decide("a", History(), NOW, cooldown=HOUR).reason == "there was no training yet"
+    assert decide("b", History(trained_hash="a"), NOW, cooldown=HOUR).reason == "the data have changed"
+
+
 def test_whoever_waits_is_told_until_when() -> None:
     """`retrain --dry-run` shows it."""
     history = History(trained_hash="a", last_started_at=NOW - HOUR / 2)

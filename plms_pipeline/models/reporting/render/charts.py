@@ -6,6 +6,7 @@ Lines differ in colour and dash, so that they are told apart in print and by who
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
 from itertools import pairwise
 from typing import Any, Final, Literal
 
@@ -30,7 +31,7 @@ def draw(chart: Chart, form: Form) -> bytes:
 
     # A fixed salt and no date: otherwise the identifiers inside the SVG differ from run to run.
     with mpl.rc_context({"svg.hashsalt": "plms", "svg.fonttype": "none", "font.size": 9, "font.family": "sans-serif"}):
-        figure = _equity(chart) if chart.name == "equity_curve" else _distribution(chart)
+        figure = _DRAWN[chart.kind](chart)
         buffer = io.BytesIO()
         if form == "svg":
             figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
@@ -88,6 +89,34 @@ def _distribution(chart: Chart) -> Any:
     axes.set_ylabel("periods")
     axes.legend(frameon=False)
     return figure
+
+
+def _pit(chart: Chart) -> Any:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9.6, 2.8), layout="constrained")
+    axes = _axes(figure, 1, [1])[0]
+    places = (np.arange(chart.values.size) + 0.5) / chart.values.size
+    density = chart.values / max(1.0, chart.values.sum()) * chart.values.size
+    axes.bar(places, density, width=0.94 / chart.values.size, color=MUTED, alpha=0.55, label="model")
+    if chart.benchmark is not None:
+        edges = np.linspace(0, 1, chart.benchmark.size + 1)
+        theirs = chart.benchmark / max(1.0, chart.benchmark.sum()) * chart.benchmark.size
+        axes.stairs(theirs, edges, color=BAD, linewidth=1.2, linestyle="--", label="priors")
+    axes.axhline(1.0, color=GOOD, linewidth=1.2, label="honest")
+    axes.set_xlim(0, 1)
+    axes.xaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
+    axes.set_xlabel("where the outcome fell in its forecast")
+    axes.set_ylabel("density")
+    axes.legend(frameon=False, ncols=3, loc="lower right", bbox_to_anchor=(1.0, 1.0), borderaxespad=0)
+    return figure
+
+
+_DRAWN: Final[dict[str, Callable[[Chart], Any]]] = {
+    "equity_curve": _equity,
+    "return_distribution": _distribution,
+    "pit": _pit,
+}
 
 
 def thinned(*lines: Floats) -> np.ndarray[Any, np.dtype[np.int64]]:
