@@ -30,7 +30,7 @@ from plms_pipeline.instance.process import lives
 from plms_pipeline.models.files.archive import archive_bytes, read_archive
 from plms_pipeline.models.files.reading import read_whole, sha256_of
 from plms_pipeline.models.files.written import read_document
-from plms_pipeline.models.layout import GOLDEN, MANIFEST, MAX_MANIFEST_BYTES, files_of
+from plms_pipeline.models.layout import GOLDEN, MANIFEST, MAX_MANIFEST_BYTES, MODEL, files_of
 from plms_pipeline.models.market.bars import Bars
 from plms_pipeline.models.training.experiment import Experiment, experiment
 from plms_pipeline.models.training.fit import Training
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 
 RUNS: Final = "automation_runs"
 EXPERIMENT: Final = "experiment.json"
-CANDIDATE: Final = "training/checkpoints/candidate.npz"
+CANDIDATE: Final = MODEL
 FOLDS: Final = "training/checkpoints/folds.npz"
 METRICS: Final = "training/metrics.json"
 PREDICTIONS: Final = "evaluation/predictions.parquet"
