@@ -46,9 +46,7 @@ OfFamily = Annotated[Family, Path(description="market or estimates.", examples=[
 def candidates(
     state: State, _principal: Viewer,
     family: Annotated[Family | None, Query(description="Only these.")] = None,
-    only: Annotated[
-        str | None, Query(pattern=r"^[a-z_]{3,24}$", description="Only those in this state, such as waiting.")
-    ] = None,
+    only: Annotated[answers.CandidateState | None, Query(description="Only those in this state, such as waiting.")] = None,
     limit: Limit = 100,
 ) -> list[dict[str, Any]]:  # fmt: skip
     """What waits for a decision, and what became of the others."""

@@ -1,4 +1,4 @@
-"""How do experiments come in, and how are runs kept?
+"""How are runs kept, and what is read back of them?
 
 A run is a folder `automation_runs/<UTC stamp>/` in the layout of the source. It appears whole, by one rename, or not at all: a
 killed training leaves nothing that looks like a candidate. Whatever is read back is compared with the digest that somebody else
@@ -12,7 +12,6 @@ import io
 import json
 import os
 import platform
-import re
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -24,14 +23,14 @@ from uuid import uuid4
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-import yaml
 
 from plms_pipeline.errors import BadInput, Conflict
 from plms_pipeline.instance.files.atomic import sync_folder
 from plms_pipeline.instance.process import lives
 from plms_pipeline.models.files.archive import archive_bytes, read_archive
 from plms_pipeline.models.files.reading import read_whole, sha256_of
-from plms_pipeline.models.layout import GOLDEN, MANIFEST, MAX_MANIFEST_BYTES, files_of
+from plms_pipeline.models.files.written import read_document
+from plms_pipeline.models.layout import GOLDEN, MANIFEST, MAX_MANIFEST_BYTES, MODEL, files_of
 from plms_pipeline.models.market.bars import Bars
 from plms_pipeline.models.training.experiment import Experiment, experiment
 from plms_pipeline.models.training.fit import Training
@@ -46,34 +45,12 @@ if TYPE_CHECKING:
 
 RUNS: Final = "automation_runs"
 EXPERIMENT: Final = "experiment.json"
-CANDIDATE: Final = "training/checkpoints/candidate.npz"
+CANDIDATE: Final = MODEL
 FOLDS: Final = "training/checkpoints/folds.npz"
 METRICS: Final = "training/metrics.json"
 PREDICTIONS: Final = "evaluation/predictions.parquet"
-MAX_EXPERIMENT_BYTES: Final = 1 << 20
 MAX_MODEL_BYTES: Final = 256 << 20
 _PACKAGES: Final = ("numpy", "scipy", "scikit-learn", "pyarrow")
-
-
-class _Loader(yaml.SafeLoader):
-    """YAML without its traps: no aliases, no key twice, and `1e-4` is a number."""
-
-    def compose_node(self, parent: Any, index: Any) -> Any:
-        if self.check_event(yaml.events.AliasEvent):
-            raise yaml.YAMLError("aliases are not admitted; write the value out")
-        return super().compose_node(parent, index)
-
-    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:  # noqa: FBT001 - PyYAML's signature
-        names = [key.value for key, _ in node.value]
-        twice = next((name for name in names if names.count(name) > 1), None)
-        if twice is not None:
-            raise yaml.YAMLError(f"the key {twice!r} stands twice, in line {node.start_mark.line + 1} ff.")
-        return super().construct_mapping(node, deep)
-
-
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float", re.compile(r"^[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+$"), list("-+0123456789")
-)
 
 
 def read_experiment(path: Path) -> Experiment:
@@ -83,29 +60,6 @@ def read_experiment(path: Path) -> Experiment:
         BadInput: there is no such file, it is no document, or the document is not valid.
     """
     return experiment(read_document(path), str(path))
-
-
-def read_document(path: Path) -> dict[str, Any]:
-    """The keys and values of a YAML or JSON file, whatever they mean.
-
-    Raises:
-        BadInput: there is no such file, or it holds no keys and values.
-    """
-    try:
-        if path.stat().st_size > MAX_EXPERIMENT_BYTES:
-            raise BadInput(f"{path} is larger than 1 MiB; an experiment is some lines.", code="bad_experiment")
-        # JSON is read as YAML, of which it is a part.
-        document = yaml.load(path.read_text(encoding="utf-8-sig"), _Loader)  # noqa: S506 - a SafeLoader that admits less
-    except OSError as error:
-        raise BadInput(f"{path} cannot be read ({error.strerror}); check the path.", code="bad_experiment") from None
-    except (yaml.YAMLError, UnicodeDecodeError, ValueError) as error:
-        told = " ".join(str(error).split())[:300]
-        raise BadInput(f"{path} is no YAML or JSON document ({told}).", code="bad_experiment") from None
-    if document is None:
-        document = {}
-    if not isinstance(document, dict):
-        raise BadInput(f"{path} must hold keys and values, for instance `seed: 7`.", code="bad_experiment")
-    return document
 
 
 def model_bytes(model: Model) -> bytes:
