@@ -169,6 +169,11 @@ def test_trades_are_read_by_the_columns_that_are_named(desk: Desk) -> None:
     assert rails["gross_exposure_peak"] == pytest.approx(2.0)
     assert rails["max_symbol_exposure"] == pytest.approx(2.0)
     assert alerts(told) == ["gross_exposure_above_limit", "tail_return_below_floor", "tail_events_above_limit"]
+    # A, then twice of it and none of B: 10 + 5 of 100 each moved, over two moments.
+    assert rails["turnover_rate"] == pytest.approx(0.75)
+    for flags in (("turnover", "0.74", "0.76"), ("symbol-exposure", "1.99", "2.01")):
+        for limit, broken in ((flags[1], 1), (flags[2], 0)):
+            assert len(alerts(desk.looked(*named, f"--eval-max-{flags[0]}", limit))) == broken
     money = desk.write("n.csv", "timestamp,symbol,money,pnl\n2020-01-01,A,3000,1\n")
     told = desk.looked("--eval-trades", money, "--eval-trade-notional-col", "money", "--eval-capital-base", "1000")
     assert told["operations_summary"]["guardrails"]["gross_exposure_peak"] == pytest.approx(3.0)
