@@ -290,6 +290,35 @@ def test_options_of_an_evaluation_that_make_no_sense_are_refused(
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize(
+    ("flags", "code"),
+    [
+        (("--eval-return-col", "astrology"), "missing_column"),
+        (("--eval-benchmark-col", "astrology"), "missing_column"),
+        (("--eval-tail-percentile", "101"), "bad_input"),
+        (("--eval-config", "seed.yaml"), "not_of_an_evaluation"),
+        (("--eval-trades", "none.csv"), "file_missing"),
+        (("--eval-trades", "half.csv"), "missing_column"),
+        (("--eval-trades", "half.csv", "--eval-trade-notional-col", "x", "--eval-capital-base", "0"), "bad_input"),
+    ],
+)
+def test_what_is_wrong_with_an_evaluation_is_told_before_the_training(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    flags: tuple[str, ...],
+    code: str,
+) -> None:
+    """After an hour of training a misspelt column was found."""
+    monkeypatch.setenv("PLMS_DATA_DIR", str(tmp_path / "data"))
+    (tmp_path / "seed.yaml").write_text("seed: 8\n")
+    (tmp_path / "half.csv").write_text("timestamp,symbol,pnl,x\n2020-01-01,A,1,2\n")
+    named = [str(tmp_path / one) if one.endswith((".yaml", ".csv")) else one for one in flags]
+    # There are no such prices: whoever reads them first says so.
+    assert main(["retrain", "--dataset", str(tmp_path / "no.csv"), *named, "--json"]) == 2
+    assert json.loads(capsys.readouterr().err)["error"]["code"] == code
+
+
 def test_no_evaluation_is_written_into_a_run(desk: Desk) -> None:
     """A summary that somebody signed was overwritten by a look with other limits."""
     before = digests(desk.run)

@@ -67,17 +67,6 @@ def evaluation_of(given: Options, run: Path, *, root: Path, manifest_sha256: str
     )
 
 
-def check(asked: Evaluation) -> None:
-    """Refuse what can be known to be wrong before a training: places, and files that cannot be read."""
-    from plms_pipeline.models.actions.reevaluating import judged_by, places, trades_of
-    from plms_pipeline.models.training.experiment import experiment
-
-    places(asked.outputs)
-    judged_by(experiment({}), asked.changes)
-    if asked.trades is not None:
-        trades_of(asked.trades, asked.columns)
-
-
 def _outputs(given: Options, root: Path) -> Outputs:
     from plms_pipeline.clock import SystemClock
     from plms_pipeline.models.actions.reevaluating import EVALUATIONS, Outputs
