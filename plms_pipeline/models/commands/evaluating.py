@@ -90,7 +90,7 @@ def _outputs(given: Options, root: Path) -> Outputs:
 def _run(wanted: str) -> tuple[Path, str | None]:
     """The run that somebody names, and what the registry says of its manifest, if it was asked."""
     from plms_pipeline.models.actions.starting import candidate_named
-    from plms_pipeline.models.decision.commands import opened
+    from plms_pipeline.registry.opening import opened
 
     if Path(wanted).exists() or "/" in wanted or "\\" in wanted:
         return Path(wanted), None
