@@ -65,14 +65,14 @@ demo-retrain: setup ## a model from prices to its service and back: the S&P 500 
 	$(BIN)/python -m plms_pipeline_tests.vectors.demo_retrain
 
 test: setup ## the fast tests, on SQLite and PostgreSQL (whole servers: make test-live)
-	$(IN_MEMORY)$(BIN)/pytest --workers=3
+	$(IN_MEMORY)$(BIN)/pytest -n 3 --dist loadgroup
 
 test-live: setup ## the tests that start whole servers: API, executor, guarded UI, the guides' vectors and demos
 	@# Of these files alone: to import all others takes each worker seconds.
-	$(IN_MEMORY)$(BIN)/pytest -m live --workers=4 $$(grep -rl --include='test_*.py' 'mark\.live' plms_pipeline_tests)
+	$(IN_MEMORY)$(BIN)/pytest -m live -n 4 --dist loadgroup $$(grep -rl --include='test_*.py' 'mark\.live' plms_pipeline_tests)
 
 test-ui: setup ## drive the Dagster UI in a real headless browser
-	$(IN_MEMORY)$(BIN)/pytest -m ui --workers=2 plms_pipeline_tests/ui
+	$(IN_MEMORY)$(BIN)/pytest -m ui -n 2 --dist loadgroup plms_pipeline_tests/ui
 
 ui: setup ## the guarded Dagster UI with its daemon on http://127.0.0.1:3000
 	$(BIN)/plms ui

@@ -29,9 +29,6 @@ from plms_pipeline_tests.thrift import (
     share_compiled_sql,
 )
 
-# `--workers`: in the conftest of the tests' root, because an option must be known before anything is collected.
-pytest_plugins = ("plms_pipeline_tests.workers",)
-
 # A deadline measures the machine's mood: on two busy cores it fails tests whose code is right.
 hypothesis.settings.register_profile("plms", deadline=None)
 hypothesis.settings.load_profile("plms")

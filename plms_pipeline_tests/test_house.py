@@ -466,6 +466,15 @@ def test_every_dependency_is_used() -> None:
     assert {name for name in names if imported_as.get(name, name.replace("-", "_")) not in imported} == set()
 
 
+def test_every_package_has_its_sentence() -> None:
+    """Whoever looks for a thing reads one table; a package that stands in none is found by chance."""
+    told = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
+    packages = [Path(*module.name.split(".")[1:]) for module in modules() if module.path.name == "__init__.py"]
+    named = [path for path in packages if path.name and not TOUCHING & set(path.parts)]
+    assert len(named) > 40
+    assert [str(path) for path in named if f"`{path}`" not in told and f"its `{path.name}`" not in told] == []
+
+
 def test_every_dependency_has_its_reason() -> None:
     """Each one is a promise to follow its releases; nobody keeps a promise whose reason is forgotten."""
     declared = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]

@@ -45,10 +45,15 @@ def require_second_person(actor: Actor, requested_by: str | None, *, auth_disabl
             "a token, or set PLMS_AUTH=disabled where one person works alone.",
             code="unverified_decider",
         )
-    if requested_by is not None and _person(actor.name) == _person(requested_by):
+    if requested_by is not None and is_same_person(actor.name, requested_by):
         raise Forbidden(
             f"{actor.name} asked for this decision and cannot take it too; another person must.", code="same_person"
         )
+
+
+def is_same_person(one: str, other: str) -> bool:
+    """Whether two names are one person's: an account of the machine counts as the person of its name."""
+    return _person(one) == _person(other)
 
 
 def _person(name: str) -> str:

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, start_http_server
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, make_wsgi_app, start_http_server
 from prometheus_client.exposition import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
+from plms_pipeline.access.hosts import guarded_page
 from plms_pipeline.evidence.obligations import OBS_POINTS
 from plms_pipeline.evidence.sights import GUIDE_REASONS, OWN_REASONS, REASONS
 
@@ -99,6 +100,7 @@ class ObserverMetrics:
 def expose(metrics: ObserverMetrics, port: int) -> Callable[[], None]:
     """Show the series on a port of the loopback; what closes it again."""
     server, thread = start_http_server(port, addr="127.0.0.1", registry=metrics.registry)
+    server.set_app(guarded_page(make_wsgi_app(metrics.registry), frozenset()))
 
     def close() -> None:
         server.shutdown()

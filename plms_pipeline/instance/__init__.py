@@ -1,1 +1,1 @@
-"""Where does Dagster keep its state, and who started a run? One instance per data directory."""
+"""What is this installation on this machine: its folders and files, its processes, and who started what?"""

@@ -13,6 +13,7 @@ from plms_pipeline.errors import BadInput
 SCHEMA_VERSION: Final = 1
 MANIFEST: Final = "manifest.json"
 MAX_MANIFEST_BYTES: Final = 16 << 20
+MODEL: Final = "training/checkpoints/candidate.npz"
 GOLDEN: Final = "training/golden.json"
 EVALUATION: Final = "evaluation"
 SUMMARY: Final = "operations_summary.json"

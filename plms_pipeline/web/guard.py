@@ -16,6 +16,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 
 from plms_pipeline.access.bearer import Doorkeeper
+from plms_pipeline.access.hosts import Authority
 from plms_pipeline.access.principals import Principal
 from plms_pipeline.clock import Clock
 from plms_pipeline.errors import PlmsError, Unauthenticated
@@ -43,7 +44,6 @@ from plms_pipeline.web.operations import (
 )
 from plms_pipeline.web.origins import (
     SAFE_METHODS,
-    Authority,
     Refusal,
     embedding_refusal,
     host_refusal,

@@ -8,8 +8,10 @@ https://web.dev/articles/fetch-metadata, and an allow-list of host names.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
+
+from plms_pipeline.access.hosts import Authority, parse_authority
 
 DEFAULT_PORTS = {"http": 80, "https": 443, "ws": 80, "wss": 443}
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -23,50 +25,6 @@ class Refusal:
     code: str
     detail: str
     allow: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Authority:
-    """A host and port as they stand in `Host` or `Origin`; the port may be implied."""
-
-    host: str
-    port: int | None
-
-
-def parse_authority(text: str) -> Authority | None:
-    """Split `host[:port]`, IPv6 in brackets; None when it is anything else."""
-    if not text or not text.isascii() or any(mark in text for mark in "/\\@?#, \t") or text != text.strip():
-        return None
-    if text.startswith("["):
-        inside, bracket, rest = text[1:].partition("]")
-        if not bracket or not inside or (rest and not rest.startswith(":")):
-            return None
-        return _authority(f"[{inside.lower()}]", rest[1:], has_port=bool(rest))
-    host, colon, port = text.partition(":")
-    return _authority(host.lower(), port, has_port=bool(colon)) if host else None
-
-
-def _authority(host: str, port: str, *, has_port: bool) -> Authority | None:
-    if not has_port:
-        return Authority(host, None)
-    if not (port.isdigit() and len(port) <= 5 and 0 < int(port) < 65536):
-        return None
-    return Authority(host, int(port))
-
-
-def parse_allowed(entries: Iterable[str]) -> frozenset[Authority]:
-    """Host names that the door answers to. An entry without a port holds for every port.
-
-    Raises:
-        ValueError: an entry is not `host` or `host:port`; the message names it. A wildcard is not a host.
-    """
-    allowed = set()
-    for entry in entries:
-        authority = parse_authority(entry)
-        if authority is None or "*" in entry:
-            raise ValueError(f"{entry!r} is not a host name or host:port")
-        allowed.add(authority)
-    return frozenset(allowed)
 
 
 def host_refusal(host: str | None, allowed: frozenset[Authority]) -> Refusal | None:

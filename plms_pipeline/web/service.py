@@ -21,13 +21,13 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from plms_pipeline.access.hosts import Authority, parse_allowed
 from plms_pipeline.clock import SystemClock
 from plms_pipeline.errors import BadInput, Unavailable
 from plms_pipeline.instance.files.home import DagsterHome, prepare_instance
 from plms_pipeline.instance.files.lock import exclusive
 from plms_pipeline.instance.service import bound_socket, interruptible
 from plms_pipeline.registry.engine import Registry
-from plms_pipeline.web.origins import Authority, parse_allowed
 from plms_pipeline.web.process import ChildSpec, Keeper
 
 if TYPE_CHECKING:

@@ -12,8 +12,9 @@ from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from types import MappingProxyType
 from typing import Any, Final, Protocol
 
+from plms_pipeline.access.hosts import Authority
 from plms_pipeline.web.operations import BadRequest, operations_of_body
-from plms_pipeline.web.origins import Authority, host_refusal
+from plms_pipeline.web.origins import host_refusal
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]

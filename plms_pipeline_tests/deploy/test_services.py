@@ -45,6 +45,7 @@ def test_every_variable_that_is_given_is_a_setting(where: str, names: set[str], 
     """An unknown PLMS_* variable is refused at start."""
     samples = {"PLMS_DATA_DIR": str(tmp_path), "PLMS_REPORTS_DIR": str(tmp_path), "PLMS_PAS_URL": "http://127.0.0.1:1",
                "REDIS_URL": "redis://127.0.0.1:6379/0", "PLMS_UI_ALLOWED_HOSTS": "localhost",
+               "PLMS_METRICS_HOSTS": "api,model,exporter",
                "ALERT_EMAIL": "plms@example.org", "PLMS_GIT_COMMIT": "0123456789abcdef0123456789abcdef01234567"}  # fmt: skip
     files = written(names, tmp_path)
     given = {**files, **{name: samples[name] for name in names - FOREIGN - set(files)}}
@@ -116,3 +117,13 @@ def test_units_are_boxed_in_and_come_back(unit: Path) -> None:
         assert said.get(key) == [value], key
     assert said.get("CapabilityBoundingSet") == [""]
     assert ("Restart" in said) == (said["Type"] != ["oneshot"])
+
+
+def test_names_by_which_containers_are_scraped_are_allowed() -> None:
+    """Every page would answer 403, and Prometheus would call everything down."""
+    targets = re.findall(r'targets: \["([^":]+)', (DEPLOY / "prometheus" / "targets-compose.yml").read_text("utf-8"))
+    compose = (DEPLOY / "compose.yaml").read_text("utf-8")
+    [allowed] = re.findall(r"PLMS_METRICS_HOSTS:-([\w,]+)", compose)
+    [of_the_ui] = re.findall(r"PLMS_UI_ALLOWED_HOSTS:-([\w.,]+)", compose)
+    assert set(targets) == {*allowed.split(","), "ui"}
+    assert "ui" in of_the_ui.split(",")

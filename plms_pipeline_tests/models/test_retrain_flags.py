@@ -99,7 +99,10 @@ def test_every_stage_lies_in_its_folder_and_the_manifest_vouches_for_it(desk: De
     assert told["trials"] == told["operations_summary"]["deflated_sharpe"]["trials"] == 3
     rows = pd.read_parquet(run / "evaluation/predictions.parquet")
     assert set(rows["regime__volatility_regime"]) <= {"low_vol", "mid_vol", "high_vol", "volatility_unknown"}
-    assert "## Regime Attribution" in (run / "report.md").read_text()
+    report = (run / "report.md").read_text()
+    assert "## Regime Attribution" in report
+    assert told["model_sha256"] in report
+    assert "no reinforcement learning happens" in report
     assert told["stages"]["regimes"]["row_count"] > 0
 
 

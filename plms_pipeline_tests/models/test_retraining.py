@@ -64,6 +64,21 @@ def test_everything_lies_in_one_folder_in_valid_json(tmp_path: Path) -> None:
     assert (tmp_path / "market_snapshots" / f"{done.data.digest}.parquet").is_file()
 
 
+def test_a_run_that_is_interrupted_in_its_last_stage_is_none(tmp_path: Path) -> None:
+    """Ctrl-C while the report was written left a run that looked whole, had no report and waited for nobody."""
+
+    def interrupted(stage: str, _what: str) -> None:
+        if stage == "report":
+            raise KeyboardInterrupt
+
+    asked = Request(SAMPLE, experiment({}), gates=QUICK)
+    with pytest.raises(KeyboardInterrupt):
+        retrain(asked, root=tmp_path, clock=CLOCK, run_id="r1", code_version="0", told=interrupted)
+    assert list((tmp_path / "automation_runs").iterdir()) == []
+    done = retrain(asked, root=tmp_path, clock=CLOCK, run_id="r1", code_version="0")
+    assert (done.run.path.name, (done.run.path / "report.html").is_file()) == ("20260301-120000", True)
+
+
 def test_the_same_data_give_the_same_model(tmp_path: Path) -> None:
     """A candidate that cannot be made again cannot be examined either."""
     first, second = trained(tmp_path / "a"), trained(tmp_path / "b")

@@ -7,12 +7,12 @@ from typing import Any
 
 from plms_pipeline.access.actors import Actor
 from plms_pipeline.access.bearer import Doorkeeper
+from plms_pipeline.access.hosts import parse_allowed
 from plms_pipeline.access.principals import Principal, unchecked
 from plms_pipeline.access.proxies import TrustedProxy
 from plms_pipeline.access.tokens import Key, issue
 from plms_pipeline.clock import FrozenClock
 from plms_pipeline.web.guard import FrontDoor
-from plms_pipeline.web.origins import parse_allowed
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 CLOCK = FrozenClock(NOW)

@@ -6,15 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from plms_pipeline.web.origins import (
-    Authority,
-    embedding_refusal,
-    host_refusal,
-    is_same_origin,
-    origin_refusal,
-    parse_allowed,
-    parse_authority,
-)
+from plms_pipeline.access.hosts import Authority, parse_allowed, parse_authority
+from plms_pipeline.web.origins import embedding_refusal, host_refusal, is_same_origin, origin_refusal
 
 LOOPBACK = parse_allowed(["localhost", "127.0.0.1", "[::1]"])
 

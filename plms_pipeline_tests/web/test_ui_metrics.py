@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from plms_pipeline.access.hosts import parse_allowed
 from plms_pipeline.web.guard import FrontDoor
 from plms_pipeline.web.metrics import MEDIA_TYPE, UiMetrics
-from plms_pipeline.web.origins import parse_allowed
 from plms_pipeline.web.ui_metrics import CLASSES, CODES, KINDS, UNKNOWN, CountedDoor, class_of
 from plms_pipeline_tests.web.asgi import Answer, ask
 from plms_pipeline_tests.web.doors import ADA, CLOCK, keeper

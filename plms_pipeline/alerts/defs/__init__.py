@@ -3,24 +3,12 @@
 A module offers any of `ASSETS`, `CHECKS`, `JOBS`, `SENSORS` (lists).
 """
 
-import importlib
-import pkgutil
-from typing import Any
-
 from plms_pipeline.alerts.defs.sensors import rules_sensor
+from plms_pipeline.parts import offered, parts_of
 
 __all__ = ["ASSETS", "CHECKS", "JOBS", "SENSORS", "rules_sensor"]
-_PARTS = [
-    importlib.import_module(f"{__name__}.{part}")
-    for part in sorted(info.name for info in pkgutil.iter_modules(__path__))
-]
-
-
-def _offered(name: str) -> list[Any]:
-    return [definition for part in _PARTS for definition in getattr(part, name, [])]
-
-
-ASSETS = _offered("ASSETS")
-CHECKS = _offered("CHECKS")
-JOBS = _offered("JOBS")
-SENSORS = _offered("SENSORS")
+_PARTS = parts_of(__name__, __path__)
+ASSETS = offered(_PARTS, "ASSETS")
+CHECKS = offered(_PARTS, "CHECKS")
+JOBS = offered(_PARTS, "JOBS")
+SENSORS = offered(_PARTS, "SENSORS")

@@ -16,10 +16,11 @@ from typing import Any, Final
 from sqlalchemy.orm import Session
 
 from plms_pipeline.errors import Conflict, PlmsError
+from plms_pipeline.models.decision.capping import limits_of, looser, unmended
 from plms_pipeline.models.decision.levels import breached
 from plms_pipeline.models.decision.tree import DATA_NOT_OK, LIMIT, hard_gates
 from plms_pipeline.models.decision.words import APPROVE
-from plms_pipeline.models.files.candidate import check_bytes, model_file
+from plms_pipeline.models.files.candidate import SUMMARY_FILE, check_bytes, manifest_of, model_file
 from plms_pipeline.models.files.reading import read_json
 from plms_pipeline.models.records import ESTIMATES, MARKET, Candidate
 from plms_pipeline.models.store import levels, switches
@@ -31,6 +32,9 @@ Golden = Callable[[Path, Candidate, Mapping[str, Any]], tuple[str, ...]]
 GATES_FAILED: Final = "gates_failed"
 CAPS_NEEDED: Final = "caps_needed"
 DATA_ANOMALY: Final = "data_anomaly"
+CAP_LOOSENS: Final = "cap_loosens"
+CAPS_DO_NOT_MEND: Final = "caps_do_not_mend"
+CAPS_NOT_ENFORCED: Final = "caps_not_enforced"
 EXPIRED: Final = "candidate_expired"
 HALTED: Final = "promotion_halted"
 GUARDRAILS_OFF: Final = "guardrails_off"
@@ -54,6 +58,7 @@ def blockers(
     now: datetime,
     decision: str = APPROVE,
     golden: Mapping[str, Golden] | None = None,
+    caps: Mapping[str, float] | None = None,
 ) -> tuple[Blocker, ...]:
     """Everything that keeps a candidate from going live, what was judged first and what is stopped last.
 
@@ -61,8 +66,12 @@ def blockers(
         root: the data folder.
         decision: `approve_with_caps` admits broken limits that caps can mend.
         golden: the comparison of each family; that of `GOLDEN_BY_FAMILY` when omitted.
+        caps: with which it is approved.
     """
-    found = [*judged(candidate, decision=decision, now=now), *stored(root, candidate, golden=golden)]
+    altered = stored(root, candidate, golden=golden)
+    found = [*judged(candidate, decision=decision, now=now), *altered]
+    if caps and not altered:
+        found += capped(root, candidate, caps)
     with registry.reading() as session:
         return (*found, *stopped(session, candidate.family, now))
 
@@ -98,6 +107,25 @@ def stored(root: Path, candidate: Candidate, *, golden: Mapping[str, Golden] | N
     if wrong:
         return (Blocker(GOLDEN_FAILED, f"the stored model disagrees with itself: {'; '.join(wrong[:3])}"),)
     return ()
+
+
+def capped(root: Path, candidate: Candidate, caps: Mapping[str, float]) -> tuple[Blocker, ...]:
+    """Whether caps do what an approval under caps says: tighten, be enforced, and mend the limits that are broken."""
+    if candidate.family != MARKET:
+        return (
+            Blocker(CAPS_NOT_ENFORCED, f"nothing enforces caps on {candidate.family}; decide approve, or not at all"),
+        )
+    summary = read_json(root / candidate.folder / SUMMARY_FILE)
+    limits = limits_of(summary, manifest_of(root, candidate).get("experiment"))
+    loose = [f"{name} = {caps[name]:g}, it was judged by {limits[name]:g}" for name in looser(caps, limits)]
+    found = []
+    if loose:
+        found.append(Blocker(CAP_LOOSENS, f"a cap only tightens ({'; '.join(loose)})"))
+    left = unmended(candidate.alerts, caps)
+    if left:
+        names = ", ".join(f"{code} takes {name}" for code, name in left.items())
+        found.append(Blocker(CAPS_DO_NOT_MEND, f"a limit stays broken under these caps: {names}"))
+    return tuple(found)
 
 
 def stopped(session: Session, family: str, now: datetime) -> tuple[Blocker, ...]:

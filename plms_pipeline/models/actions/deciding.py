@@ -13,12 +13,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
+from sqlalchemy.orm import Session
+
 from plms_pipeline.access.actors import SCHEDULE, Actor
 from plms_pipeline.clock import Clock
 from plms_pipeline.decisions import store as decided
 from plms_pipeline.decisions.actions import decide
 from plms_pipeline.decisions.actions import deciding as recording
-from plms_pipeline.decisions.rules import reason_of
+from plms_pipeline.decisions.rules import is_same_person, reason_of
 from plms_pipeline.errors import Conflict, Forbidden, NotFound
 from plms_pipeline.models.actions import checking
 from plms_pipeline.models.actions.candidates import require
@@ -96,7 +98,9 @@ def decide_candidate(
     seen = _shown(registry, candidate_id, word, evidence_sha256)
     # Files are read before the transaction: nobody else shall wait for a disk.
     approves = word in words.APPROVALS
-    found = checking.blockers(registry, places.root, seen, now=now, decision=word, golden=golden) if approves else ()
+    found: tuple[checking.Blocker, ...] = ()
+    if approves:
+        found = checking.blockers(registry, places.root, seen, now=now, decision=word, golden=golden, caps=allowed)
     with recording(registry, clock, actor, f"decide.{KIND}", f"candidate:{candidate_id}") as session:
         _require_person(actor)
         signer = words.role_of(role, word)
@@ -120,13 +124,17 @@ def decide_candidate(
         ):  # fmt: skip
             raise Conflict(f"Candidate {candidate_id} was decided about meanwhile.", code="already_decided")
         if word == words.HALT:
-            switches.halt(
-                session, halt_id=ids(), family=candidate.family, decision_id=decision_id, reason=reason,
-                by=actor.name[:255], at=now,
-            )  # fmt: skip
+            _halt(session, candidate, said, ids)
         after = require(session, candidate_id)
     tell(registry, places, after, document)
     return CandidateDecision(decision_id, after, document)
+
+
+def _halt(session: Session, candidate: Candidate, said: Said, ids: NewId) -> None:
+    switches.halt(
+        session, halt_id=ids(), family=candidate.family, decision_id=said.decision_id, reason=said.rationale,
+        by=said.reviewer, at=said.decided_at,
+    )  # fmt: skip
 
 
 def _shown(registry: Registry, candidate_id: str, word: str, evidence_sha256: str | None) -> Candidate:
@@ -158,14 +166,17 @@ def _require_person(actor: Actor) -> None:
 
 def lift_halt(
     registry: Registry, *, halt_id: str, reason: str, actor: Actor, places: Places, clock: Clock, ids: NewId,
-    role: str | None = None,
+    role: str | None = None, auth_disabled: bool = False,
 ) -> Halt:  # fmt: skip
     """Let a family be promoted again. The candidate that was halted can then be decided about anew.
+
+    Args:
+        auth_disabled: whether `PLMS_AUTH=disabled` lifts the rule that the halted candidate's launcher does not lift its halt.
 
     Raises:
         NotFound: there is no such halt (`unknown_halt`).
         Conflict: it was lifted already (`halt_lifted`).
-        Forbidden: no person lifts it.
+        Forbidden: no person lifts it, or the one who launched the candidate that was halted (`same_person`).
         BadInput: no reason.
     """
     now, decision_id = clock.now(), ids()
@@ -175,6 +186,13 @@ def lift_halt(
         if halt is None:
             raise NotFound(
                 f"There is no halt {halt_id[:64]!r}; `plms model halts list` shows them.", code="unknown_halt"
+            )
+        halting = decided.find(session, halt.decision_id)
+        launcher = None if halting is None else halting.requested_by
+        if launcher is not None and not auth_disabled and is_same_person(actor.name, launcher):
+            raise Forbidden(
+                f"{actor.name} launched the candidate that was halted; another person says that it may go on.",
+                code="same_person",
             )
         decide(
             session, clock_now=now, ids=lambda: decision_id, kind=HALT_LIFTED, subject_type="halt", subject_id=halt_id,

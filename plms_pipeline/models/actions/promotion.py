@@ -80,7 +80,8 @@ def promote(
     word = "approve_with_caps" if candidate.caps else "approve"
     with registry.reading() as session:
         _require_approved(session, candidate, key)
-    checking.refuse(candidate, checking.blockers(registry, root, candidate, now=now, decision=word, golden=golden))
+    found = checking.blockers(registry, root, candidate, now=now, decision=word, golden=golden, caps=candidate.caps)
+    checking.refuse(candidate, found)
     with registry.writing() as session:
         impatient(session)
         again = require(session, candidate_id)

@@ -228,13 +228,16 @@ def retrain(
         Kept(f"{SNAPSHOTS}/{kept.name}", sha256_of(kept)),
         heard.document, beside.facts,
     )  # fmt: skip
-    run = write_run(root / RUNS, bars, asked.experiment, trained, origin, beside.files)
-    write_evaluation(run.path, summary=summary, metrics=trained.metrics, gates=verdict.as_document())
-    if data.rejected:
-        write_rejected(run.path / REJECTED, data.examination.rejected)
-    if asked.has_report:
-        told("report", str(run.path))
-        report_run(run.path, annotations=None if spoken is None else [one.as_document() for one in spoken])
+
+    def finish(folder: Path) -> None:
+        write_evaluation(folder, summary=summary, metrics=trained.metrics, gates=verdict.as_document())
+        if data.rejected:
+            write_rejected(folder / REJECTED, data.examination.rejected)
+        if asked.has_report:
+            told("report", "a page and Markdown")
+            report_run(folder, annotations=None if spoken is None else [one.as_document() for one in spoken])
+
+    run = write_run(root / RUNS, bars, asked.experiment, trained, origin, beside.files, finish)
     return Retrained(run, data, dict(trained.metrics), summary, verdict, asked.trials, found.tried, beside.comparison)
 
 

@@ -113,7 +113,7 @@ def written_report(candidate: Candidate, data_dir: Path) -> Stage:
 def recommendation(registry: Registry, candidate: Candidate, data_dir: Path, *, now: datetime) -> Stage:
     """What should be done with a candidate, and what is in the way at this moment."""
     word = APPROVE_WITH_CAPS if candidate.caps else APPROVE
-    found = blockers(registry, data_dir, candidate, now=now, decision=word)
+    found = blockers(registry, data_dir, candidate, now=now, decision=word, caps=candidate.caps)
     gates = [name for name in candidate.blockers if name != DATA_NOT_OK]
     said = recommend(alerts=candidate.alerts, blocking=gates, data_ok=DATA_NOT_OK not in candidate.blockers)
     return recommendation_stage(candidate, said, [Obstacle(one.code, one.sentence) for one in found])

@@ -14,11 +14,12 @@ from plms_pipeline.errors import BadInput, Conflict, NoData, PlmsError
 from plms_pipeline.models.actions.candidates import require
 from plms_pipeline.models.candidate_ids import candidate_id
 from plms_pipeline.models.files.candidate import check_bytes, model_file
+from plms_pipeline.models.files.written import read_document
 from plms_pipeline.models.layout import files_of
 from plms_pipeline.models.records import MARKET, Candidate
 from plms_pipeline.models.store import champions
 from plms_pipeline.models.training.experiment import Experiment, branch, experiment
-from plms_pipeline.models.training.files import FOLDS, load_folds, load_model, read_document
+from plms_pipeline.models.training.files import FOLDS, load_folds, load_model
 from plms_pipeline.models.training.starting import Checkpoint, Start, folds_known_to, known_to
 from plms_pipeline.registry.engine import Registry
 

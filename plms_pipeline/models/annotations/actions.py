@@ -8,7 +8,7 @@ from datetime import datetime
 from pathlib import Path
 
 from plms_pipeline.clock import Clock
-from plms_pipeline.errors import BadInput, NotFound
+from plms_pipeline.errors import BadInput, NoData, NotFound
 from plms_pipeline.models.annotations import files, rules, store
 from plms_pipeline.models.annotations.rules import Annotation, Draft
 from plms_pipeline.models.annotations.trades import Trade, trades_of
@@ -87,6 +87,23 @@ def export(registry: Registry, path: Path, *, symbol: str | None = None, decisio
     """Write annotations to a file, JSON or, by its name, CSV; how many."""
     found = listed(registry, symbol=symbol, decision=decision)
     files.write_annotations(path, [one.as_document() for one in found])
+    return len(found)
+
+
+def positions(registry: Registry, path: Path, *, symbol: str | None = None) -> int:
+    """Write the trades of the books as a log of positions, JSON or, by its name, CSV; how many.
+
+    Raises:
+        NoData: there is none (`no_trades`); nothing is written.
+    """
+    with registry.reading() as session:
+        found = store.traded(session, symbol)
+    if not found:
+        whose = "" if symbol is None else f" of {symbol[:64]}"
+        raise NoData(
+            f"The registry knows no trade{whose}; bring trades in with `plms annotate trades FILE`.", code="no_trades"
+        )
+    files.write_positions(path, [one.as_position() for one in found])
     return len(found)
 
 

@@ -119,3 +119,21 @@ def trades(
     typer.echo(
         json.dumps({"added": added, "unchanged": known}) if as_json else f"{added} new trades, {known} unchanged"
     )
+
+
+@app.command(epilog="Example: plms annotate positions positions.csv --symbol SPY")
+def positions(
+    path: Annotated[Path, typer.Argument(help="JSON, or CSV when its name ends in .csv.", show_default=False)],
+    symbol: Symbol = None,
+    as_json: AsJson = False,
+) -> None:
+    """Write the trades of the registry as a log of positions, which `plms retrain --eval-trades` holds against the limits.
+
+    A long trade is a position above zero, a short one below; notional is position times price. Exit 3: there is no trade.
+    """
+    from plms_pipeline.instance.files.named import named_by
+    from plms_pipeline.models.annotations import actions
+
+    with opened(load_settings(), read_only=True) as registry, named_by("PATH", path):
+        count = actions.positions(registry, path, symbol=symbol)
+    typer.echo(json.dumps({"path": str(path), "trades": count}) if as_json else f"{count} trades: {path}")

@@ -1,4 +1,4 @@
-"""Where do exported annotations go? A JSON list, or CSV by the file's name; whole or not at all."""
+"""Where do exported annotations and positions go? A JSON list, or CSV by the file's name; whole or not at all."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from plms_pipeline.instance.files.atomic import replacing
+from plms_pipeline.models.annotations.trades import POSITION_COLUMNS
 
 COLUMNS: Final = (
     "annotation_id", "trade_id", "symbol", "trade_timestamp", "decision", "rationale", "confidence", "tags", "author",
@@ -21,23 +22,36 @@ _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
 
 def write_annotations(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     """Write annotations as `Annotation.as_document` has them."""
-    text = (
-        _csv(rows)
-        if path.name.lower().endswith(".csv")
-        else json.dumps(list(rows), indent=2, ensure_ascii=False) + "\n"
-    )
+    _write(path, rows, _csv(rows))
+
+
+def write_positions(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Write a log of positions as `Trade.as_position` has its rows."""
+    _write(path, rows, _table(POSITION_COLUMNS, rows))
+
+
+def _write(path: Path, rows: Sequence[Mapping[str, Any]], table: str) -> None:
+    is_csv = path.name.lower().endswith(".csv")
+    text = table if is_csv else json.dumps(list(rows), indent=2, ensure_ascii=False) + "\n"
     with replacing(path) as stream:
         stream.write(text.encode("utf-8"))
 
 
 def _csv(rows: Sequence[Mapping[str, Any]]) -> str:
+    told = [{**row, "tags": ",".join(row["tags"]), "metadata": _one_line(row["metadata"])} for row in rows]
+    return _table(COLUMNS, told)
+
+
+def _one_line(metadata: object) -> str:
+    return "" if metadata is None else json.dumps(metadata, sort_keys=True)
+
+
+def _table(columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> str:
     buffer = io.StringIO()
-    writer = csv.DictWriter(buffer, COLUMNS, lineterminator="\n")
+    writer = csv.DictWriter(buffer, columns, lineterminator="\n")
     writer.writeheader()
     for row in rows:
-        cells = {**row, "tags": ",".join(row["tags"])}
-        cells["metadata"] = "" if row["metadata"] is None else json.dumps(row["metadata"], sort_keys=True)
-        writer.writerow({name: _harmless(value) for name, value in cells.items()})
+        writer.writerow({name: _harmless(value) for name, value in row.items()})
     return buffer.getvalue()
 
 

@@ -37,6 +37,14 @@ def trades_at(session: Session, symbol: str, moment: datetime) -> list[Trade]:
     return [_trade(row) for row in rows]
 
 
+def traded(session: Session, symbol: str | None = None) -> list[Trade]:
+    """Every trade, or those of a symbol, by moment."""
+    asked = select(MarketTrade).order_by(MarketTrade.timestamp, MarketTrade.trade_id)
+    return [
+        _trade(row) for row in session.scalars(asked if symbol is None else asked.where(MarketTrade.symbol == symbol))
+    ]
+
+
 def keep_trade(session: Session, given: Trade) -> bool:
     """Keep a trade; whether it is new. One with an id is known by it, one without by everything it says.
 

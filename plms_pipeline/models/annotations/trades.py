@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 SIDES: Final = ("long", "short", "flat")
 COLUMNS: Final = ("timestamp", "symbol", "side", "size", "price")
 OPTIONAL: Final = ("fees", "slippage_bp", "pnl")
+# Of a log of positions, as guardrails and `--eval-trades` read it.
+POSITION_COLUMNS: Final = ("timestamp", "symbol", "position", "price", "notional", "pnl")
+_SIGNS: Final = {"long": 1.0, "short": -1.0, "flat": 0.0}
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +39,14 @@ class Trade:
     @property
     def notional(self) -> float:
         """Signed, in money: what guardrails measure."""
-        return {"long": 1.0, "short": -1.0, "flat": 0.0}[self.side] * self.size * self.price
+        return _SIGNS[self.side] * self.size * self.price
+
+    def as_position(self) -> dict[str, Any]:
+        """The trade as a row of a log of positions: `POSITION_COLUMNS`, what is unknown None."""
+        return {
+            "timestamp": self.timestamp.isoformat(), "symbol": self.symbol, "position": _SIGNS[self.side] * self.size,
+            "price": self.price, "notional": self.notional, "pnl": self.pnl,
+        }  # fmt: skip
 
 
 def trades_of(frame: pd.DataFrame) -> list[Trade]:

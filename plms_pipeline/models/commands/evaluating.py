@@ -40,7 +40,7 @@ def evaluation_of(given: Options, run: Path, *, root: Path, manifest_sha256: str
     from plms_pipeline.models.actions.reevaluating import RETURNS, Evaluation
     from plms_pipeline.models.evaluation.books import Columns
     from plms_pipeline.models.evaluation.thresholds import OperationsThresholds
-    from plms_pipeline.models.training.files import read_document
+    from plms_pipeline.models.files.written import read_document
 
     return Evaluation(
         run,

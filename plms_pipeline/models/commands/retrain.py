@@ -83,8 +83,8 @@ def _asked(given: Options) -> Request:
 
 
 def _branch(training: Experiment, file: Path) -> Experiment:
+    from plms_pipeline.models.files.written import read_document
     from plms_pipeline.models.training.experiment import branch
-    from plms_pipeline.models.training.files import read_document
 
     return branch(training, read_document(file), str(file))
 

@@ -28,7 +28,8 @@ def tell(done: Retrained, candidate: Candidate | None) -> None:
     else:
         typer.echo(
             f"Candidate {candidate.candidate_id} waits until {candidate.expires_at:%Y-%m-%d}; recommended: "
-            f"{candidate.action.replace('_', ' ')}; trial {candidate.trials} on these data"
+            f"{candidate.action.replace('_', ' ')}; judged as the best of {candidate.trials} tries on these data and over its "
+            "lineage"
         )
 
 

@@ -9,6 +9,9 @@ from pydantic import BaseModel, ConfigDict, Field
 from plms_pipeline.access.forms import BecauseIn
 
 Family = Literal["market", "estimates"]
+CandidateState = Literal[
+    "waiting", "approved", "promoted", "rejected", "retrain_requested", "halted", "expired", "replaced"
+]
 Role = Literal["risk_lead", "data_engineering", "trading_supervision", "portfolio_manager", "ml_engineer", "compliance"]
 CapName = Annotated[
     str,
@@ -205,7 +208,8 @@ class DecideWithCapsIn(_DecisionIn):
         {"decision": "approve_with_caps", "role": "risk_lead", "reason": "half of it", "caps": {"max_gross_exposure": 0.5}}
     ]})  # fmt: skip
     decision: Literal["approve_with_caps"]
-    caps: dict[CapName, Annotated[float, Field(ge=0, allow_inf_nan=False)]] = Field(
+    # Strict: `true` would be a cap of 1.
+    caps: dict[CapName, Annotated[float, Field(ge=0, allow_inf_nan=False, strict=True)]] = Field(
         min_length=1, max_length=100, description="In multiples of the capital; only tightens what is configured.",
         # pydantic says which names are known, and not that there are no others.
         json_schema_extra={"additionalProperties": False},

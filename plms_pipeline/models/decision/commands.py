@@ -59,6 +59,11 @@ def _places(settings: Settings) -> Places:
     return Places(settings.data_dir, settings.reports_dir)
 
 
+def _say(line: str) -> None:
+    """Print a line in which people's words stand: they may hold what a terminal obeys, or what looks like a line of ours."""
+    typer.echo("".join(sign if sign.isprintable() else "?" for sign in line))
+
+
 def _family(name: str) -> str:
     from plms_pipeline.errors import BadInput
 
@@ -86,7 +91,7 @@ def list_(
 
     if state is not None and state not in CANDIDATE_STATES:
         raise BadInput(f"{state[:40]!r} is no state; there are {', '.join(CANDIDATE_STATES)}.", code="unknown_state")
-    with opened(load_settings()) as registry:
+    with opened(load_settings(), read_only=True) as registry:
         found = listed(registry, family=None if family is None else _family(family), state=state, limit=limit)
     if as_json:
         _json({"candidates": [one.as_json() for one in found]})
@@ -107,7 +112,7 @@ def show(candidate_id: CandidateArgument, as_json: AsJson = False) -> None:
     from plms_pipeline.models.records import WAITING
 
     settings = load_settings()
-    with opened(settings) as registry:
+    with opened(settings, read_only=True) as registry:
         found = look(registry, settings.data_dir, candidate_id, clock=SystemClock())
     if as_json:
         _json(found.as_json())
@@ -117,14 +122,14 @@ def show(candidate_id: CandidateArgument, as_json: AsJson = False) -> None:
     typer.echo(f"  folder {settings.data_dir / one.folder}")
     typer.echo(f"  model {one.bytes.model}\n  summary {one.bytes.evaluation}\n  data {one.bytes.data}")
     waits = f"; waits until {one.expires_at:%Y-%m-%d %H:%M} UTC" if one.state == WAITING else ""
-    typer.echo(f"  launched by {one.requested_by}{waits}")
+    _say(f"  launched by {one.requested_by}{waits}")
     typer.echo(f"Recommended: {said.action.replace('_', ' ')}. {said.sentence}")
     for line in said.escalations:
         typer.echo(f"  {line.owner.replace('_', ' ')}: {line.trigger}: {line.todo}")
     for blocker in found.blockers:
-        typer.echo(f"  BLOCKED {blocker.code}: {blocker.sentence}")
+        _say(f"  BLOCKED {blocker.code}: {blocker.sentence}")
     for row in found.decisions:
-        typer.echo(f"  {row.decided_at:%Y-%m-%d %H:%M} {row.decision} by {row.actor} ({row.role}): {row.reason[:200]}")
+        _say(f"  {row.decided_at:%Y-%m-%d %H:%M} {row.decision} by {row.actor} ({row.role}): {row.reason[:200]}")
 
 
 def decide(
@@ -243,7 +248,7 @@ def history(
     from plms_pipeline.errors import NoData
     from plms_pipeline.models.actions.showing import history as served
 
-    with opened(load_settings()) as registry:
+    with opened(load_settings(), read_only=True) as registry:
         found = served(registry, _family(family), at=_moment(at), limit=limit)
     if not found:
         raise NoData(f"Nothing of {family} served{' then' if at else ' yet'}.", code="no_champion")
@@ -252,7 +257,7 @@ def history(
         return
     for one in found:
         caps = f"  caps {json.dumps(one.caps)}" if one.caps else ""
-        typer.echo(
+        _say(
             f"{one.sequence:>4}  {one.promoted_at:%Y-%m-%d %H:%M:%S}  {one.kind}  {one.candidate_id}  {one.promoted_by}{caps}"
         )
 
@@ -293,16 +298,14 @@ def halts_list(family: Family = "market", as_json: AsJson = False) -> None:
     """Halts that nobody lifted, and whether the guardrails are on."""
     from plms_pipeline.models.actions.showing import stops
 
-    with opened(load_settings()) as registry:
+    with opened(load_settings(), read_only=True) as registry:
         found, switch = stops(registry, _family(family))
     if as_json:
         _json({"halts": [one.as_json() for one in found], "guardrails": switch.as_json()})
         return
     for one in found:
-        typer.echo(f"{one.halt_id}  since {one.halted_at:%Y-%m-%d %H:%M} by {one.halted_by}: {one.reason[:200]}")
-    typer.echo(
-        f"{len(found)} halts; guardrails are {'on' if switch.enabled else f'OFF by {switch.by}: {switch.reason}'}"
-    )
+        _say(f"{one.halt_id}  since {one.halted_at:%Y-%m-%d %H:%M} by {one.halted_by}: {one.reason[:200]}")
+    _say(f"{len(found)} halts; guardrails are {'on' if switch.enabled else f'OFF by {switch.by}: {switch.reason}'}")
 
 
 def lift(
@@ -319,7 +322,7 @@ def lift(
     with opened(settings) as registry:
         done = lift_halt(
             registry, halt_id=halt_id, reason=reason, actor=local_actor(), places=_places(settings), clock=SystemClock(),
-            ids=new_id,
+            ids=new_id, auth_disabled=settings.auth == "disabled",
         )  # fmt: skip
     _json(done.as_json()) if as_json else typer.echo(f"lifted: {done.family} can be promoted again")
 

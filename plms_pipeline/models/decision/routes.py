@@ -46,9 +46,7 @@ OfFamily = Annotated[Family, Path(description="market or estimates.", examples=[
 def candidates(
     state: State, _principal: Viewer,
     family: Annotated[Family | None, Query(description="Only these.")] = None,
-    only: Annotated[
-        str | None, Query(pattern=r"^[a-z_]{3,24}$", description="Only those in this state, such as waiting.")
-    ] = None,
+    only: Annotated[answers.CandidateState | None, Query(description="Only those in this state, such as waiting.")] = None,
     limit: Limit = 100,
 ) -> list[dict[str, Any]]:  # fmt: skip
     """What waits for a decision, and what became of the others."""
@@ -72,6 +70,7 @@ def decide(candidate_id: CandidateId, body: Decision, state: State, principal: A
     """Who launched the training cannot approve it (403 `same_person`); an approval takes the role risk_lead.
 
     Refused with 409 and the reason as its code while anything keeps it from going live: `gates_failed`, `caps_needed`,
+    `cap_loosens`, `caps_do_not_mend`, `caps_not_enforced`,
     `data_anomaly`, `candidate_expired`, `model_altered`, `summary_altered`, `data_altered`, `run_altered`, `file_missing`,
     `golden_failed`, `promotion_halted`, `guardrails_off`, `slo_breached`; `already_decided`, `evidence_changed`.
     """
@@ -135,10 +134,13 @@ def halts(family: OfFamily, state: State, _principal: Viewer) -> dict[str, Any]:
     summary="Lift a halt",
 )  # fmt: skip
 def lift(halt_id: HaltId, body: BecauseIn, state: State, principal: Approver) -> dict[str, Any]:
-    """The family can be promoted again. Refused with 404 `unknown_halt`, 409 `halt_lifted`."""
+    """The family can be promoted again. Refused with 404 `unknown_halt`, 409 `halt_lifted`.
+
+    Who launched the candidate that was halted does not lift its halt (403 `same_person`).
+    """
     return deciding.lift_halt(
         state.registry, halt_id=halt_id, reason=body.reason, actor=principal.actor, places=_places(state),
-        clock=state.clock, ids=state.ids,
+        clock=state.clock, ids=state.ids, auth_disabled=state.settings.auth == "disabled",
     ).as_json()  # fmt: skip
 
 

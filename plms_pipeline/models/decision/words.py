@@ -83,9 +83,18 @@ def caps_of(caps: Mapping[str, Any] | None, decision: str) -> dict[str, float] |
         if name not in CAPS and not _MEMBER.fullmatch(name):
             known = ", ".join((*CAPS, "sector:NAME", "factor:NAME"))
             raise BadInput(f"{name[:64]!r} is no cap; there are {known}.", code="unknown_cap")
-        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or value < 0:
+        if not _is_cap(value):
             raise BadInput(f"{name} is {str(value)[:40]}; a cap is a finite number, 0 or more.", code="bad_cap")
     return {name: float(given[name]) for name in sorted(given)}
+
+
+def _is_cap(value: object) -> bool:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    try:
+        return math.isfinite(value) and value >= 0
+    except OverflowError:  # a whole number beyond all floats
+        return False
 
 
 def next_state(state: str, decision: str, candidate_id: str) -> str:

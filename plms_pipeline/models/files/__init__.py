@@ -1,1 +1,1 @@
-"""The files of a run, whichever family trained it: read whole or refused, and compared with what was judged."""
+"""The files of a run, read whole or refused and compared with what was judged; and documents that people wrote."""

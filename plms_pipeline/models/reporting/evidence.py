@@ -14,6 +14,7 @@ import pandas as pd
 from plms_pipeline.errors import BadInput
 from plms_pipeline.models.evaluation import what_if as asking
 from plms_pipeline.models.evaluation.returns import numbers
+from plms_pipeline.models.layout import MODEL
 from plms_pipeline.models.reporting.blocks import Cell, Note, Section, Tone, number, percent, short, table
 from plms_pipeline.models.reporting.reading import Columns, Rows
 
@@ -150,7 +151,7 @@ def origin(given: Evidence) -> list[tuple[str, str]]:
     if candidate.get("kind"):
         found.append(("Model", f"{candidate['kind']}, {len(candidate.get('features') or [])} features"))
     files = manifest.get("files") or {}
-    digest = next((value for name, value in files.items() if str(name).endswith("candidate.npz")), None)
+    digest = files.get(MODEL)
     if digest:
         found.append(("Model file (SHA-256)", str(digest)))
     if lineage.get("started_from_sha256"):
@@ -158,6 +159,12 @@ def origin(given: Evidence) -> list[tuple[str, str]]:
     warm = manifest.get("warm_start") or {}
     if warm:
         found.append(("Its weights", f"not used: {warm['why_cold']}" if warm.get("why_cold") else "used"))
+    if warm.get("weights"):
+        folds = int(warm["warm_folds"]) + int(warm["cold_folds"])
+        found.append(("Folds that started from weights of before their test", f"{warm['warm_folds']} of {folds}"))
+    challenger = ((manifest.get("stages") or {}).get("reinforcement") or {}).get("comparison") or {}
+    if challenger:
+        found.append(("Challenger", f"{challenger['sentence']} ({challenger['note']})"))
     if lineage.get("reason"):
         found.append(("Why it was trained", str(lineage["reason"])))
     return found

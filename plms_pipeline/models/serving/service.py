@@ -40,6 +40,9 @@ AGAIN_AFTER_S: Final = 10.0
 VERIFY_EVERY_S: Final = 60.0
 # An outage is told when it begins, once a minute, and when it ends.
 TELL_EVERY_S: Final = 60.0
+# A look takes milliseconds; a database that neither answers nor refuses is as good as away.
+SILENT_AFTER_S: Final = 15.0
+ENDS_WITHIN_S: Final = 10.0
 MOST_SNAPSHOTS: Final = 4
 _BAD_REQUEST: Final = BadInput.default_http_status
 _log = logging.getLogger(__name__)
@@ -69,6 +72,7 @@ class ModelServer:
         self._refused: Unverified | None = None
         self._unread: PlmsError | None = None
         self._verified_s = self._told_s = -math.inf
+        self._looked_s = time.monotonic()
         self._turn = threading.Lock()
         self._snapshots: dict[tuple[str, tuple[str, ...]], History] = {}
         self._reading = threading.Lock()
@@ -95,7 +99,13 @@ class ModelServer:
 
     @property
     def unread(self) -> PlmsError | None:
-        """Why the registry could not be read the last time; None when it could."""
+        """Why the registry could not be read the last time, or that it has not answered for long; None when it did."""
+        silent_s = time.monotonic() - self._looked_s
+        if self._unread is None and self._thread.is_alive() and silent_s > SILENT_AFTER_S + self.settings.model_watch_s:
+            return Unavailable(
+                f"It has not answered for {silent_s:.0f} s; look at the database and the way to it.",
+                code="registry_silent",
+            )
         return self._unread
 
     def now(self) -> datetime:
@@ -158,7 +168,9 @@ class ModelServer:
         with self._turn:
             try:
                 found = standing(self._registry, MARKET)
+                self._looked_s = time.monotonic()
             except PlmsError as error:
+                self._looked_s = time.monotonic()
                 self._tell_unread(error)
                 if again:
                     raise
@@ -210,11 +222,16 @@ class ModelServer:
         self._thread.start()
 
     def stop(self) -> None:
-        """End the thread, and write what was counted."""
+        """End the thread, and write what was counted; a registry that does not answer holds nobody up for long."""
         self._stopping.set()
+        if self._thread.ident is not None:
+            self._thread.join(ENDS_WITHIN_S)
         if self._thread.is_alive():
-            self._thread.join()
+            _log.error("event=minutes_lost code=registry_silent minutes=%d", len(self._book))
+            return
         self.write()
+        if self._book:
+            _log.error("event=minutes_lost code=registry_not_written minutes=%d", len(self._book))
 
     def write(self) -> None:
         """Add what was counted to the registry; kept for later when it is away."""

@@ -50,6 +50,9 @@ def model_stage(manifest: Mapping[str, Any], *, model_sha256: str, folder: str, 
         "experiment_sha256": manifest["experiment_sha256"], "code_version": manifest["code_version"],
         "requested_by": manifest["lineage"]["requested_by"], "reason": manifest["lineage"]["reason"],
     }  # fmt: skip
+    warm = manifest.get("warm_start") or {}
+    if warm:
+        facts |= {"starts_from": warm.get("from"), "warm_folds": warm["warm_folds"], "cold_folds": warm["cold_folds"]}
     lines = ["| fold | trained | judged | rows | information coefficient | starts |", "|--:|---|---|--:|--:|---|"]
     lines += [
         f"| {one['number']} | {one['train_from'][:10]} – {one['train_to'][:10]} | {one['test_from'][:10]} – "
@@ -107,11 +110,16 @@ def _inside(frame: pd.DataFrame, folds: Sequence[Mapping[str, Any]]) -> str:
         first, last = rows.min(), rows.max()
         if fold is None:
             wrong.append(f"fold {number} is unknown")
-        elif first.tz_localize(None) <= np.datetime64(fold["train_to"].removesuffix("Z")):
-            wrong.append(f"fold {number} predicts {str(first)[:19]}, and was trained up to {fold['train_to']}")
+        elif first.tz_localize(None) <= np.datetime64(_known_to(fold).removesuffix("Z")):
+            wrong.append(f"fold {number} predicts {str(first)[:19]}, and knows everything up to {_known_to(fold)}")
         elif last.tz_localize(None) > np.datetime64(fold["test_to"].removesuffix("Z")):
             wrong.append(f"fold {number} predicts {str(last)[:19]}, behind its last moment {fold['test_to']}")
     return f"{'; '.join(wrong)}: train again." if wrong else ""
+
+
+def _known_to(fold: Mapping[str, Any]) -> str:
+    """Up to where the model of a fold, and whoever it started from, was taught."""
+    return max(str(fold["train_to"]), str(fold.get("known_to") or ""))
 
 
 def evaluation_stage(gates: Sequence[Mapping[str, Any]]) -> Stage:

@@ -73,7 +73,13 @@ GATES: Final[dict[str, str]] = {
 # Which codes of `actions/checking.py` make which sentence untrue; what has no line here speaks of stored files.
 FILES_AS_JUDGED: Final = "hashes_are_unchanged"
 OBSTACLES: Final[dict[str, tuple[str, ...]]] = {
-    "every_gate_is_passed": ("gates_failed", "caps_needed"),
+    "every_gate_is_passed": (
+        "gates_failed",
+        "caps_needed",
+        "cap_loosens",
+        "caps_do_not_mend",
+        "caps_not_enforced",
+    ),
     "data_are_sound": ("data_anomaly",),
     "candidate_has_not_expired": ("candidate_expired",),
     FILES_AS_JUDGED: (

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from plms_pipeline.models.candidate_ids import candidate_id
+from plms_pipeline.models.decision.capping import MENDS
 from plms_pipeline.models.decision.tree import Recommendation
 from plms_pipeline.models.records import WAITING, Candidate
 from plms_pipeline.models.stages.names import FILES_AS_JUDGED, OBSTACLES, PROMOTION_RECOMMENDATION
@@ -64,7 +65,10 @@ def _recommended(candidate: Candidate, said: Recommendation, obstacles: Sequence
 def how_to_decide(candidate: Candidate, said: Recommendation) -> str:
     """Who may decide, and the very configuration for the Launchpad."""
     first = said.options[0] if said.options else "reject"
-    config = launchpad(candidate.candidate_id, decision=first, role=said.owners[0] if said.owners else "risk_lead")
+    caps = tuple(dict.fromkeys(MENDS[code] for code in candidate.alerts if code in MENDS))
+    config = launchpad(
+        candidate.candidate_id, decision=first, role=said.owners[0] if said.owners else "risk_lead", caps=caps
+    )
     return "\n".join(
         [
             f"Whoever holds `approvals.write` may decide, and is not {shown(candidate.requested_by)}, who launched it."
@@ -85,11 +89,11 @@ def how_to_decide(candidate: Candidate, said: Recommendation) -> str:
     )  # fmt: skip
 
 
-def launchpad(of: str, *, decision: str, role: str) -> Mapping[str, object]:
-    """The configuration of the job decide_candidate."""
+def launchpad(of: str, *, decision: str, role: str, caps: Sequence[str] = ()) -> Mapping[str, object]:
+    """The configuration of the job decide_candidate; `caps` are those that mend what is broken."""
     given: dict[str, object] = {
         "candidate": candidate_id(of), "decision": decision, "role": role, "rationale": "", "reviewer": "",
     }  # fmt: skip
     if decision == "approve_with_caps":
-        given["max_gross_exposure"] = 0.5
+        given |= dict.fromkeys(caps or ("max_gross_exposure",), 0.5)
     return {"ops": {"decide_about_candidate": {"config": given}}}

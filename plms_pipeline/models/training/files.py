@@ -1,4 +1,4 @@
-"""How do experiments come in, and how are runs kept?
+"""How are runs kept, and what is read back of them?
 
 A run is a folder `automation_runs/<UTC stamp>/` in the layout of the source. It appears whole, by one rename, or not at all: a
 killed training leaves nothing that looks like a candidate. Whatever is read back is compared with the digest that somebody else
@@ -12,7 +12,6 @@ import io
 import json
 import os
 import platform
-import re
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -24,14 +23,14 @@ from uuid import uuid4
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-import yaml
 
 from plms_pipeline.errors import BadInput, Conflict
 from plms_pipeline.instance.files.atomic import sync_folder
 from plms_pipeline.instance.process import lives
 from plms_pipeline.models.files.archive import archive_bytes, read_archive
 from plms_pipeline.models.files.reading import read_whole, sha256_of
-from plms_pipeline.models.layout import GOLDEN, MANIFEST, MAX_MANIFEST_BYTES, files_of
+from plms_pipeline.models.files.written import read_document
+from plms_pipeline.models.layout import GOLDEN, MANIFEST, MAX_MANIFEST_BYTES, MODEL, files_of
 from plms_pipeline.models.market.bars import Bars
 from plms_pipeline.models.training.experiment import Experiment, experiment
 from plms_pipeline.models.training.fit import Training
@@ -46,34 +45,12 @@ if TYPE_CHECKING:
 
 RUNS: Final = "automation_runs"
 EXPERIMENT: Final = "experiment.json"
-CANDIDATE: Final = "training/checkpoints/candidate.npz"
+CANDIDATE: Final = MODEL
 FOLDS: Final = "training/checkpoints/folds.npz"
 METRICS: Final = "training/metrics.json"
 PREDICTIONS: Final = "evaluation/predictions.parquet"
-MAX_EXPERIMENT_BYTES: Final = 1 << 20
 MAX_MODEL_BYTES: Final = 256 << 20
 _PACKAGES: Final = ("numpy", "scipy", "scikit-learn", "pyarrow")
-
-
-class _Loader(yaml.SafeLoader):
-    """YAML without its traps: no aliases, no key twice, and `1e-4` is a number."""
-
-    def compose_node(self, parent: Any, index: Any) -> Any:
-        if self.check_event(yaml.events.AliasEvent):
-            raise yaml.YAMLError("aliases are not admitted; write the value out")
-        return super().compose_node(parent, index)
-
-    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:  # noqa: FBT001 - PyYAML's signature
-        names = [key.value for key, _ in node.value]
-        twice = next((name for name in names if names.count(name) > 1), None)
-        if twice is not None:
-            raise yaml.YAMLError(f"the key {twice!r} stands twice, in line {node.start_mark.line + 1} ff.")
-        return super().construct_mapping(node, deep)
-
-
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float", re.compile(r"^[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+$"), list("-+0123456789")
-)
 
 
 def read_experiment(path: Path) -> Experiment:
@@ -83,29 +60,6 @@ def read_experiment(path: Path) -> Experiment:
         BadInput: there is no such file, it is no document, or the document is not valid.
     """
     return experiment(read_document(path), str(path))
-
-
-def read_document(path: Path) -> dict[str, Any]:
-    """The keys and values of a YAML or JSON file, whatever they mean.
-
-    Raises:
-        BadInput: there is no such file, or it holds no keys and values.
-    """
-    try:
-        if path.stat().st_size > MAX_EXPERIMENT_BYTES:
-            raise BadInput(f"{path} is larger than 1 MiB; an experiment is some lines.", code="bad_experiment")
-        # JSON is read as YAML, of which it is a part.
-        document = yaml.load(path.read_text(encoding="utf-8-sig"), _Loader)  # noqa: S506 - a SafeLoader that admits less
-    except OSError as error:
-        raise BadInput(f"{path} cannot be read ({error.strerror}); check the path.", code="bad_experiment") from None
-    except (yaml.YAMLError, UnicodeDecodeError, ValueError) as error:
-        told = " ".join(str(error).split())[:300]
-        raise BadInput(f"{path} is no YAML or JSON document ({told}).", code="bad_experiment") from None
-    if document is None:
-        document = {}
-    if not isinstance(document, dict):
-        raise BadInput(f"{path} must hold keys and values, for instance `seed: 7`.", code="bad_experiment")
-    return document
 
 
 def model_bytes(model: Model) -> bytes:
@@ -188,12 +142,12 @@ class RunFolder:
 
 def write_run(
     root: Path, bars: Bars, asked: Experiment, trained: Training, origin: Origin,
-    more: Mapping[str, bytes] | None = None,
+    more: Mapping[str, bytes] | None = None, finish: Callable[[Path], None] | None = None,
 ) -> RunFolder:  # fmt: skip
     """Keep a training as `root/<UTC stamp>`, or with `-2`, `-3` … behind it when that second is taken.
 
-    `more`: further files that the manifest vouches for, by their path in the folder. The later stages add theirs to
-    `evaluation/`; what the manifest vouches for is never written again.
+    `more`: further files that the manifest vouches for, by their path in the folder. `finish`: the later stages, which add
+    theirs before anybody sees the folder; what the manifest vouches for is never written again.
     """
     content = {
         EXPERIMENT: (asked.canonical() + "\n").encode("utf-8"),
@@ -204,7 +158,9 @@ def write_run(
         **models_of_folds(FOLDS, trained),
         **(more or {}),
     }
-    return keep_run(root, content, lambda digests: manifest(bars, asked, trained, origin, digests), origin.created_at)
+    return keep_run(
+        root, content, lambda digests: manifest(bars, asked, trained, origin, digests), origin.created_at, finish=finish
+    )
 
 
 def models_of_folds(name: str, trained: Training) -> dict[str, bytes]:
@@ -218,13 +174,17 @@ def keep_run(
     content: Mapping[str, bytes],
     vouching: Callable[[Mapping[str, str]], Mapping[str, Any]],
     made_at: datetime,
+    finish: Callable[[Path], None] | None = None,
 ) -> RunFolder:
     """Keep the files of a training of any family, and the manifest that vouches for them, as one folder.
+
+    It appears whole or not at all: who is interrupted or killed in a late stage leaves no run without its report.
 
     Args:
         content: bytes by path relative to the folder; the model is `CANDIDATE`.
         vouching: the manifest, from the SHA-256 of each file.
         made_at: names the folder.
+        finish: adds the files of later stages to the folder, which is handed to it under another name.
     """
     digests = {name: hashlib.sha256(data).hexdigest() for name, data in content.items()}
     text = document_text(vouching(digests)).encode("utf-8")
@@ -236,6 +196,8 @@ def keep_run(
             _write(temporary / name, data)
         for folder in {(temporary / name).parent for name in content} | {temporary / "training", temporary}:
             sync_folder(folder)
+        if finish is not None:
+            finish(temporary)
         final = _place(temporary, root, made_at.strftime("%Y%m%d-%H%M%S"))
     finally:
         shutil.rmtree(temporary, ignore_errors=True)

@@ -48,9 +48,7 @@ def disagreements(document: Mapping[str, Any], model: Model, bars: Bars, asked: 
         BadInput: the document is none of ours.
         NoData: no bar has features.
     """
-    if document.get("schema_version") != SCHEMA_VERSION or not isinstance(document.get("rows"), list):
-        raise BadInput("The golden rows are none of version 1; train again.", code="bad_golden")
-    kept = {(row["symbol"], row["window_end"]): row for row in document["rows"]}
+    kept = _kept(document)
     now = {(row["symbol"], row["window_end"]): row for row in golden(model, bars, asked)["rows"]}
     if not kept or set(kept) != set(now):
         return (f"{len(set(kept) ^ set(now))} rows are not the same ones",)
@@ -60,6 +58,14 @@ def disagreements(document: Mapping[str, Any], model: Model, bars: Bars, asked: 
         for name in _FIGURES
         if not math.isclose(row[name], kept[symbol, end][name], rel_tol=RELATIVE, abs_tol=ABSOLUTE)
     )
+
+
+def _kept(document: Mapping[str, Any]) -> dict[tuple[str, str], dict[str, float]]:
+    rows: Any = document.get("rows") if document.get("schema_version") == SCHEMA_VERSION else None
+    try:
+        return {(row["symbol"], row["window_end"]): {name: float(row[name]) for name in _FIGURES} for row in rows}
+    except (KeyError, TypeError, ValueError):
+        raise BadInput("The golden rows are none of version 1; train again.", code="bad_golden") from None
 
 
 def _scores(model: Model, bars: Bars, asked: Experiment) -> Scores:

@@ -5,11 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from itertools import accumulate
 
-from prometheus_client import CollectorRegistry, Metric, PlatformCollector, ProcessCollector, start_http_server
+from prometheus_client import (
+    CollectorRegistry,
+    Metric,
+    PlatformCollector,
+    ProcessCollector,
+    make_wsgi_app,
+    start_http_server,
+)
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.exposition import generate_latest
 from prometheus_client.registry import Collector
 
+from plms_pipeline.access.hosts import Authority, guarded_page
 from plms_pipeline.errors import BadInput
 from plms_pipeline.monitoring.exporter.series import Cells, Samples, Series, Spread
 
@@ -53,8 +61,13 @@ def text_of(registry: CollectorRegistry) -> str:
     return generate_latest(registry).decode()
 
 
-def expose(registry: CollectorRegistry, host: str, port: int) -> tuple[int, Callable[[], None]]:
+def expose(
+    registry: CollectorRegistry, host: str, port: int, allowed: frozenset[Authority] = frozenset()
+) -> tuple[int, Callable[[], None]]:
     """Answer scrapes, each in a thread of its own; the port that is bound, and what closes it again.
+
+    Args:
+        allowed: names beside localhost and addresses that it may be asked by.
 
     Raises:
         BadInput: the address cannot be bound (`port_in_use`, `bad_address`).
@@ -69,6 +82,8 @@ def expose(registry: CollectorRegistry, host: str, port: int) -> tuple[int, Call
             else f"Port {port} on {host} cannot be opened ({error.strerror or error}); choose another with --host and --port.",
             code="port_in_use" if in_use else "bad_address",
         ) from None
+
+    server.set_app(guarded_page(make_wsgi_app(registry), allowed))
 
     def close() -> None:
         server.shutdown()

@@ -32,6 +32,11 @@ tables say when. Names that a guide gave are kept, also where Prometheus would c
 begin a week before the exporter did, count late rows too, and fall when it is restarted, which `rate()` and `increase()`
 understand. It has no login: it binds loopback, and whoever may reach it may read.
 
+No page asks for a token, so none is told to a web page whose name was made to resolve here (DNS rebinding): they are answered
+to whoever asks by address, as `localhost`, or by a name in `PLMS_METRICS_HOSTS` (the guarded UI: in `PLMS_UI_ALLOWED_HOSTS`).
+A target in Prometheus' list that is a name stands there, too; else it is down with 403 `host_not_allowed`. `/health` of
+the model server and `/healthz` are answered to every name: they hold which model answers and nothing that it earned.
+
 The series `process_…` and `python_info` beside these are the library's, about the exporter's own process.
 """
 

@@ -19,6 +19,7 @@ from types import FrameType
 from typing import Any, Final
 
 from plms_pipeline import __version__
+from plms_pipeline.access.hosts import metrics_hosts
 from plms_pipeline.clock import Clock, SystemClock
 from plms_pipeline.instance.files.home import prepare_instance
 from plms_pipeline.monitoring.exporter import client, files
@@ -256,9 +257,9 @@ def serve_exporter(settings: Settings, *, host: str, port: int, on_ready: Callab
         on_ready: told the port, once scrapes are answered.
 
     Raises:
-        BadInput: the address cannot be bound, or Dagster's home cannot be written.
+        BadInput: the address cannot be bound, Dagster's home cannot be written, or PLMS_METRICS_HOSTS holds no names.
     """
-    over = threading.Event()
+    over, allowed = threading.Event(), metrics_hosts(settings.metrics_hosts)
 
     def stop(_number: int, _frame: FrameType | None) -> None:
         over.set()
@@ -267,7 +268,7 @@ def serve_exporter(settings: Settings, *, host: str, port: int, on_ready: Callab
         exporter = exporter_of(settings, SystemClock(), stack)
         # The first reading opens and compiles, which would make a busy machine miss the time limit of the first scrape.
         exporter.collect()
-        bound, close = expose(page(exporter.collect), host, port)
+        bound, close = expose(page(exporter.collect), host, port, allowed)
         stack.callback(close)
         for number in (signal.SIGTERM, signal.SIGINT):
             stack.callback(signal.signal, number, signal.signal(number, stop))

@@ -3,22 +3,11 @@
 A module offers any of `ASSETS`, `CHECKS`, `JOBS`, `SCHEDULES`, `SENSORS` (lists).
 """
 
-import importlib
-import pkgutil
-from typing import Any
+from plms_pipeline.parts import offered, parts_of
 
-_PARTS = [
-    importlib.import_module(f"{__name__}.{part}")
-    for part in sorted(info.name for info in pkgutil.iter_modules(__path__))
-]
-
-
-def _offered(name: str) -> list[Any]:
-    return [definition for part in _PARTS for definition in getattr(part, name, [])]
-
-
-ASSETS = _offered("ASSETS")
-CHECKS = _offered("CHECKS")
-JOBS = _offered("JOBS")
-SCHEDULES = _offered("SCHEDULES")
-SENSORS = _offered("SENSORS")
+_PARTS = parts_of(__name__, __path__)
+ASSETS = offered(_PARTS, "ASSETS")
+CHECKS = offered(_PARTS, "CHECKS")
+JOBS = offered(_PARTS, "JOBS")
+SCHEDULES = offered(_PARTS, "SCHEDULES")
+SENSORS = offered(_PARTS, "SENSORS")

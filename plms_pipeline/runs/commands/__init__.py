@@ -7,10 +7,9 @@ stand inside functions.
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
-
 import typer
+
+from plms_pipeline.parts import parts_of
 
 run_app = typer.Typer(no_args_is_help=True)
 project_app = typer.Typer(no_args_is_help=True)
@@ -33,6 +32,7 @@ def budget() -> None:
     """How long budgets last, what projects will have cost, and breaches."""
 
 
-for _part in sorted(info.name for info in pkgutil.iter_modules(__path__)):
-    _app = project_app if _part.startswith("project") else budget_app if _part == "budget" else run_app
-    importlib.import_module(f"{__name__}.{_part}").register(_app)
+for _part in parts_of(__name__, __path__):
+    _name = _part.__name__.rpartition(".")[2]
+    _app = project_app if _name.startswith("project") else budget_app if _name == "budget" else run_app
+    _part.register(_app)

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
-
 from fastapi import APIRouter
 
-ROUTERS: list[APIRouter] = [
-    importlib.import_module(f"{__name__}.{part}").router
-    for part in sorted(info.name for info in pkgutil.iter_modules(__path__))
-]
+from plms_pipeline.parts import parts_of
+
+ROUTERS: list[APIRouter] = [part.router for part in parts_of(__name__, __path__)]

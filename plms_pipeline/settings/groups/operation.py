@@ -16,6 +16,12 @@ class Operation(Group):
         pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,31}$",
     )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = setting("WARNING", "level", "Log level of `plms`.")
+    metrics_hosts: str = setting(
+        "",
+        "hosts",
+        "Names, comma-separated, by which Prometheus asks for /metrics of API, model server and exporter, beside localhost "
+        "and addresses.",
+    )
     exporter_host: str = setting("127.0.0.1", "host", "Address that `plms exporter` binds; it has no login.")
     exporter_port: int = setting(9464, "port", "Port of `plms exporter`.", ge=1, le=65535)
     exporter_timeout_s: float = setting(

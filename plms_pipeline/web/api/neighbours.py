@@ -6,16 +6,19 @@ something only when it comes from our own pages; a request with `Authorization` 
 With PLMS_AUTH=disabled the API serves loopback only, which keeps other machines out and lets every web page in: a page that
 the user visits can post to 127.0.0.1, and a name of its own can be made to resolve there (DNS rebinding). So without tokens
 the API answers to loopback names only, and changes nothing for a browser that comes from another site. Programs send neither
-`Origin` nor `Sec-Fetch-Site` and notice nothing of this.
+`Origin` nor `Sec-Fetch-Site` and notice nothing of this. The page of metrics is open with tokens, too, and is told to names
+that somebody allowed.
 """
 
 from __future__ import annotations
 
 from plms_pipeline.access.bearer import Doorkeeper
+from plms_pipeline.access.hosts import Authority, parse_allowed, why_not_scraped
 from plms_pipeline.web.api.envelope import Refusal, Scope
-from plms_pipeline.web.origins import SAFE_METHODS, host_refusal, origin_refusal, parse_allowed
+from plms_pipeline.web.origins import SAFE_METHODS, host_refusal, origin_refusal
 
 SESSION_PATH = "/api/session"
+METRICS_PATH = "/metrics"
 LOOPBACK_NAMES = parse_allowed(("localhost", "127.0.0.1", "[::1]"))
 _LOOKED_AT = (b"host", b"origin", b"sec-fetch-site")
 
@@ -44,6 +47,17 @@ def session_refusal(door: Doorkeeper, scope: Scope) -> Refusal | None:
     if origin_refusal(headers) is None:
         return None
     return Refusal(403, "cross_origin", "A session changes something only for this server's own pages.")
+
+
+def scrape_refusal(scope: Scope, allowed: frozenset[Authority]) -> Refusal | None:
+    """Why the page of metrics, for which nobody needs a token, is not told, or None."""
+    if scope["path"] != METRICS_PATH:
+        return None
+    headers, doubled = _looked_at(scope)
+    if doubled is not None:
+        return doubled
+    told = why_not_scraped(headers.get("host"), allowed)
+    return None if told is None else Refusal(403, "host_not_allowed", told)
 
 
 def _looked_at(scope: Scope) -> tuple[dict[str, str], Refusal | None]:

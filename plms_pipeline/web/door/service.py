@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
 from plms_pipeline.access.actions import RefusalBook, record_ui_mutation
+from plms_pipeline.access.hosts import Authority
 from plms_pipeline.clock import Clock
 from plms_pipeline.errors import PlmsError
 from plms_pipeline.registry.engine import Registry
@@ -19,7 +20,6 @@ from plms_pipeline.registry.migrate import require_head
 from plms_pipeline.web.api.service.door import doorkeeper
 from plms_pipeline.web.demands import Facts, KnownRun, Question
 from plms_pipeline.web.guard import Event, FrontDoor
-from plms_pipeline.web.origins import Authority
 
 if TYPE_CHECKING:
     from plms_pipeline.dagster_internals import History, Webserver

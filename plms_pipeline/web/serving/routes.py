@@ -14,12 +14,13 @@ from fastapi.routing import APIRoute
 
 from plms_pipeline import __version__
 from plms_pipeline.access.actions import RefusalBook
+from plms_pipeline.access.hosts import metrics_hosts
 from plms_pipeline.access.routes import AppState
 from plms_pipeline.models.serving.names import UNCOUNTED
 from plms_pipeline.models.serving.routes import SERVED, router, server_of
 from plms_pipeline.web.api.envelope import Envelope, Refusal, Scope
 from plms_pipeline.web.api.methods import MethodTable
-from plms_pipeline.web.api.neighbours import browser_refusal, session_refusal
+from plms_pipeline.web.api.neighbours import browser_refusal, scrape_refusal, session_refusal
 from plms_pipeline.web.api.routes import errors, openapi
 from plms_pipeline.web.serving.signed import Counting, Signed, endpoint_of
 
@@ -76,8 +77,11 @@ def create_model_app(state: AppState) -> FastAPI:
         if isinstance(kind, type):
             app.add_exception_handler(kind, _counted(handler, failed))
 
+    scrapers = metrics_hosts(state.settings.metrics_hosts)
+
     def judge(scope: Scope) -> Refusal | None:
-        return browser_refusal(scope) if state.door.is_open else session_refusal(state.door, scope)
+        refusal = browser_refusal(scope) if state.door.is_open else session_refusal(state.door, scope)
+        return refusal or scrape_refusal(scope, scrapers)
 
     async def refused(scope: Scope, refusal: Refusal) -> None:
         await errors.audited_path(scope, refusal, book)

@@ -16,13 +16,16 @@ from sqlalchemy.exc import IntegrityError
 from plms_pipeline.access.actors import Actor
 from plms_pipeline.cli import main
 from plms_pipeline.clock import FrozenClock
-from plms_pipeline.errors import BadInput, Conflict, NotFound
+from plms_pipeline.errors import BadInput, Conflict, NoData, NotFound
 from plms_pipeline.models.actions.candidates import retrain_candidate
+from plms_pipeline.models.actions.reevaluating import trades_of
 from plms_pipeline.models.actions.retraining import Request, retrain
 from plms_pipeline.models.annotations import actions, rules
 from plms_pipeline.models.annotations.actions import About
 from plms_pipeline.models.annotations.rules import Annotation, Draft
+from plms_pipeline.models.evaluation.books import Columns
 from plms_pipeline.models.evaluation.gates import GateConfig
+from plms_pipeline.models.evaluation.guardrails import GuardrailConfig, guardrail_metrics
 from plms_pipeline.models.market.files.keeping import write_bars
 from plms_pipeline.registry.engine import Registry
 from plms_pipeline_tests.models.worlds import small_bars, small_experiment
@@ -146,6 +149,27 @@ def test_a_log_of_trades_is_brought_in_once(registry: Registry, tmp_path: Path) 
         actions.bring_trades(registry, trades(tmp_path, (9, "IWM", MADE), (7, "DIA", MADE)))
     with pytest.raises(NotFound):
         actions.record(registry, About(trade_id=9), DRAFT, clock=CLOCK)
+
+
+@pytest.mark.parametrize("name", ["positions.csv", "positions.json"])
+def test_trades_of_the_registry_are_held_against_the_limits(registry: Registry, tmp_path: Path, name: str) -> None:
+    """The source's columns have neither notional nor position, so its own trades could not be measured by its guardrails."""
+    table = pd.DataFrame(
+        {"timestamp": [MADE.isoformat()] * 3, "symbol": ["SPY", "QQQ", "TLT"], "side": ["long", "short", "flat"],
+         "size": [2, 3, 4], "price": [5.0, 1.5, 9.0], "pnl": [0.5, None, 0.0]}
+    )  # fmt: skip
+    table.to_csv(tmp_path / "trades.csv", index=False)
+    actions.bring_trades(registry, tmp_path / "trades.csv")
+    assert actions.positions(registry, tmp_path / name) == 3
+    book = trades_of(tmp_path / name, Columns())
+    assert book["notional"].tolist() == [10.0, -4.5, 0.0]
+    assert book["position"].tolist() == [2.0, -3.0, 0.0]
+    found = guardrail_metrics(book, GuardrailConfig())
+    assert (found["gross_exposure_peak"], found["net_exposure_peak"]) == (14.5, 5.5)
+    assert actions.positions(registry, tmp_path / name, symbol="QQQ") == 1
+    with pytest.raises(NoData, match="`plms annotate trades FILE`"):
+        actions.positions(registry, tmp_path / "none.csv", symbol="IEF")
+    assert not (tmp_path / "none.csv").exists()
 
 
 def test_the_sources_table_of_trades_is_read_though_pandas_wrote_it(registry: Registry, tmp_path: Path) -> None:

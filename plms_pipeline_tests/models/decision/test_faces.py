@@ -16,6 +16,7 @@ from plms_pipeline.models.decision import answers
 from plms_pipeline.models.decision.matrix import ROLES
 from plms_pipeline.models.decision.words import CAPS
 from plms_pipeline.registry.engine import Registry
+from plms_pipeline.registry.tables.vocabulary import CANDIDATE_STATES
 from plms_pipeline.settings import Settings
 from plms_pipeline_tests.api_world import World, ask, world
 from plms_pipeline_tests.models.candidates import House, counted
@@ -135,6 +136,8 @@ def test_http_asks_for_the_right_person(home: House, api: World) -> None:
         {"decision": "approve_with_caps", "caps": {}},
         {"decision": "approve_with_caps", "caps": {"max_fun": 1}},
         {"decision": "approve_with_caps", "caps": {"max_turnover": -1}},
+        {"decision": "approve_with_caps", "caps": {"max_turnover": True}},
+        {"decision": "approve_with_caps", "caps": {"max_turnover": "0.5"}},
         {"decision": "approve", "role": "boss"},
         {"decision": "promote"},
     ],
@@ -149,8 +152,16 @@ def test_http_refuses_by_its_schema_what_cannot_be_decided(home: House, api: Wor
 def test_the_schema_knows_every_role_and_cap() -> None:
     """A role that the terminal knows and HTTP does not is found by the person who has it."""
     assert get_args(answers.Role) == ROLES
+    assert get_args(answers.CandidateState) == CANDIDATE_STATES
     form = TypeAdapter(answers.CapName)
     assert [form.validate_python(name) for name in (*CAPS, "sector:tech")] == [*CAPS, "sector:tech"]
+
+
+def test_http_names_the_states_that_there_are(home: House, api: World) -> None:
+    """A state that is misspelt was answered with an empty list: nothing waits, it seemed."""
+    home.candidate("one")
+    assert len(sent(api, "GET", "candidates?only=waiting", "viewer")[1]) == 1
+    assert sent(api, "GET", "candidates?only=wating", "viewer")[0] == 422
 
 
 def test_http_approves_under_caps(home: House, api: World) -> None:

@@ -320,11 +320,20 @@ def test_strangers_make_no_series(here: Serving) -> None:
 
 def test_the_page_of_metrics_is_open_and_not_counted(here: Serving) -> None:
     """Prometheus has no token, and its scrapes are nobody's requests."""
-    page = ask(here.app, "GET", "/metrics")
+    page = ask(here.app, "GET", "/metrics", headers={"Host": "127.0.0.1:6300"})
     assert page.status_code == 200
     assert 'plus_ultra_service_request_latency_seconds_bucket{endpoint="predict",le="0.75",method="POST"}' in page.text
     assert 'le="0.25"' in page.text
     assert count(here, "plus_ultra_service_requests_total", endpoint="other", method="GET", status="200") == 0
+
+
+def test_the_page_of_metrics_is_told_to_allowed_names_only(here: Serving) -> None:
+    """It needs no token, so a web page could have its own name resolve to us and read it; predictions need one."""
+    refused = ask(here.app, "GET", "/metrics", headers={"Host": "evil.example"})
+    assert (refused.status_code, refused.json()["code"]) == (403, "host_not_allowed")
+    assert "PLMS_METRICS_HOSTS" in refused.json()["detail"]
+    by_name = ask(here.app, "POST", "/predict", headers={**here.headers("operator"), "Host": "models.example.org"})
+    assert by_name.status_code == 200
 
 
 def test_the_document_names_scopes_and_answers(here: Serving) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -327,3 +328,45 @@ def test_every_reason_names_its_remedy(server: ModelServer, registry: Registry, 
     assert "`plms model rollback`" in altered.detail
     assert "A vendor sends nonsense." in off.detail
     assert "`plms model guardrails on`" in off.detail
+
+
+def test_a_registry_that_hangs_is_told_and_holds_no_end_up(
+    server: ModelServer, registry: Registry, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A database behind a network may neither answer nor refuse: everything looked well, and SIGTERM waited for it."""
+    asked, over = threading.Event(), threading.Event()
+
+    def hanging(*_: object) -> None:
+        asked.set()
+        over.wait(30)
+        raise Unavailable("The registry is away.")
+
+    monkeypatch.setattr(service, "SILENT_AFTER_S", -60.0)
+    monkeypatch.setattr(service, "ENDS_WITHIN_S", 0.01)
+    assert server.unread is None
+    server.settings = server.settings.model_copy(update={"model_watch_s": 0.01})
+    server.start()
+    monkeypatch.setattr(registry, "reading", hanging)
+    try:
+        assert asked.wait(30)
+        assert "registry_silent" in codes(server)
+        server.answered("predict", "POST", 200, 0.01)
+        server.stop()
+        assert "event=minutes_lost code=registry_silent minutes=1" in caplog.text
+    finally:
+        over.set()
+
+
+def test_counts_that_are_lost_with_the_process_are_named(
+    server: ModelServer, registry: Registry, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The promises of that week are computed without them."""
+
+    def away(*_: object) -> None:
+        raise Unavailable("The registry is away.")
+
+    server.start()
+    server.answered("predict", "POST", 200, 0.01)
+    monkeypatch.setattr(registry, "writing", away)
+    server.stop()
+    assert "event=minutes_lost code=registry_not_written minutes=1" in caplog.text

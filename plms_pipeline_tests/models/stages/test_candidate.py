@@ -41,6 +41,10 @@ def test_a_prediction_of_what_its_model_was_trained_on_is_found() -> None:
     assert set(untrue(frame(), known)) == {"every_prediction_is_out_of_sample"}
     assert set(untrue(frame(), known[1:])) == {"every_prediction_is_out_of_sample"}
     known = folds()
+    # Weights that it started from had seen its test.
+    known[2]["known_to"] = known[2]["test_from"]
+    assert "fold 2 predicts" in untrue(frame(), known)["every_prediction_is_out_of_sample"]
+    known = folds()
     known[-1]["test_to"] = known[-1]["test_from"]
     assert "behind its last moment" in untrue(frame(), known)["every_prediction_is_out_of_sample"]
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from plms_pipeline.errors import BadInput
 from plms_pipeline.models.evaluation.guardrails import GuardrailConfig
 from plms_pipeline.models.evaluation.thresholds import OperationsThresholds
 from plms_pipeline.models.training.costs import Costs
-from plms_pipeline.models.training.experiment import BoostingSection, experiment
+from plms_pipeline.models.training.experiment import BoostingSection, GuardrailsSection, ThresholdsSection, experiment
 from plms_pipeline.models.training.walkforward import Plan
 
 DOCUMENT = Path(__file__).parents[3] / "docs" / "experiment.md"
@@ -90,6 +91,9 @@ def test_limits_of_the_file_are_those_that_judge() -> None:
     assert (asked.guardrails.config.enabled, asked.guardrails.config.max_turnover) == (True, 2.0)
     assert experiment({}).guardrails.config == GuardrailConfig()
     assert experiment({}).thresholds.limits == OperationsThresholds()
+    for section, compared in ((GuardrailsSection, GuardrailConfig), (ThresholdsSection, OperationsThresholds)):
+        # Which column is which is said where the columns are; a new limit that nobody can set would be a limit in name.
+        assert set(section.model_fields) == {one.name for one in fields(compared)} - {"columns"}
     assert asked.digest() != experiment({}).digest()
 
 

@@ -118,6 +118,8 @@ def test_scrapes_are_answered_over_http(settings: Settings) -> None:
         assert answer.status_code == 200
         assert "plms_outbox_pending 7.0" in answer.text
         assert "process_resident_memory_bytes" in answer.text
+        stranger = httpx.get(f"http://127.0.0.1:{port}/metrics", headers={"Host": "evil.example"})
+        assert (stranger.status_code, "PLMS_METRICS_HOSTS" in stranger.text) == (403, True)
         with pytest.raises(BadInput, match="PLMS_EXPORTER_PORT"):
             expose(registry, "127.0.0.1", port)
     finally:
@@ -135,7 +137,7 @@ def test_a_registry_that_was_restored_is_opened_anew(
     other = file.with_name("other.db")
     other.write_bytes(b"not a database at all" * 100)
     other.replace(file)
-    with pytest.raises(BadInput):
+    with pytest.raises(Unavailable, match="no intact SQLite database"):
         books.read()
     file.unlink()
     with pytest.raises((Unavailable, BadInput)):

@@ -126,9 +126,25 @@ def test_no_answer_holds_credentials(served: World, settings: Settings) -> None:
     served.state.registry = Registry.open(f"postgresql+psycopg://plms:{PASSWORD}@127.0.0.1:9/none?connect_timeout=1")
     served.state.cache = Cache(up=True)
     for path in ("/readyz", "/api/ops/healthz", "/metrics", "/openapi.json"):
-        answer = ask(served.app, "GET", path, headers=served.headers("viewer"))
+        answer = ask(served.app, "GET", path, headers={**served.headers("viewer"), "Host": "localhost"})
+        assert answer.status_code != 403
         assert PASSWORD not in answer.text
         assert PASSWORD not in str(answer.headers)
+
+
+def test_metrics_are_told_to_allowed_names_only(served: World) -> None:
+    """They need no token: a web page could have its own name resolve to us and read what everything cost."""
+    for host, status in (("evil.example", 403), ("plms", 403), ("localhost:6100", 200), ("10.0.0.7:6100", 200)):
+        assert ask(served.app, "GET", "/metrics", headers={"Host": host}).status_code == status
+
+
+def test_names_of_prometheus_targets_can_be_allowed(
+    settings: Settings, sqlite_registry: Registry, clock: FrozenClock
+) -> None:
+    """In containers it asks by the name of the service."""
+    named = settings.model_copy(update={"metrics_hosts": "api:6100"})
+    app = world(named, sqlite_registry, clock).app
+    assert ask(app, "GET", "/metrics", headers={"Host": "api:6100"}).status_code == 200
 
 
 def test_strangers_do_not_learn_where_things_lie(served: World) -> None:

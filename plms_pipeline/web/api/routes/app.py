@@ -17,6 +17,7 @@ from starlette.concurrency import run_in_threadpool
 
 from plms_pipeline import __version__
 from plms_pipeline.access.actions import RefusalBook
+from plms_pipeline.access.hosts import metrics_hosts
 from plms_pipeline.access.routes import AppState, DoneAtOnce, ToldAtOnce
 from plms_pipeline.alerts.routes import ROUTERS as ALERT_ROUTERS
 from plms_pipeline.intake.routes import ROUTERS as EVENT_ROUTERS
@@ -29,7 +30,7 @@ from plms_pipeline.web.api import store
 from plms_pipeline.web.api.envelope import Envelope, Refusal, Scope
 from plms_pipeline.web.api.methods import MethodTable
 from plms_pipeline.web.api.metrics import ApiMetrics
-from plms_pipeline.web.api.neighbours import browser_refusal, session_refusal
+from plms_pipeline.web.api.neighbours import browser_refusal, scrape_refusal, session_refusal
 from plms_pipeline.web.api.remembered import Read, Remembered, Version
 from plms_pipeline.web.api.routes import errors, openapi, ops, sessions
 from plms_pipeline.web.api.shortcut import Deed, Shortcut
@@ -84,9 +85,13 @@ def create_app(state: AppState, extra_routers: tuple[APIRouter, ...] = ()) -> Fa
     book = RefusalBook(state.registry)
     errors.install(app, book, methods)
 
+    scrapers = metrics_hosts(state.settings.metrics_hosts)
+
     def judge(scope: Scope) -> Refusal | None:
         refusal = browser_refusal(scope) if state.door.is_open else session_refusal(state.door, scope)
-        return refusal or page_refusal(scope, is_ambient=state.door.is_ambient(scope))
+        return (
+            refusal or scrape_refusal(scope, scrapers) or page_refusal(scope, is_ambient=state.door.is_ambient(scope))
+        )
 
     async def refused(scope: Scope, refusal: Refusal) -> None:
         await errors.audited_path(scope, refusal, book)
