@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import numpy as np
 
@@ -180,8 +180,8 @@ def ratio_interval(
     with np.errstate(divide="ignore", invalid="ignore"):
         ratio = np.where((sums[0] == 0) & (sums[1] == 0), 1.0, sums[0] / sums[1])
     # Between a number and infinity there is nothing to interpolate.
-    how = "linear" if np.isfinite(ratio).all() else "higher"
-    low, high = np.quantile(ratio, [(1 - level) / 2, (1 + level) / 2], method=how)  # type: ignore[call-overload]
+    how: Literal["linear", "higher"] = "linear" if np.isfinite(ratio).all() else "higher"
+    low, high = np.quantile(ratio, [(1 - level) / 2, (1 + level) / 2], method=how)
     return float(low), float(high)
 
 
