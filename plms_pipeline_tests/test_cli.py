@@ -309,6 +309,7 @@ def test_a_pipe_that_breaks_inside_a_command_is_quiet_too(environment: dict[str,
     assert (done.returncode, done.stdout, done.stderr) == (141, "", "")
 
 
+@pytest.mark.live
 @pytest.mark.parametrize(("level", "is_shown"), [("", False), ("WARNING", False), ("INFO", True)])
 def test_the_log_level_holds_whoever_lowers_that_of_a_logger(
     level: str, is_shown: bool, environment: dict[str, str]
@@ -352,6 +353,7 @@ def test_interrupting_exits_130_with_one_line(
     assert err.count("\n") == 1
 
 
+@pytest.mark.live
 @pytest.mark.parametrize("arguments", [("check",), ("query", "SELECT 1"), ("downgrade",)])
 def test_asking_about_a_registry_that_was_never_made_makes_none(
     plms: Run, arguments: tuple[str, ...], tmp_path: Path

@@ -26,6 +26,8 @@ from plms_pipeline.alerts.sources import (
     work,
 )
 from plms_pipeline.alerts.store import states
+from plms_pipeline.models.actions.escalating import recommended
+from plms_pipeline.models.store.candidates import find
 from plms_pipeline.registry.engine import Registry
 from plms_pipeline.registry.tables import (
     AuditEntry,
@@ -36,10 +38,13 @@ from plms_pipeline.registry.tables import (
     LedgerAccount,
     LedgerEntry,
     LiveSnapshot,
+    MarketTrade,
     Obligation,
     Observation,
     RunPassport,
+    ServingMinute,
     Slot,
+    TradeAnnotation,
 )
 from plms_pipeline.settings import load_settings
 from plms_pipeline_tests.alerts.worlds import AT, burning, spend
@@ -327,6 +332,51 @@ def test_a_candidate_waits_for_the_risk_lead_and_for_whom_its_alerts_concern(
     assert values(seen, "candidate_for_risk_lead") == {"candidate:fine": 1.0, "candidate:doubted": 1.0}
     assert values(seen, "candidate_for_data_engineering") == {"candidate:doubted": 1.0}
     assert values(seen, "candidate_for_portfolio_manager") == {}
+    assert values(seen, "candidate_for_trading_supervision") == {}
+
+
+def test_trading_supervision_and_the_portfolio_manager_hear_of_what_no_evaluation_says(
+    registry: Registry, asked: Callable[..., Asked]
+) -> None:
+    """Two lines of the escalation matrix had owners whom nothing ever told."""
+    shas = ("model_sha256", "evaluation_sha256", "data_sha256", "manifest_sha256", "experiment_sha256")
+    day = timedelta(days=1)
+    row = {
+        **dict.fromkeys(shas, "a" * 64), "family": "market", "state": "waiting", "folder": "f", "trials": 1,
+        "gates_passed": True, "alerts_json": [], "action": "promote", "blockers_json": [], "requested_by": "ann",
+        "requested_by_verified": True, "expires_at": AT + day,
+    }  # fmt: skip
+    put(
+        registry, Candidate, row | {"candidate_id": "older", "created_at": AT - 9 * day},
+        row | {"candidate_id": "newer", "created_at": AT - 2 * day},
+    )  # fmt: skip
+    trade = {"timestamp": AT - 20 * day, "symbol": "SPY", "side": "long", "size": 1.0, "price": 1.0}
+    put(registry, MarketTrade, *(trade | {"trade_id": number} for number in (1, 2)))
+    word = {"symbol": "SPY", "decision": "reject", "rationale": "r", "author": "desk"}
+    put(
+        registry, TradeAnnotation,
+        # Told with the older candidate, and with nobody's: somebody looked again.
+        word | {"trade_id": 1, "created_at": AT - 10 * day},
+        word | {"trade_id": 2, "created_at": AT - 3 * day},
+        word | {"trade_id": 2, "created_at": AT - 2 * day, "decision": "approve"},
+    )  # fmt: skip
+    minute = {"family": "market", "requests": 0, "errors": 0, "slow_750": 0, "guardrail_requests": 9, "slow_250": 0}
+    put(registry, ServingMinute, minute | {"minute": AT - day, "trades_evaluated": 1_000, "violations": 5})
+    seen = candidates.look(asked())
+    assert values(seen, "candidate_for_portfolio_manager") == {"candidate:older": 1.0}
+    assert values(seen, "candidate_for_trading_supervision") == {}
+    put(registry, TradeAnnotation, word | {"trade_id": 1, "created_at": AT - day})
+    put(registry, ServingMinute, minute | {"minute": AT - day / 2, "trades_evaluated": 10, "violations": 1})
+    seen = candidates.look(asked())
+    assert set(values(seen, "candidate_for_portfolio_manager")) == {"candidate:newer", "candidate:older"}
+    assert set(values(seen, "candidate_for_trading_supervision")) == {"candidate:newer", "candidate:older"}
+    # What the tree recommends is of the candidate, and stays.
+    with registry.reading() as session:
+        newer = find(session, "newer")
+        assert newer is not None
+        said = recommended(session, newer, AT)
+    assert (said.action, said.options[0]) == ("promote", "approve")
+    assert {line.owner for line in said.escalations} == {"trading_supervision", "portfolio_manager"}
 
 
 def test_an_incident_of_the_data_is_that_of_the_newest_look(registry: Registry, asked: Callable[..., Asked]) -> None:

@@ -42,6 +42,7 @@ def test_intervals_of_all_spending_hold_on_the_shipped_receipts(measure: Measure
     assert all(0.85 <= lane["coverage_90"] <= 0.95 for lane in tree["lanes"].values() if lane["n"] >= 100)
 
 
+@pytest.mark.live
 @pytest.mark.parametrize("passed_only", [True, False])
 def test_durations_hold_whichever_model_is_missing(shipped: pd.DataFrame, passed_only: bool) -> None:
     """Work that comes in a few large days: one day's misses made the next days of other models cover 93 of 100."""

@@ -76,6 +76,7 @@ class Plain:
 """
 
 
+@pytest.mark.live
 def test_names_are_those_that_pytest_collects(tmp_path: Path) -> None:
     """Compared with the real pytest: a name too many would fail good work, one too few could be hidden."""
     (tmp_path / "tests").mkdir()

@@ -159,9 +159,9 @@ HOSTILE = [
 def test_no_text_takes_long(pattern: str) -> None:
     """A pattern with a quadratic search would stop the night on one small file."""
     text = pattern * (100_000 // len(pattern)) + "x"
-    began = time.perf_counter()
+    began = time.process_time()
     measure_readability(text)
-    assert time.perf_counter() - began < 3.0
+    assert time.process_time() - began < 3.0
 
 
 @given(st.text(max_size=300))

@@ -138,7 +138,7 @@ def test_other_causes_and_kinds_have_other_fingerprints() -> None:
 )
 def test_no_reason_takes_long_to_read(text: str) -> None:
     """A message that makes a pattern backtrack would stop settlement, which reads it in its transaction."""
-    began = time.perf_counter()
+    began = time.process_time()
     classify(text)
     template_of(text)
-    assert time.perf_counter() - began < 0.5
+    assert time.process_time() - began < 0.5

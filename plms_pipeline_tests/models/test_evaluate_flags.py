@@ -169,6 +169,11 @@ def test_trades_are_read_by_the_columns_that_are_named(desk: Desk) -> None:
     assert rails["gross_exposure_peak"] == pytest.approx(2.0)
     assert rails["max_symbol_exposure"] == pytest.approx(2.0)
     assert alerts(told) == ["gross_exposure_above_limit", "tail_return_below_floor", "tail_events_above_limit"]
+    # A, then twice of it and none of B: 10 + 5 of 100 each moved, over two moments.
+    assert rails["turnover_rate"] == pytest.approx(0.75)
+    for flags in (("turnover", "0.74", "0.76"), ("symbol-exposure", "1.99", "2.01")):
+        for limit, broken in ((flags[1], 1), (flags[2], 0)):
+            assert len(alerts(desk.looked(*named, f"--eval-max-{flags[0]}", limit))) == broken
     money = desk.write("n.csv", "timestamp,symbol,money,pnl\n2020-01-01,A,3000,1\n")
     told = desk.looked("--eval-trades", money, "--eval-trade-notional-col", "money", "--eval-capital-base", "1000")
     assert told["operations_summary"]["guardrails"]["gross_exposure_peak"] == pytest.approx(3.0)
@@ -283,6 +288,35 @@ def test_options_of_an_evaluation_that_make_no_sense_are_refused(
     assert main(["retrain", *flags, "--json"]) == 2
     assert json.loads(capsys.readouterr().err)["error"]["code"] == code
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("flags", "code"),
+    [
+        (("--eval-return-col", "astrology"), "missing_column"),
+        (("--eval-benchmark-col", "astrology"), "missing_column"),
+        (("--eval-tail-percentile", "101"), "bad_input"),
+        (("--eval-config", "seed.yaml"), "not_of_an_evaluation"),
+        (("--eval-trades", "none.csv"), "file_missing"),
+        (("--eval-trades", "half.csv"), "missing_column"),
+        (("--eval-trades", "half.csv", "--eval-trade-notional-col", "x", "--eval-capital-base", "0"), "bad_input"),
+    ],
+)
+def test_what_is_wrong_with_an_evaluation_is_told_before_the_training(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    flags: tuple[str, ...],
+    code: str,
+) -> None:
+    """After an hour of training a misspelt column was found."""
+    monkeypatch.setenv("PLMS_DATA_DIR", str(tmp_path / "data"))
+    (tmp_path / "seed.yaml").write_text("seed: 8\n")
+    (tmp_path / "half.csv").write_text("timestamp,symbol,pnl,x\n2020-01-01,A,1,2\n")
+    named = [str(tmp_path / one) if one.endswith((".yaml", ".csv")) else one for one in flags]
+    # There are no such prices: whoever reads them first says so.
+    assert main(["retrain", "--dataset", str(tmp_path / "no.csv"), *named, "--json"]) == 2
+    assert json.loads(capsys.readouterr().err)["error"]["code"] == code
 
 
 def test_no_evaluation_is_written_into_a_run(desk: Desk) -> None:

@@ -41,6 +41,7 @@ def holder(registry_url: str) -> subprocess.Popen[str]:
     process.stdout.close()
 
 
+@pytest.mark.live
 def test_a_second_night_is_told_who_runs_since_when(registry: Registry, holder: subprocess.Popen[str]) -> None:
     """Two nights at once would write the same report twice and race for the priors."""
     with (
@@ -52,6 +53,7 @@ def test_a_second_night_is_told_who_runs_since_when(registry: Registry, holder: 
         pytest.fail("the lease was granted twice")
 
 
+@pytest.mark.live
 def test_a_killed_night_is_followed_at_once(registry: Registry, holder: subprocess.Popen[str]) -> None:
     """After kill -9 nobody must wait for a time-out before the books can be proven again."""
     holder.kill()

@@ -25,6 +25,7 @@ def pas(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ReferencePa
         yield running
 
 
+@pytest.mark.live
 def test_health_says_where_and_what_it_can(pas: ReferencePas, capsys: pytest.CaptureFixture[str]) -> None:
     """The first thing on call asks: is it there, and is it the one that we mean."""
     assert main(["pas", "health", "--json"]) == 0
@@ -36,6 +37,7 @@ def test_health_says_where_and_what_it_can(pas: ReferencePas, capsys: pytest.Cap
     assert f"url: {pas.url}" in capsys.readouterr().out
 
 
+@pytest.mark.live
 def test_status_shows_tasks_money_and_reasons(pas: ReferencePas, capsys: pytest.CaptureFixture[str]) -> None:
     """A run that is stuck is looked at here first."""
     with pas.client() as client:
@@ -51,6 +53,7 @@ def test_status_shows_tasks_money_and_reasons(pas: ReferencePas, capsys: pytest.
     assert "needs_review, 0 of 1 tasks good, 1 not" in shown
 
 
+@pytest.mark.live
 def test_an_unknown_run_is_no_data(pas: ReferencePas, capsys: pytest.CaptureFixture[str]) -> None:
     """Exit 0 would read as a run without tasks."""
     assert main(["pas", "status", "nobody"]) == 3

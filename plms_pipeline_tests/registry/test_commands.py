@@ -96,6 +96,7 @@ def test_a_question_that_deletes_is_bad_use(registry: Registry, capsys: Captured
     assert "read" in capsys.readouterr().err
 
 
+@pytest.mark.live
 def test_a_long_question_can_be_interrupted(sqlite_registry_url: str, tmp_path: Path) -> None:
     """Ctrl-C on a query without an end was heard when the query had ended."""
     endless = "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c) SELECT count(*) FROM c"

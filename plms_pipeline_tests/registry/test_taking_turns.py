@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 
@@ -79,25 +78,26 @@ def test_who_waits_for_another_process_comes_between_two_of_its_transactions(
 ) -> None:
     """SQLite looks ever more rarely, at last every 100 ms: a worker that never pauses kept a start out for seconds."""
     other, done = Registry.open(sqlite_registry_url), threading.Event()
+    theirs = 0
 
     def busy() -> None:
+        nonlocal theirs
         while not done.is_set():
             with other.writing() as session:
                 note(session, "other")
                 done.wait(0.01)
+            theirs += 1
 
     with ThreadPoolExecutor(1) as pool:
         going = pool.submit(busy)
-        began = time.monotonic()
         for _ in range(20):
             with sqlite_registry.writing() as session:
                 note(session, "mine")
-        took_s = time.monotonic() - began
         done.set()
         going.result()
     other.close()
-    # Twenty times ten milliseconds, and some patience with a busy machine.
-    assert took_s < 5
+    # Counted, not timed: on a busy machine each of their ten milliseconds takes longer, too.
+    assert theirs < 20 * 10
 
 
 def test_whoever_is_in_a_hurry_leaves_the_log_to_others_and_loses_nothing(

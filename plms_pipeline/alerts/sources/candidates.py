@@ -1,6 +1,7 @@
 """Who must look at a trained model that waits, and may what serves be trusted?
 
-A candidate waits for the risk lead, who signs, and for the owner of each of its alerts, by the escalation matrix. A champion
+A candidate waits for the risk lead, who signs, and for the owner of each of its alerts, by the escalation matrix; for trading
+supervision while what serves breaks too many limits, for the portfolio manager when analysts rejected trades. A champion
 whose newest look found data that cannot be judged is an incident of the data.
 """
 
@@ -9,8 +10,9 @@ from __future__ import annotations
 from plms_pipeline.alerts.looking import Asked, Seen
 from plms_pipeline.alerts.machine import Reading
 from plms_pipeline.alerts.store import facts
+from plms_pipeline.models.actions.escalating import recommended
 from plms_pipeline.models.decision.matrix import OWNERS
-from plms_pipeline.models.decision.tree import HALT, recommend_candidate
+from plms_pipeline.models.decision.tree import HALT
 from plms_pipeline.models.store import candidates
 
 MOST = 200
@@ -21,9 +23,9 @@ def look(asked: Asked) -> Seen:
     with asked.registry.reading() as session:
         waiting = [one for one in candidates.waiting(session, limit=MOST) if one.expires_at > asked.now]
         live = facts.newest_live_looks(session)
+        told = [(one, recommended(session, one, asked.now)) for one in waiting]
     readings = []
-    for one in waiting:
-        said = recommend_candidate(one)
+    for one, said in told:
         because = ", ".join(one.alerts)[:120] or "no alerts"
         detail = f"{one.family}, {because}; recommended: {said.action.replace('_', ' ')}"
         readings += [

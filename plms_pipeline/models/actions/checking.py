@@ -18,12 +18,13 @@ from sqlalchemy.orm import Session
 from plms_pipeline.errors import Conflict, PlmsError
 from plms_pipeline.models.decision.capping import limits_of, looser, unmended
 from plms_pipeline.models.decision.levels import breached
-from plms_pipeline.models.decision.tree import DATA_NOT_OK, LIMIT, hard_gates
+from plms_pipeline.models.decision.tree import DATA_NOT_OK, HALT, LIMIT, hard_gates
 from plms_pipeline.models.decision.words import APPROVE
 from plms_pipeline.models.files.candidate import SUMMARY_FILE, check_bytes, manifest_of, model_file
 from plms_pipeline.models.files.reading import read_json
 from plms_pipeline.models.records import ESTIMATES, MARKET, Candidate
-from plms_pipeline.models.store import levels, switches
+from plms_pipeline.models.store import champions, levels, looks, switches
+from plms_pipeline.models.training.history import Look
 from plms_pipeline.registry.engine import Registry
 
 # Compares a stored model with what it said when it was trained; the sentences that disagree.
@@ -37,6 +38,7 @@ CAPS_DO_NOT_MEND: Final = "caps_do_not_mend"
 CAPS_NOT_ENFORCED: Final = "caps_not_enforced"
 EXPIRED: Final = "candidate_expired"
 HALTED: Final = "promotion_halted"
+LIVE_DATA: Final = "live_data_in_doubt"
 GUARDRAILS_OFF: Final = "guardrails_off"
 LEVEL_BREACHED: Final = "slo_breached"
 GOLDEN_FAILED: Final = "golden_failed"
@@ -139,10 +141,28 @@ def stopped(session: Session, family: str, now: datetime) -> tuple[Blocker, ...]
         found.append(
             Blocker(GUARDRAILS_OFF, f"{switch.by} switched the guardrails of {family} off: turn them on first")
         )
+    doubtful = _doubtful_look(session, family)
+    if doubtful is not None:
+        found.append(
+            Blocker(
+                LIVE_DATA,
+                f"the look of {doubtful.at:%Y-%m-%d %H:%M} UTC at what serves found data that cannot be judged: validate the "
+                "feeds, then look again (plms monitor)",
+            )
+        )
     bad = breached(levels.service_levels(session, family, now))
     if bad:
         found.append(Blocker(LEVEL_BREACHED, f"serving breaks its levels: {'; '.join(one.sentence for one in bad)}"))
     return tuple(found)
+
+
+def _doubtful_look(session: Session, family: str) -> Look | None:
+    """The newest look at what serves, if it found that the data cannot be trusted."""
+    present = champions.current(session, family)
+    seen = looks.newest(session, family, limit=1)
+    if present is None or not seen or seen[0].promotion_id != present.promotion_id or seen[0].action != HALT:
+        return None
+    return seen[0]
 
 
 def refuse(candidate: Candidate, found: tuple[Blocker, ...]) -> None:

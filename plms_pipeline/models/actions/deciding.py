@@ -24,6 +24,7 @@ from plms_pipeline.decisions.rules import is_same_person, reason_of
 from plms_pipeline.errors import Conflict, Forbidden, NotFound
 from plms_pipeline.models.actions import checking
 from plms_pipeline.models.actions.candidates import require
+from plms_pipeline.models.actions.escalating import standing
 from plms_pipeline.models.decision import words
 from plms_pipeline.models.decision.files import write_approval, write_log
 from plms_pipeline.models.decision.record import (
@@ -109,7 +110,7 @@ def decide_candidate(
         said = Said(
             decision_id, word, actor.name[:255], actor.is_verified, signer, reason, allowed, now, candidate.decision_id
         )
-        document = _document(candidate, said, key)
+        document = _document(candidate, said, key, standing(session, candidate, now))
         decide(
             session, clock_now=now, ids=lambda: decision_id, kind=KIND, subject_type="candidate",
             subject_id=candidate_id, decision=word, reason=reason, actor=actor, role=signer,
@@ -150,8 +151,8 @@ def _shown(registry: Registry, candidate_id: str, word: str, evidence_sha256: st
     return seen
 
 
-def _document(candidate: Candidate, said: Said, key: str | None) -> dict[str, Any]:
-    path = path_of((*candidate.alerts, *_doubts(candidate)))
+def _document(candidate: Candidate, said: Said, key: str | None, more: tuple[str, ...]) -> dict[str, Any]:
+    path = path_of((*candidate.alerts, *_doubts(candidate), *more))
     return signed(record(candidate, said, path), key.encode() if key else None)
 
 

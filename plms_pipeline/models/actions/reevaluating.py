@@ -7,7 +7,7 @@ comes out lies elsewhere, says which bytes it is about, and is no candidate.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -17,6 +17,7 @@ from plms_pipeline.errors import BadInput, NotFound
 from plms_pipeline.models.actions.evaluating import book_of, summarised
 from plms_pipeline.models.actions.retraining import Request, dataset
 from plms_pipeline.models.evaluation.books import Columns
+from plms_pipeline.models.evaluation.books import book_of as book_of_positions
 from plms_pipeline.models.evaluation.files import (
     METRICS,
     document_bytes,
@@ -35,7 +36,7 @@ from plms_pipeline.models.training.afterwards import of_any_symbols, predicted_a
 from plms_pipeline.models.training.experiment import Experiment, branch, experiment
 from plms_pipeline.models.training.files import CANDIDATE, PREDICTIONS, RunFolder, load_model, verify_run
 from plms_pipeline.models.training.manifest import FAMILY
-from plms_pipeline.models.training.predictions import skill
+from plms_pipeline.models.training.predictions import COLUMNS, skill
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -151,28 +152,52 @@ def evaluate(asked: Evaluation) -> Evaluated:
     if run.manifest.get("family") != FAMILY:
         raise BadInput(f"{run.path} is no run on prices; its report is all there is of it.", code="other_family")
     kept = experiment(run.manifest["experiment"], f"The experiment of {run.path}")
-    judging = judged_by(kept, asked.changes)
+    given = replace(reading(asked, kept), run_id=str(run.manifest["run_id"]), trials=_trials(run))
     frame, metrics, digest = _predictions(asked, run, kept)
+    require(frame.columns, given)
+    if asked.trades is None:
+        summary, _ = summarised(frame, book_of(frame), given)
+        return Evaluated(asked, run, frame, summary, metrics, None, digest)
+    book = trades_of(asked.trades, asked.columns)
+    summary, _ = summarised(frame, book, given)
+    return Evaluated(asked, run, frame, summary, metrics, len(book), digest)
+
+
+def refuse_beforehand(asked: Evaluation, kept: Experiment) -> None:
+    """Refuse what is wrong with an evaluation whatever the model will be: told after a training it comes an hour too late.
+
+    Args:
+        kept: the experiment of the training.
+
+    Raises:
+        BadInput: as `evaluate`.
+    """
+    places(asked.outputs)
+    require(COLUMNS, reading(asked, kept))
+    if asked.trades is not None:
+        book_of_positions(trades_of(asked.trades, asked.columns), asked.columns)
+
+
+def reading(asked: Evaluation, kept: Experiment) -> SummaryInput:
+    """How an evaluation reads predictions and positions, and by which limits; of no run and one try.
+
+    Raises:
+        BadInput: limits cannot be compared, or `changes` is of a training (`not_of_an_evaluation`).
+    """
+    judging = judged_by(kept, asked.changes)
     own = asked.return_column == RETURNS and asked.benchmark_column is None
     rails = judging.guardrails.config
     if asked.capital_base is not None:
         rails = replace(rails, capital_base=asked.capital_base)
     if asked.tail_percentile is not None:
         rails = replace(rails, tail_percentile=asked.tail_percentile)
-    book, rows = book_of(frame), None
     if asked.trades is not None:
         rails = replace(rails, columns=asked.columns)
-        book = trades_of(asked.trades, asked.columns)
-        rows = len(book)
     limits = {name: one for name, one in asked.thresholds.as_document().items() if one is not None}
-    given = SummaryInput(
-        str(run.manifest["run_id"]), return_column=asked.return_column,
-        benchmark_column=BENCHMARK if own else asked.benchmark_column, timestamp="window_end", trials=_trials(run),
-        thresholds=replace(judging.thresholds.limits, **limits), guardrails=rails,
+    return SummaryInput(
+        "", return_column=asked.return_column, benchmark_column=BENCHMARK if own else asked.benchmark_column,
+        timestamp="window_end", thresholds=replace(judging.thresholds.limits, **limits), guardrails=rails,
     )  # fmt: skip
-    _require(frame, given)
-    summary, _ = summarised(frame, book, given)
-    return Evaluated(asked, run, frame, summary, metrics, rows, digest)
 
 
 def write(done: Evaluated, *, clock: Clock) -> tuple[Path, Path]:
@@ -231,11 +256,13 @@ def _predictions(
     return rows.frame(), dict(skill(rows)), data.digest
 
 
-def _require(frame: pd.DataFrame, given: SummaryInput) -> None:
+def require(columns: Iterable[str], given: SummaryInput) -> None:
+    """Raises BadInput for a column that predictions do not have (`missing_column`)."""
+    there = [str(name) for name in columns]
     for flag, name in (("--eval-return-col", given.return_column), ("--eval-benchmark-col", given.benchmark_column)):
-        if name is not None and name not in frame.columns:
+        if name is not None and name not in there:
             raise BadInput(
-                f"The predictions have no column `{name}`; name one of {', '.join(map(str, frame.columns))} with {flag}.",
+                f"The predictions have no column `{name}`; name one of {', '.join(there)} with {flag}.",
                 code="missing_column",
             )
 

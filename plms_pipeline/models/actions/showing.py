@@ -13,8 +13,9 @@ from plms_pipeline.decisions.record import Decided
 from plms_pipeline.models.actions import checking
 from plms_pipeline.models.actions.candidates import require
 from plms_pipeline.models.actions.checking import Blocker
+from plms_pipeline.models.actions.escalating import recommended
 from plms_pipeline.models.decision.record import KIND
-from plms_pipeline.models.decision.tree import Recommendation, recommend_candidate
+from plms_pipeline.models.decision.tree import Recommendation
 from plms_pipeline.models.decision.words import APPROVE
 from plms_pipeline.models.records import Candidate, Champion, Halt, Switch
 from plms_pipeline.models.store import candidates, champions, switches
@@ -55,8 +56,9 @@ def show(registry: Registry, root: Path, candidate_id: str, *, clock: Clock, dec
     with registry.reading() as session:
         candidate = require(session, candidate_id)
         rows = decided.listed(session, kind=KIND, subject_type="candidate", subject_id=candidate_id)
+        said = recommended(session, candidate, clock.now())
     found = checking.blockers(registry, root, candidate, now=clock.now(), decision=decision)
-    return Shown(candidate, recommend_candidate(candidate), found, tuple(rows))
+    return Shown(candidate, said, found, tuple(rows))
 
 
 def listed(

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from plms_pipeline.errors import BadInput, PlmsError
 from plms_pipeline.models.actions.checking import blockers
+from plms_pipeline.models.actions.escalating import recommended
 from plms_pipeline.models.actions.retraining import SNAPSHOTS, Data, Request, dataset
-from plms_pipeline.models.decision.tree import DATA_NOT_OK, recommend
 from plms_pipeline.models.decision.words import APPROVE, APPROVE_WITH_CAPS
 from plms_pipeline.models.evaluation.files import GATES, METRICS
 from plms_pipeline.models.layout import EVALUATION as FOLDER
@@ -114,6 +114,6 @@ def recommendation(registry: Registry, candidate: Candidate, data_dir: Path, *, 
     """What should be done with a candidate, and what is in the way at this moment."""
     word = APPROVE_WITH_CAPS if candidate.caps else APPROVE
     found = blockers(registry, data_dir, candidate, now=now, decision=word, caps=candidate.caps)
-    gates = [name for name in candidate.blockers if name != DATA_NOT_OK]
-    said = recommend(alerts=candidate.alerts, blocking=gates, data_ok=DATA_NOT_OK not in candidate.blockers)
+    with registry.reading() as session:
+        said = recommended(session, candidate, now)
     return recommendation_stage(candidate, said, [Obstacle(one.code, one.sentence) for one in found])

@@ -9,8 +9,8 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from sqlalchemy import select
-from sqlalchemy.orm import Session
+from sqlalchemy import exists, func, select, tuple_
+from sqlalchemy.orm import Session, aliased
 
 from plms_pipeline.errors import BadInput, Conflict
 from plms_pipeline.models.annotations.rules import Annotation, Draft
@@ -102,6 +102,25 @@ def spoken(
     if decision is not None:
         asked = asked.where(TradeAnnotation.decision == decision)
     return [_annotation(row) for row in session.scalars(asked if limit is None else asked.limit(limit))]
+
+
+def rejected(session: Session, *, since: datetime | None, until: datetime) -> int:
+    """How many trades people rejected in a time and nobody spoke about afterwards.
+
+    Args:
+        since: exclusive; None: ever.
+        until: inclusive.
+    """
+    later = aliased(TradeAnnotation)
+    newer = exists().where(
+        later.trade_id == TradeAnnotation.trade_id,
+        tuple_(later.created_at, later.annotation_id)
+        > tuple_(TradeAnnotation.created_at, TradeAnnotation.annotation_id),
+    )
+    asked = select(func.count()).where(
+        TradeAnnotation.decision == "reject", TradeAnnotation.created_at <= until, ~newer
+    )
+    return session.scalar(asked if since is None else asked.where(TradeAnnotation.created_at > since)) or 0
 
 
 def read_trades(file: str) -> pd.DataFrame:

@@ -21,8 +21,8 @@ def evaluate_again(given: Options) -> None:
 
     run, manifest = _run(given.eval_checkpoint or "")
     asked = evaluation_of(given, run, root=load_settings().data_dir, manifest_sha256=manifest)
+    stages = [*(["dataset"] if asked.dataset else []), "evaluation", "report"]
     if given.dry_run:
-        stages = [*(["dataset"] if asked.dataset else []), "evaluation", "report"]
         done = evaluate(asked)
         if given.as_json:
             typer.echo(json.dumps({"dry_run": True, "stages": stages, **done.as_document()}))
@@ -32,7 +32,7 @@ def evaluate_again(given: Options) -> None:
         return
     told = written(asked, given)
     if given.as_json:
-        typer.echo(json.dumps({"stages": ["evaluation", "report"], **told}))
+        typer.echo(json.dumps({"stages": stages, **told}))
 
 
 def evaluation_of(given: Options, run: Path, *, root: Path, manifest_sha256: str | None = None) -> Evaluation:
@@ -65,17 +65,6 @@ def evaluation_of(given: Options, run: Path, *, root: Path, manifest_sha256: str
         capital_base=given.eval_capital_base,
         tail_percentile=given.eval_tail_percentile,
     )
-
-
-def check(asked: Evaluation) -> None:
-    """Refuse what can be known to be wrong before a training: places, and files that cannot be read."""
-    from plms_pipeline.models.actions.reevaluating import judged_by, places, trades_of
-    from plms_pipeline.models.training.experiment import experiment
-
-    places(asked.outputs)
-    judged_by(experiment({}), asked.changes)
-    if asked.trades is not None:
-        trades_of(asked.trades, asked.columns)
 
 
 def _outputs(given: Options, root: Path) -> Outputs:

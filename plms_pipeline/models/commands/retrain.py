@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from plms_pipeline.models.commands.evaluating import check, evaluate_again, evaluation_of, written
+from plms_pipeline.models.commands.evaluating import evaluate_again, evaluation_of, written
 from plms_pipeline.models.commands.options import Options, with_options
 from plms_pipeline.models.commands.telling import tell, tell_dry, tell_json
 from plms_pipeline.settings import load_settings
@@ -34,6 +34,7 @@ def retrain(given: Options) -> None:
 
     Exit 0: it was trained, whatever the gates say of it. 1: the data are not valid. 2: wrong use. 3: no bar can be used.
     """
+    from plms_pipeline.models.actions.reevaluating import refuse_beforehand
     from plms_pipeline.models.training.flags import evaluates_again, refuse_nonsense
 
     refuse_nonsense(given.given)
@@ -45,7 +46,7 @@ def retrain(given: Options) -> None:
     # What is wrong with it is told before an hour of training.
     again = evaluation_of(given, root, root=root) if evaluates_again(given.given) else None
     if again is not None:
-        check(again)
+        refuse_beforehand(again, asked.experiment)
     if given.dry_run:
         _looked(asked, as_json=given.as_json)
         return

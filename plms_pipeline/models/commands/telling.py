@@ -26,10 +26,10 @@ def tell(done: Retrained, candidate: Candidate | None) -> None:
     if candidate is None:
         typer.echo("It is no candidate: with --output-dir nothing is registered, and nobody is asked.")
     else:
+        tries = f"one of {candidate.trials} tries on these data and over its lineage"
         typer.echo(
             f"Candidate {candidate.candidate_id} waits until {candidate.expires_at:%Y-%m-%d}; recommended: "
-            f"{candidate.action.replace('_', ' ')}; judged as the best of {candidate.trials} tries on these data and over its "
-            "lineage"
+            f"{candidate.action.replace('_', ' ')}; judged as {tries if candidate.trials > 1 else 'the only try'}"
         )
 
 

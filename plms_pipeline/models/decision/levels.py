@@ -16,6 +16,8 @@ SHORT: Final = timedelta(hours=1)
 ERRORS: Final = 0.005
 SLOW: Final = 0.05
 VIOLATIONS: Final = 0.003
+# Of trades: above it trading supervision looks at the book, says the escalation matrix.
+SUPERVISED: Final = 0.005
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +70,11 @@ def levels(*, long: Served, short: Served) -> tuple[Level, ...]:
         Level("books judged slower than 250 ms", short.slow_250, short.guardrail_requests, SLOW, SHORT),
         Level("trades beyond a limit", long.violations, long.trades_evaluated, VIOLATIONS, LONG),
     )
+
+
+def needs_supervision(found: Served) -> bool:
+    """Whether trading supervision must look: more than 0.5 % of the trades broke a limit; a single one never is that."""
+    return found.violations > max(SUPERVISED * found.trades_evaluated, 1.0)
 
 
 def breached(found: tuple[Level, ...]) -> tuple[Level, ...]:

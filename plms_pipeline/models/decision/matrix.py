@@ -54,13 +54,15 @@ ANALYSTS: Final = Escalation(
     "analysts reject trades", PORTFOLIO_MANAGER, "judge their rationale, update the strategy notes, feed it back"
 )
 
+# What no evaluation says of itself (`actions/escalating.py`).
+VIOLATIONS: Final = "guardrail_violations_above_share"
+REJECTIONS: Final = "annotations_reject"
 _BY_CODE: Final[dict[str, Escalation]] = {
     "sharpe_below_minimum": PERFORMANCE, "drawdown_above_limit": PERFORMANCE,
     "gross_exposure_above_limit": EXPOSURE, "turnover_above_limit": EXPOSURE, "tail_return_below_floor": EXPOSURE,
     "tail_events_above_limit": EXPOSURE, "symbol_exposure_above_limit": EXPOSURE, "value_at_risk_below_floor": EXPOSURE,
     "psi_above_limit": DRIFT, "js_above_limit": DRIFT, "ks_above_limit": DRIFT,
-    "guardrail_violations_above_share": SUPERVISION,
-    "annotations_reject": ANALYSTS,
+    VIOLATIONS: SUPERVISION, REJECTIONS: ANALYSTS,
     "information_coefficient_is_believable": DATA, "sharpe_is_believable": DATA,
     "data_not_valid": DATA, "feed_is_stale": DATA,
 }  # fmt: skip

@@ -70,9 +70,9 @@ def decide(candidate_id: CandidateId, body: Decision, state: State, principal: A
     """Who launched the training cannot approve it (403 `same_person`); an approval takes the role risk_lead.
 
     Refused with 409 and the reason as its code while anything keeps it from going live: `gates_failed`, `caps_needed`,
-    `cap_loosens`, `caps_do_not_mend`, `caps_not_enforced`,
-    `data_anomaly`, `candidate_expired`, `model_altered`, `summary_altered`, `data_altered`, `run_altered`, `file_missing`,
-    `golden_failed`, `promotion_halted`, `guardrails_off`, `slo_breached`; `already_decided`, `evidence_changed`.
+    `cap_loosens`, `caps_do_not_mend`, `caps_not_enforced`, `data_anomaly`, `candidate_expired`, `model_altered`,
+    `summary_altered`, `data_altered`, `run_altered`, `file_missing`, `golden_failed`, `promotion_halted`, `live_data_in_doubt`,
+    `guardrails_off`, `slo_breached`; `already_decided`, `evidence_changed`.
     """
     caps = body.caps if isinstance(body, answers.DecideWithCapsIn) else None
     done = deciding.decide_candidate(

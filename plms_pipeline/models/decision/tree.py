@@ -13,6 +13,7 @@ from typing import Final
 
 from plms_pipeline.models.decision.matrix import (
     EXPOSURE,
+    OWNERS,
     WITHOUT_CAPS,
     Escalation,
     escalation_of,
@@ -96,6 +97,14 @@ def recommend_candidate(candidate: NewCandidate) -> Recommendation:
     """What to do with a candidate, from what is kept of its evaluation."""
     gates = [name for name in candidate.blockers if name != DATA_NOT_OK]
     return recommend(alerts=candidate.alerts, blocking=gates, data_ok=DATA_NOT_OK not in candidate.blockers)
+
+
+def concerning(said: Recommendation, codes: Iterable[str]) -> Recommendation:
+    """The same recommendation, told also to the owners of some codes."""
+    named = tuple(dict.fromkeys(codes))
+    lines = tuple(dict.fromkeys((*said.escalations, *_lines(escalations(named), said.options))))
+    everybody = {*said.owners, *owners(named)}
+    return replace(said, owners=tuple(role for role in OWNERS if role in everybody), escalations=lines)
 
 
 def watch(*, alerts: Iterable[str], data_ok: bool = True) -> Recommendation:

@@ -16,6 +16,7 @@ from typing import Final
 MOST_MINUTES: Final = 24 * 60
 SLOW_PREDICT_S: Final = 0.750
 SLOW_GUARDRAILS_S: Final = 0.250
+_NOT_LET_IN: Final = (401, 403)
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +24,7 @@ class Counts:
     """What was counted of one minute.
 
     Attributes:
-        requests: answers of `/predict`.
+        requests: answers of `/predict` to those who may ask.
         errors: those of them with a status of 500 and above.
         slow_750: those of them that took more than 750 ms.
         guardrail_requests: answers of `/guardrails`.
@@ -48,7 +49,12 @@ NAMES: Final = tuple(each.name for each in fields(Counts))
 
 
 def answered(endpoint: str, status: int, seconds: float) -> Counts | None:
-    """What one answer counts as; None when no promise is about it."""
+    """What one answer counts as; None when no promise is about it.
+
+    Whoever was not let in was promised nothing: a stranger's quick refusals would thin out every slow and every failed answer.
+    """
+    if status in _NOT_LET_IN:
+        return None
     if endpoint == "predict":
         return Counts(requests=1, errors=int(status >= 500 or status == 0), slow_750=int(seconds > SLOW_PREDICT_S))
     if endpoint == "guardrails":

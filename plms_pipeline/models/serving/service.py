@@ -45,6 +45,7 @@ SILENT_AFTER_S: Final = 15.0
 ENDS_WITHIN_S: Final = 10.0
 MOST_SNAPSHOTS: Final = 4
 _BAD_REQUEST: Final = BadInput.default_http_status
+_UNAVAILABLE: Final = Unavailable.default_http_status
 _log = logging.getLogger(__name__)
 
 
@@ -205,6 +206,9 @@ class ModelServer:
         """Count one answer."""
         now = self._clock.now()
         self.metrics.answered(endpoint, method, status, seconds, now.timestamp())
+        if status == _UNAVAILABLE and self._served is None and self._refused is None and self._unread is None:
+            # Before anything was promoted nothing is promised; counted as failures, these would hold the first promotion back.
+            return
         counts = answered(endpoint, status, seconds)
         if counts is not None:
             self._add({minute_of(now): counts})

@@ -91,7 +91,7 @@ OBSTACLES: Final[dict[str, tuple[str, ...]]] = {
         "file_missing",
     ),
     "golden_results_are_verified": ("golden_failed", "bad_golden", "bad_model"),
-    "promotion_is_not_halted": ("promotion_halted",),
+    "promotion_is_not_halted": ("promotion_halted", "live_data_in_doubt"),
     "guardrails_are_on": ("guardrails_off",),
     "service_levels_hold": ("slo_breached",),
 }

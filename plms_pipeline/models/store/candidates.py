@@ -75,6 +75,17 @@ def overdue(session: Session, at: datetime, *, limit: int = 100) -> list[Candida
     return [_candidate(row) for row in rows]
 
 
+def before(session: Session, candidate: Candidate) -> Candidate | None:
+    """The candidate of the same family that was trained before another one."""
+    row = session.scalar(
+        select(Row)
+        .where(Row.family == candidate.family, Row.created_at < candidate.created_at)
+        .order_by(Row.created_at.desc(), Row.candidate_id)
+        .limit(1)
+    )
+    return _candidate(row) if row else None
+
+
 def by_model(session: Session, model_sha256: str) -> Candidate | None:
     """The oldest candidate with these bytes."""
     row = session.scalar(

@@ -100,6 +100,7 @@ def test_a_night_for_the_past_does_not_move_beliefs_backwards(book: Book, clock:
     assert max(prior.n for prior in past.priors) < 30
 
 
+@pytest.mark.live
 def test_the_backtest_reports_both_bases_and_stores_the_corrections_of_its_day(book: Book) -> None:
     """The report is the proof; the corrections are what settlement uses until the next night."""
     fill(book)
@@ -114,6 +115,7 @@ def test_the_backtest_reports_both_bases_and_stores_the_corrections_of_its_day(b
     assert {row.day for row in rows} == {LATER.date()}
 
 
+@pytest.mark.live
 def test_two_nights_at_once_give_what_one_gives(book: Book, clock: FrozenClock) -> None:
     """Two schedulers, or a night and a person: no duplicate version, no half-written day."""
     fill(book, 12)

@@ -92,6 +92,7 @@ def test_a_green_echo_does_not_save_red_tests(world: World, artifact: Builder) -
     assert found.verdict == "failed"
 
 
+@pytest.mark.live
 def test_a_task_is_stricter_never_looser_than_its_lane(world: World, artifact: Builder) -> None:
     """Three of four tests: enough for nobody, whatever the task says; and a stricter task counts."""
     with world.registry.writing() as session:
@@ -324,6 +325,7 @@ def test_the_artifact_is_only_read(world: World, artifact: Builder) -> None:
     assert sorted(path.relative_to(root) for path in root.rglob("*")) == before
 
 
+@pytest.mark.live
 def test_evaluations_side_by_side_do_not_disturb_each_other(world: World, artifact: Builder) -> None:
     """The original's report had one fixed path in /tmp, and parallel runs read each other's results."""
     from concurrent.futures import ThreadPoolExecutor

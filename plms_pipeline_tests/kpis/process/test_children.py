@@ -77,6 +77,7 @@ def test_an_endless_loop_ends_at_the_wall_clock(namespaces: bool) -> None:
     assert time.monotonic() - began < 5
 
 
+@pytest.mark.live
 @BOTH
 def test_a_busy_loop_ends_at_its_processor_time(namespaces: bool) -> None:
     """Long before the wall clock."""

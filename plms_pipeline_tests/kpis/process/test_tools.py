@@ -13,6 +13,9 @@ from plms_pipeline.kpis.measurement import Measurement, unmeasured
 from plms_pipeline.kpis.process import Limits, tools
 from plms_pipeline_tests.kpis.conftest import Builder
 
+# Each starts pytest two times, or ruff; test_evaluate.py keeps one of each verdict in the fast tier.
+pytestmark = pytest.mark.live
+
 LIMITS = Limits(wall_s=15.0, cpu_s=15)
 FAILING = "def test_one():\n    assert False\n\n\ndef test_two():\n    assert True\n"
 TOKEN = "deadbeef" * 4

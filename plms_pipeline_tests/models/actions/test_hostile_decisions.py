@@ -15,8 +15,9 @@ from plms_pipeline.cli import main
 from plms_pipeline.errors import Conflict, Forbidden, PlmsError
 from plms_pipeline.models.actions.deciding import lift_halt
 from plms_pipeline.models.actions.expiry import expire
+from plms_pipeline.models.actions.promotion import rollback
 from plms_pipeline.models.decision.capping import limits_of, looser, unmended
-from plms_pipeline.models.store import candidates, champions, switches
+from plms_pipeline.models.store import candidates, champions, looks, switches
 from plms_pipeline_tests.models.candidates import LAUNCHER, REVIEWER, House
 
 DAY = timedelta(days=1)
@@ -105,6 +106,39 @@ def test_a_halt_takes_back_an_approval_and_whoever_launched_it_does_not_lift_it(
     assert code_of(lambda: home.promote("one")) == "not_approved"
     home.decide("one", "approve")
     assert home.promote("one").is_new
+
+
+def test_nothing_is_promoted_while_the_live_data_are_in_doubt_and_a_rollback_is(home: House) -> None:
+    """The rule said that nothing is promoted until the feeds are validated, and nothing held a promotion back."""
+    home.champion("zero")
+    serves = home.champion("one").champion
+    home.candidate("two", seed=8)
+    home.decide("two", "approve")
+
+    def look(promotion_id: str, action: str) -> None:
+        with home.registry.writing() as session:
+            looks.add(
+                session, family="market", promotion_id=promotion_id, at=home.clock.now(), window=(None, None), rows=0,
+                metrics={}, codes=(), action=action, path=None,
+            )  # fmt: skip
+
+    look(serves.promotion_id, "halt")
+    assert code_of(lambda: home.promote("two")) == "live_data_in_doubt"
+    look(serves.promotion_id, "request_retrain")
+    assert home.promote("two").is_new
+    # What was seen of another champion says nothing of this one; and the emergency exit stays open.
+    look(serves.promotion_id, "halt")
+    home.candidate("three", seed=9)
+    home.decide("three", "approve", key=None)
+    with home.registry.reading() as session:
+        present = champions.current(session, "market")
+    assert present
+    look(present.promotion_id, "halt")
+    done = rollback(
+        home.registry, places=home.places, family="market", reason="it loses", actor=REVIEWER, clock=home.clock,
+        ids=home.ids,
+    )  # fmt: skip
+    assert done.champion.candidate_id == "one"
 
 
 def test_alone_on_one_machine_the_launcher_may_lift(light: House) -> None:

@@ -111,19 +111,19 @@ def test_a_run_that_kept_no_models_of_its_folds_leaves_them_cold_and_that_is_sai
     assert all(one.start is None for one in found.folds)
 
 
-def test_every_start_is_a_trial_and_so_is_what_was_tried_on_the_data_of_ancestors(light: House) -> None:
+def test_every_start_is_a_trial_and_so_is_what_was_tried_on_the_data_of_ancestors(home: House) -> None:
     """Warm starts from warm starts threw the dice again and again, and were judged as one throw."""
-    data, later = small_bars_sha(light, "c1"), "d" * 64
-    root = experiment_sha(light, "c1")
+    data, later = small_bars_sha(home, "c1"), "d" * 64
+    root = experiment_sha(home, "c1")
     warm = trial(root, "a" * 64)
-    assert trials_of(light.registry, MARKET, data, [trial(root)]) == 1
-    assert trials_of(light.registry, MARKET, data, [warm], started_from="c1") == 2
-    assert trials_of(light.registry, MARKET, data, [warm, trial("b" * 64)], started_from="c1") == 3
+    assert trials_of(home.registry, MARKET, data, [trial(root)]) == 1
+    assert trials_of(home.registry, MARKET, data, [warm], started_from="c1") == 2
+    assert trials_of(home.registry, MARKET, data, [warm, trial("b" * 64)], started_from="c1") == 3
     # On other data: what was tried beside the parent counts, the parent's own experiment once.
-    light.candidate("c2", seed=8)
-    assert trials_of(light.registry, MARKET, later, [warm]) == 1
-    assert trials_of(light.registry, MARKET, later, [warm], started_from="c1") == 2
-    assert trials_of(light.registry, MARKET, later, [trial(root)], started_from="c1") == 2
+    home.candidate("c2", seed=8)
+    assert trials_of(home.registry, MARKET, later, [warm]) == 1
+    assert trials_of(home.registry, MARKET, later, [warm], started_from="c1") == 2
+    assert trials_of(home.registry, MARKET, later, [trial(root)], started_from="c1") == 2
 
 
 def test_a_champion_that_is_started_from_again_and_again_is_counted(light: House, tmp_path: Path) -> None:

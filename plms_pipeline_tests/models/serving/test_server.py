@@ -12,10 +12,13 @@ from sqlalchemy import func, select
 
 from plms_pipeline.clock import FrozenClock
 from plms_pipeline.errors import Conflict, NoData, Unavailable
+from plms_pipeline.models.decision.levels import breached
+from plms_pipeline.models.records import MARKET
 from plms_pipeline.models.serving import files, service
 from plms_pipeline.models.serving.health import reasons
 from plms_pipeline.models.serving.metrics import ServingMetrics
 from plms_pipeline.models.serving.service import ModelServer
+from plms_pipeline.models.store.levels import service_levels
 from plms_pipeline.registry.engine import Registry
 from plms_pipeline.registry.tables import ServingMinute
 from plms_pipeline.settings import Settings
@@ -370,3 +373,28 @@ def test_counts_that_are_lost_with_the_process_are_named(
     monkeypatch.setattr(registry, "writing", away)
     server.stop()
     assert "event=minutes_lost code=registry_not_written minutes=1" in caplog.text
+
+
+def test_asking_before_anything_was_promoted_holds_the_first_promotion_not_back(
+    server: ModelServer, registry: Registry, settings: Settings, clock: FrozenClock
+) -> None:
+    """A new installation whose clients were there first: their 503s broke the service level for seven days, and a broken
+    service level stops every promotion."""
+    server.look()
+    for _ in range(50):
+        server.answered("predict", "POST", 503, 0.01)
+    server.write()
+    with registry.reading() as session:
+        assert breached(service_levels(session, MARKET, clock.now())) == ()
+    assert value(server, "plus_ultra_service_requests_total", endpoint="predict", method="POST", status="503") == 50
+    of = trained(settings.data_dir)
+    promote(registry, of)
+    (settings.data_dir / of.folder / "manifest.json").write_text("{}")
+    server.look()
+    server.answered("predict", "POST", 503, 0.01)
+    server.answered("predict", "POST", 503, 0.01)
+    server.write()
+    # What was promoted and cannot be served is an outage.
+    with registry.reading() as session:
+        [broken] = breached(service_levels(session, MARKET, clock.now()))
+    assert (broken.bad, broken.of) == (2, 2)

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,16 +13,25 @@ import pytest
 from plms_pipeline.access.roles import SCOPES
 from plms_pipeline.clock import FrozenClock
 from plms_pipeline.registry.engine import Registry
-from plms_pipeline.settings import Settings
+from plms_pipeline.settings import load_settings
 from plms_pipeline_tests.api_world import ask, world
 
+# FastAPI takes half a second for the document: one worker asks for it, once.
+pytestmark = pytest.mark.xdist_group("openapi")
 
-@pytest.fixture
-def document(settings: Settings, sqlite_registry: Registry, clock: FrozenClock) -> dict[str, Any]:
-    answer = ask(world(settings, sqlite_registry, clock).app, "GET", "/openapi.json")
+
+@pytest.fixture(scope="module")
+def document(migrated_sqlite: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
+    folder = tmp_path_factory.mktemp("openapi")
+    settings = load_settings({"PLMS_DATA_DIR": str(folder / "data"), "PLMS_REPORTS_DIR": str(folder / "reports")})
+    settings.data_dir.mkdir()
+    shutil.copyfile(migrated_sqlite, settings.data_dir / "registry.db")
+    registry = Registry.open(settings.database_url)
+    clock = FrozenClock(datetime(2026, 3, 1, 12, tzinfo=UTC))
+    answer = ask(world(settings, registry, clock).app, "GET", "/openapi.json")
     assert answer.status_code == 200
-    found: dict[str, Any] = answer.json()
-    return found
+    yield answer.json()
+    registry.close()
 
 
 def operations(document: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:

@@ -213,10 +213,9 @@ def test_nobody_looks_while_nobody_listens(watch: Watch) -> None:
         stream = watch.events(None, anybody)
         await next_of(stream, "hello")
         await stream.aclose()  # type: ignore[attr-defined]  # it is a generator
-        reads = -1
-        while reads != watch.reads:  # a look that was under way ends in its own time
-            reads = watch.reads
-            await asyncio.sleep(0.3)
+        assert watch._looking is not None
+        await asyncio.wait_for(watch._looking, WAIT_S)  # a look that was under way ends in its own time
+        reads = watch.reads
         rename(watch.state.registry, 42, "unheard")
         await asyncio.sleep(0.3)
         assert watch.reads == reads
