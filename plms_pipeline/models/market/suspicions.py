@@ -43,15 +43,19 @@ def _spacings(bars: Bars) -> Iterator[tuple[str, slice, Ints]]:
         yield symbol, rows, np.asarray(np.diff(bars.timestamp[rows]).astype(np.int64))
 
 
+def longest_usual(spacing: Ints) -> float:
+    """The longest spacing between bars that is no gap, by those that a symbol has (µs, two or more)."""
+    usual = float(np.quantile(spacing, USUAL_SPACING, method="lower"))
+    return max(GAP_SPACINGS * float(np.median(spacing)), GAP_BEYOND_USUAL * usual)
+
+
 def gaps(bars: Bars) -> Finding | None:
     """Spacings over five medians that are also a fifth longer than the longest usual one (99.5 % of the symbol's own)."""
     shown, count = [], 0
     for symbol, rows, spacing in _spacings(bars):
         if spacing.size < 2:
             continue
-        median = float(np.median(spacing))
-        usual = float(np.quantile(spacing, USUAL_SPACING, method="lower"))
-        for place in np.flatnonzero((spacing > GAP_SPACINGS * median) & (spacing > GAP_BEYOND_USUAL * usual)).tolist():
+        for place in np.flatnonzero(spacing > longest_usual(spacing)).tolist():
             times = bars.timestamp[rows]
             count += 1
             shown.append(f"{symbol}: nothing between {str(times[place])[:19]} and {str(times[place + 1])[:19]}")

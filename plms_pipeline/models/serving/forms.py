@@ -155,6 +155,9 @@ class PredictAnswer(BaseModel):
     rows: int
     predictions: list[Prediction]
     unscored: dict[str, str] = Field(description="Symbols without a prediction for their newest bar, and why.")
+    gaps: dict[str, str] = Field(
+        description="Symbols with a hole between the history and what was sent, and where: their features are in doubt."
+    )
     telemetry: Telemetry
     model: ModelVersion
 

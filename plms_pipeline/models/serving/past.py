@@ -15,7 +15,8 @@ from typing import Final
 import numpy as np
 
 from plms_pipeline.errors import PlmsError
-from plms_pipeline.models.market.bars import Bars, Flags, Floats, Instants
+from plms_pipeline.models.market.bars import Bars, Flags, Floats, Instants, Ints
+from plms_pipeline.models.market.suspicions import longest_usual
 from plms_pipeline.models.training.features import EXTRA_PREFIX, features
 from plms_pipeline.models.training.trailing import Trail, following_features, trail_of
 
@@ -52,6 +53,7 @@ class Past:
         values, volatility, usable: of each of its bars.
         trails: of the symbols whose next bar has features.
         slices: where the bars of each symbol lie.
+        spacings: how far from each other the bars of a symbol with a trail may lie (µs).
     """
 
     bars: Bars
@@ -61,6 +63,7 @@ class Past:
     usable: Flags
     trails: Mapping[str, Trail]
     slices: Mapping[str, slice]
+    spacings: Mapping[str, float]
 
 
 def past_of(bars: Bars, names: tuple[str, ...]) -> Past | None:
@@ -73,7 +76,28 @@ def past_of(bars: Bars, names: tuple[str, ...]) -> Past | None:
     slices = dict(bars.slices())
     trails = {name: trail_of(bars.close[rows], bars.volume[rows]) for name, rows in slices.items()}
     known = {name: trail for name, trail in trails.items() if trail is not None}
-    return Past(bars, names, found.values, found.volatility, found.usable, known, slices)
+    spacings = {name: longest_usual(_spacings(bars.timestamp[slices[name]])) for name in known}
+    return Past(bars, names, found.values, found.volatility, found.usable, known, slices, spacings)
+
+
+def holes(past: Past, sent: Bars) -> dict[str, tuple[np.datetime64, np.datetime64]]:
+    """The widest hole between the history and the bars that were sent, of each symbol that has one: the bars beside it."""
+    found = {}
+    for name, rows in sent.slices():
+        if name not in past.spacings:
+            continue
+        end = past.bars.timestamp[past.slices[name].stop - 1]
+        later_ones = sent.timestamp[rows][sent.timestamp[rows] > end]
+        times = np.concatenate([np.array([end]), later_ones])
+        spacing = _spacings(times)
+        if spacing.size and spacing.max() > past.spacings[name]:
+            widest = int(spacing.argmax())
+            found[name] = (times[widest], times[widest + 1])
+    return found
+
+
+def _spacings(times: Instants) -> Ints:
+    return np.asarray(np.diff(times).astype("timedelta64[us]").astype(np.int64))
 
 
 def newest(past: Past, symbols: Sequence[str] | None, last: int) -> Rows | None:

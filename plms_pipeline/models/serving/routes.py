@@ -148,6 +148,7 @@ def _predicted(server: ModelServer, served: Served, asked: PredictRequest) -> di
     server.metrics.predicted(len(shown))
     return {
         "rows": len(shown), "predictions": shown, "unscored": dict(found.unscored),
+        "gaps": rows.gaps(known, sent),
         "telemetry": {
             "prediction_rows": len(told), "feature_columns": list(served.model.features),
             "horizon": served.experiment.target.horizon, "symbols": sorted({row["symbol"] for row in told}),

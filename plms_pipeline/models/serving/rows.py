@@ -19,7 +19,7 @@ from plms_pipeline.errors import BadInput, NoData, Unprocessable
 from plms_pipeline.models.market.bars import NUMBERS, UNIT, Bars, RawBars, canonical, merge, select
 from plms_pipeline.models.market.checks import examine
 from plms_pipeline.models.market.findings import errors
-from plms_pipeline.models.serving.past import later, newest
+from plms_pipeline.models.serving.past import holes, later, newest
 from plms_pipeline.models.serving.served import History, Served
 from plms_pipeline.models.training.features import WARM_UP
 from plms_pipeline.models.training.scoring import Scores, score, scores_of
@@ -135,6 +135,20 @@ def answered(served: Served, known: History, sent: Bars | None, symbols: Sequenc
     if sent is not None:
         counts = {name: counts[name] + rows.stop - rows.start for name, rows in sent.slices()}
     return Scored(scores, _unscored(scores, ends, counts))
+
+
+def gaps(known: History, sent: Bars | None) -> dict[str, str]:
+    """Symbols between whose history and whose bars that were sent something is missing, in words.
+
+    A feature takes the next bar for the next one: a return over a month that nobody sent is a return of one bar to it.
+    """
+    if sent is None or known.past is None:
+        return {}
+    return {
+        name: f"nothing is known between {_text(before)} and {_text(after)}, and features take these for neighbours; send "
+        "what lies between, too"
+        for name, (before, after) in holes(known.past, sent).items()
+    }
 
 
 def scored(served: Served, bars: Bars, *, last: int) -> Scored:

@@ -150,3 +150,20 @@ def test_a_history_without_the_features_is_not_remembered() -> None:
     assert known.bars is not None
     assert past_of(known.bars, ("extra_nothing",)) is None
     assert past_of(select(known.bars, ["YOUNG"]), ("rsi_14",)) is None
+
+
+def test_a_hole_between_history_and_what_was_sent_is_told() -> None:
+    """Who sends only today's bar, weeks after the training, had it scored as if it followed the last one that is known."""
+    _, known = served()
+    assert known.bars is not None
+    whole = joined([cut("SIM000", 0, 3), cut("SIM001", 0, 1)])
+    assert rows.gaps(known, whole) == {}
+    told = rows.gaps(known, joined([cut("SIM000", 40, 2), cut("SIM001", 0, 1)]))
+    assert list(told) == ["SIM000"]
+    end = known.bars.timestamp[dict(known.bars.slices())["SIM000"].stop - 1]
+    assert str(end)[:10] in told["SIM000"]
+    assert "send what lies between" in told["SIM000"]
+    # A hole inside of what was sent is one as well; a correction of the past is none.
+    assert list(rows.gaps(known, joined([cut("SIM001", 0, 1), cut("SIM001", 40, 1)]))) == ["SIM001"]
+    assert rows.gaps(known, joined([cut("SIM000", -20, 1)])) == {}
+    assert rows.gaps(known, None) == {}

@@ -78,6 +78,8 @@ def test_new_bars_change_the_answer(here: Serving, settings: Settings, of: Train
     [row] = answer["predictions"]
     assert row["symbol"] == symbol
     assert row["window_end"].startswith(str(later["timestamp"].year))
+    # A year of bars is missing between them.
+    assert list(answer["gaps"]) == [symbol]
     [before_it] = post(here, "/predict", {"symbols": [symbol]}).json()["predictions"]
     assert before_it["pred_step_1"] != row["pred_step_1"]
 
