@@ -110,6 +110,9 @@ def _print(found: Any, wrong: list[str]) -> None:
             typer.echo(f"      {state.detail[:160]}")
     if not found.alerts:
         typer.echo("Nothing fires.")
+    listed = sum(state.state in found.counts for state in found.alerts)
+    if (in_all := sum(found.counts.values())) > listed:
+        typer.echo(f"… and {in_all - listed} more: {in_all} in all, of which {found.counts['firing']} nobody has")
     for one in found.silences:
         typer.echo(
             f"silenced until {one['until'][:16]}: {one['rule']} {one['subject']} ({one['reason'][:80]}) {one['silence_id'][:8]}"
@@ -275,6 +278,8 @@ def silence(
     typer.echo(
         json.dumps(made.as_json()) if as_json else f"{made.silence_id}: quiet until {made.until:%Y-%m-%d %H:%M} UTC."
     )
+    if made.note and not as_json:
+        typer.echo(f"  note: {made.note}")
 
 
 @app.command(epilog='Example: plms alerts unsilence 1b2c3d4e --reason "done early". Exit: 0, 2 no such silence.')

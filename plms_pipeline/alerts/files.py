@@ -17,7 +17,7 @@ import yaml
 
 from plms_pipeline.alerts.oncall import OnCall, parse_oncall
 from plms_pipeline.alerts.rules import Rule, parse_rules, problem
-from plms_pipeline.errors import BadInput
+from plms_pipeline.errors import BadInput, NotFound
 from plms_pipeline.settings import Settings, project_root
 
 SHIPPED: Final = Path(__file__).with_name("rules.yaml")
@@ -26,6 +26,28 @@ DEEPEST: Final = 12
 Lines = dict[tuple[str | int, ...], int]
 # Nanoseconds of the last change, bytes, inode.
 Stamp = tuple[int, int, int]
+
+
+def runbook(rule: str) -> str:
+    """What to do about alerts of a rule, as Markdown.
+
+    Args:
+        rule: one that there is; never a name from outside, because a path is made of it.
+
+    Raises:
+        NotFound: there is no page about it here (`runbook_not_found`).
+    """
+    root = project_root()
+    page = Path("docs", "runbooks", f"{rule}.md")
+    try:
+        if root is not None:
+            return (root / page).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        pass
+    raise NotFound(
+        f"This installation has no page about {rule}; {page} in the sources may be it, and your own rules need pages of "
+        "your own.", code="runbook_not_found",
+    )  # fmt: skip
 
 
 def load_rules(settings: Settings) -> dict[str, Rule]:

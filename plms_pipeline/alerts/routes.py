@@ -87,6 +87,7 @@ class SilenceOut(BaseModel):
     until: str
     reason: str
     placed_by: str
+    note: str = Field("", description="To whoever places it: what may be a slip.")
 
 
 class SourceOut(BaseModel):
@@ -122,13 +123,15 @@ class AlertsOut(BaseModel):
     """How alerts stand."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{
-        "at": "2026-03-01T12:00:05+00:00", "alerts": [ALERT], "silences": [], "stuck_deliveries": [],
+        "at": "2026-03-01T12:00:05+00:00", "alerts": [ALERT], "counts": {"pending": 0, "firing": 1, "acked": 0}, "silences": [],
+        "stuck_deliveries": [],
         "sources": [{"source": "budget", "checked_at": "2026-03-01T12:00:00+00:00", "error": None, "readings": 2,
                      "succeeded_at": "2026-03-01T12:00:00+00:00"}],
         "deliveries": {"pending": 0, "done": 1, "dead": 0, "withdrawn": 0},
     }]})  # fmt: skip
     at: str
     alerts: list[AlertOut]
+    counts: dict[str, int] = Field(description="How many are pending, firing and acked in all, listed or not.")
     silences: list[SilenceOut]
     sources: list[SourceOut]
     deliveries: dict[str, int]
@@ -179,6 +182,16 @@ class RuleOut(BaseModel):
     runbook: str
 
 
+class RunbookOut(BaseModel):
+    """What to do about alerts of a rule."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [
+        {"rule": "killswitch_on", "runbook_markdown": "# killswitch_on: a kill switch is on\n"}
+    ]})  # fmt: skip
+    rule: str
+    runbook_markdown: str
+
+
 class AckIn(BecauseIn):
     """Why, and how much of it."""
 
@@ -226,6 +239,17 @@ def rules(state: State, _principal: Viewer) -> list[dict[str, Any]]:
     """As they count in this process."""
     engine = engine_of(state)
     return [showing.rule_json(rule, engine.routing) for rule in engine.rules.values()]
+
+
+@router.get(
+    "/api/alerts/rules/{rule}/runbook",
+    response_model=RunbookOut,
+    responses=problems(404),
+    summary="What to do about it",
+)
+def runbook(rule: Annotated[str, Path(max_length=63)], state: State, _principal: Viewer) -> dict[str, Any]:
+    """The page of docs/runbooks. Refused with 404 `rule_not_found`, `runbook_not_found`."""
+    return {"rule": rule, "runbook_markdown": showing.runbook(engine_of(state).rules, rule)}
 
 
 @router.get("/api/alerts/deliveries", response_model=list[SentOut], summary="What went to whom")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 from rich.console import Console
@@ -117,7 +117,7 @@ def _print_forecast(found: Forecast) -> None:
     for line in found.lines:
         total = line.total
         table.add_row(
-            line.basis, line.measure, shown(total.median, line.measure),
+            line.basis, NAMES[line.measure], shown(total.median, line.measure),
             f"{shown(total.low, line.measure)} – {shown(total.high, line.measure)}", shown(total.budget, line.measure),
             f"{line.ground.level}, n={line.ground.n:,}",
             "unknown" if line.coverage_90 is None else f"{line.coverage_90:.1%} of {line.coverage_n:,}",
@@ -140,6 +140,9 @@ def _print_comparison(found: Sequence[Forecast]) -> None:
         table.add_row(who, shown(line.total.median, line.measure), shown(line.total.budget, line.measure))
     if lines:
         Console(markup=False, emoji=False).print(table)
+
+
+NAMES: Final = {"tokens": "tokens", "duration_ms": "time", "cost_usd": "cost"}
 
 
 def shown(value: float, measure: str) -> str:

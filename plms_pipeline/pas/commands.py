@@ -154,9 +154,16 @@ def health(as_json: AsJson = False) -> None:
     with pas_client(settings) as client:
         found = client.health()
         told = _told(settings, {**found.model_dump(mode="json"), "providers": _providers(client)})
-    typer.echo(json.dumps(told) if as_json else "\n".join(f"{name}: {value}" for name, value in told.items()))
+    typer.echo(json.dumps(told) if as_json else "\n".join(f"{name}: {_line(value)}" for name, value in told.items()))
     if found.status not in ("ok", "healthy"):
         raise Unavailable(f"The executor says that it is {found.status}.", code="pas_unhealthy")
+
+
+def _line(value: Any) -> str:
+    """A value of the executor's on one line, for people."""
+    if isinstance(value, dict):
+        return ", ".join(f"{name} ({version})" for name, version in value.items())
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 def _providers(client: PasClient) -> dict[str, str] | None:

@@ -70,7 +70,10 @@ class Refusal:
 
 def stopped(reason: str) -> Refusal:
     """The refusal while the kill switch is on."""
-    return Refusal("killswitch_on", f"killswitch_on: nothing starts while the kill switch is on: {reason}")
+    return Refusal(
+        "killswitch_on",
+        f"killswitch_on: nothing starts while the kill switch is on: {reason}; `plms killswitch off` ends it",
+    )
 
 
 def crowded(resource: str, cap: int) -> Refusal:

@@ -34,6 +34,7 @@ from plms_pipeline.web.connections import (
     with_security_headers,
 )
 from plms_pipeline.web.demands import Facts, Question, demand_of, question_of
+from plms_pipeline.web.downloads import about_run, debugged_run, log_refusal, no_run
 from plms_pipeline.web.operations import (
     BadRequest,
     Operations,
@@ -143,11 +144,20 @@ class FrontDoor:
         refusal = refusal or _look_refusal(principal)
         if refusal is None and scope["path"] == GRAPHQL_PATH and scope["method"] == "POST":
             refusal, receive = await self._judge_body(scope, receive, principal or NAMELESS)
+        refusal = refusal or await self._absent(scope["path"])
         if refusal is not None:
             await self._refused(scope, refusal, principal)
             await refuse(refusal, send)
             return
         await self._app(self._stamped(scope, principal or NAMELESS), receive, send)
+
+    async def _absent(self, path: str) -> Refusal | None:
+        """Why there is no such download; asked last, so that who may not look learns nothing of what there is."""
+        run_id = debugged_run(path)
+        if run_id is None:
+            return log_refusal(path)
+        facts = await self._look_up(about_run(run_id))
+        return None if run_id in facts.runs else no_run(run_id)
 
     def _place_refusal(self, scope: Scope, headers: dict[str, str]) -> Refusal | None:
         return host_refusal(headers.get("host"), self._allowed) or _path_refusal(scope["path"])

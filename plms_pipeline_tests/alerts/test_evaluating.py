@@ -113,6 +113,36 @@ def test_patient_severities_wait_for_the_morning_and_what_is_over_by_then_is_nev
     assert showing.overview(registry, clock=table.clock).deliveries["withdrawn"] == 1
 
 
+@pytest.mark.one_database
+def test_a_silence_about_what_was_never_alarmed_says_so_with_what_is_near(registry: Registry, tmp_path: Path) -> None:
+    """What may come tomorrow may be silenced today; whoever mistyped a name must see it before he goes to sleep."""
+    table = made(registry, tmp_path)
+    table.values[DISK] = {"disk:data": 0.5}
+    table.evaluate()
+
+    def note(subject: str) -> str:
+        return deciding.silence(
+            table.engine, rule="disk_1gb", subject=subject, lasts=timedelta(hours=1), ids=lambda: str(uuid4()), actor=ANN,
+            reason="planned",
+        ).note  # fmt: skip
+
+    assert (note("disk:data"), note(" disk:data "), note("*")) == ("", "", "")
+    assert "did you mean disk:data?" in note("disk:dta")
+    assert "Nothing was ever alarmed about project:42" in note("project:42")
+
+
+@pytest.mark.one_database
+def test_all_that_is_open_is_counted_however_many_are_listed(registry: Registry, tmp_path: Path) -> None:
+    """The page said 200 where 230 fired, and went on saying so while they became fewer."""
+    table = made(registry, tmp_path)
+    table.values[DISK] = {f"disk:{number}": 0.5 for number in range(230)}
+    table.evaluate()
+    found = showing.overview(registry, clock=table.clock)
+    assert len(found.alerts) == 200
+    assert found.counts == {"pending": 0, "firing": 230, "acked": 0}
+    assert found.as_json()["counts"] == found.counts
+
+
 def test_what_nobody_acknowledges_goes_to_the_next_and_an_acknowledgement_ends_that(
     registry: Registry, tmp_path: Path
 ) -> None:
@@ -178,7 +208,7 @@ def test_what_is_silenced_is_told_when_the_silence_ends_if_it_still_fires(regist
     table.deliver()
     assert table.told() == [("page", "fired", "disk:a"), ("chat", "fired", "disk:a")]
     # What no alert is about is silenced by nobody: a pattern, nothing, what would write into a terminal.
-    no_subjects = [{"subject": text} for text in ("project:*", "", " ", "x\x1b[2J", "x" * 256)]
+    no_subjects = [{"subject": text} for text in ("project:*", "", " ", "x\x1b[2J", "x" * 256, "projct:42")]
     for bad in ({"rule": "*", "subject": "*"}, {"lasts": timedelta(days=31)}, *no_subjects):
         with pytest.raises(BadInput):
             deciding.silence(

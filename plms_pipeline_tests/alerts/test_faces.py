@@ -78,6 +78,10 @@ def test_over_http_each_needs_its_scope(fired: Bench, sqlite_registry: Registry,
     name = alert["alert_id"]
     assert asked("GET", f"/api/alerts/{name}", "viewer").json()["deliveries"][0]["channel"] == "log"
     assert {rule["rule"] for rule in asked("GET", "/api/alerts/rules", "viewer").json()} == SHIPPED
+    page = asked("GET", "/api/alerts/rules/disk_1gb/runbook", "viewer").json()["runbook_markdown"]
+    assert page.startswith("# disk_1gb: ")
+    assert asked("GET", "/api/alerts/rules/..%2F..%2FREADME/runbook", "viewer").status_code == 400
+    assert asked("GET", "/api/alerts/rules/nope/runbook", "viewer").json()["code"] == "rule_not_found"
     assert asked("GET", "/api/alerts/deliveries", "viewer").status_code == 200
     why = {"reason": "mine"}
     assert asked("POST", f"/api/alerts/{name}/ack", "viewer", why).status_code == 403

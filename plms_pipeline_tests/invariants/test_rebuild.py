@@ -155,6 +155,18 @@ def test_a_late_receipt_waits_for_the_night_and_is_not_called_wrong(books: Books
     assert next(r for r in report.results if r.invariant.name == "priors_equal_their_rebuild").found.checked > 0
 
 
+def test_a_night_for_the_past_leaves_priors_that_its_receipts_give(sqlite_books: Books) -> None:
+    """`plms nightly --date` after an import called its own night broken, and the books with it, until the night of today."""
+    books = sqlite_books
+    with books.registry.writing() as session:
+        project = session.query(Project).filter_by(name="calculator").one()
+        healthy.own_run(session, project.id, "own-late", "baseline", healthy.NOW - timedelta(days=30))
+    night(books, healthy.NOW - timedelta(days=60))
+    report = prove(books.registry, books.settings, healthy.CLOCK)
+    assert [result.errors for result in report.failed] == []
+    assert next(r for r in report.results if r.invariant.name == "priors_equal_their_rebuild").found.checked > 0
+
+
 def night(books: Books, as_of: datetime) -> None:
     files = DayFiles(books.settings.data_dir)
     list(write_receipt_days(books.registry, files, stale_days(books.registry, files), clock=healthy.CLOCK))

@@ -10,7 +10,7 @@ import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from importlib.resources import files
 from pathlib import Path
@@ -19,6 +19,8 @@ from typing import Any
 import pytest
 from sqlalchemy import update
 
+from plms_pipeline.alerts.machine import State
+from plms_pipeline.alerts.store import states
 from plms_pipeline.clock import SystemClock
 from plms_pipeline.registry import migrate
 from plms_pipeline.registry.engine import Registry
@@ -139,6 +141,42 @@ def test_everybody_can_read_it(scheme: str, size: tuple[int, int], room: Room, s
         assert serious(page) == []
         assert page.evaluate("document.documentElement.scrollWidth") <= size[0]
         assert page.locator("#tiles a").first.bounding_box()["y"] < 260
+
+
+def test_an_alert_says_first_what_nobody_has_and_what_to_do(room: Room, screenshots: Path) -> None:
+    """Who was woken needs the next step, not the name of a file in a repository that is not on the phone."""
+    now = SystemClock().now()
+    base = State(
+        "disk_1gb", "", "firing", "P1", 0.5, "half a GiB is free", crossed_at=now, fired_at=now, changed_at=now
+    )
+    many = [replace(base, subject=f"disk:{n:03}", episode_id=f"{n:08}-x") for n in range(230)]
+    taken = replace(base, rule="killswitch_on", subject="killswitch:global", state="acked", severity="P0",
+                    episode_id="ffffffff-x", acked_by="ada", acked_at=now)  # fmt: skip
+    with room.made.state.registry.writing() as session:
+        states.keep(session, [*many, taken])
+    try:
+        with room.page(size=(1280, 900)) as page:
+            alerts = page.locator("#alerts")
+            alerts.get_by_text("231 open · 230 nobody has").wait_for()
+            assert page.locator("[data-key=t-alerts]").inner_text().split()[:2] == ["Alerts", "231"]
+            assert "P1 alert" in page.title()
+            assert alerts.locator(".lines > li").count() == 5
+            assert "disk:000" in alerts.locator(".lines > li").first.inner_text()
+            assert "31 more are not shown" in alerts.inner_text()
+            assert alerts.bounding_box()["y"] < page.locator("#inbox").bounding_box()["y"]
+            for name in ("projects", "risk"):
+                assert (
+                    page.evaluate(f"(e => e.scrollWidth - e.clientWidth)(document.querySelector('#{name} .scroll'))")
+                    <= 0
+                )
+            alerts.get_by_role("button", name="What to do").first.click()
+            page.get_by_role("dialog").get_by_role("heading", name="First look").wait_for()
+            assert "plms " in page.get_by_role("dialog").locator("pre").first.inner_text()
+            page.screenshot(path=str(screenshots / "hmi-what-to-do.png"))
+            assert serious(page) == []
+    finally:
+        with room.made.state.registry.writing() as session:
+            states.keep(session, [replace(one, state="resolved", resolved_at=now) for one in (*many, taken)])
 
 
 def test_decisions_are_taken_by_keyboard_alone(room: Room, screenshots: Path) -> None:

@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from starlette.routing import Route
 
+from plms_pipeline.web.demands import Facts, KnownRun, Question
 from plms_pipeline.web.guard import MAX_BODY_BYTES
 from plms_pipeline_tests.web import asgi
 from plms_pipeline_tests.web.asgi import Answer, text
@@ -90,6 +91,43 @@ def test_security_headers_are_ours_and_not_doubled(behind: Behind) -> None:
     assert answer.headers["x-content-type-options"] == "nosniff"
     assert answer.headers["referrer-policy"] == "same-origin"
     assert answer.headers["cross-origin-resource-policy"] == "same-origin"
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/logs/x",
+        "/logs/",
+        "/logs/out",
+        "/logs//out",
+        "/logs/a/b",
+        "/logs/../../etc/passwd/out",
+        "/logs/a/./out",
+        "/logs/a/out/",
+    ],
+)
+def test_a_log_that_cannot_be_is_not_found(behind: Behind, path: str) -> None:
+    """Dagster answers each of these with a traceback and 500, to anybody who asks."""
+    answer = ask(behind, path=path)
+    assert (answer.status, answer.code, behind.scopes) == (404, "no_log", [])
+
+
+@pytest.mark.parametrize("path", ["/logs/run/compute_logs/step/out", "/logs/run/compute_logs/step/err", "/logsx"])
+def test_a_log_that_there_may_be_is_asked_for(behind: Behind, path: str) -> None:
+    """The links on the page of a run must go on working."""
+    assert ask(behind, path=path).status == 200
+
+
+def test_the_debug_file_is_given_of_runs_that_there_are(behind: Behind) -> None:
+    """Of any other run Dagster answers with a traceback and 500, to anybody who asks."""
+
+    async def look_up(question: Question) -> Facts:
+        return Facts(runs={run: KnownRun("a_job", {}) for run in question.runs & {"known"}})
+
+    door = open_door(behind, look_up=look_up)
+    assert asgi.ask(door, path="/download_debug/known").status == 200
+    answer = asgi.ask(door, path="/download_debug/x")
+    assert (answer.status, answer.code, len(behind.scopes)) == (404, "no_run", 1)
 
 
 def test_a_mutation_by_get_is_refused(behind: Behind) -> None:

@@ -7,7 +7,7 @@ the silence ends is told then.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -19,6 +19,7 @@ from plms_pipeline.alerts.machine import State, acknowledged, id_of
 from plms_pipeline.alerts.planning import Owed
 from plms_pipeline.alerts.routing import Recipient
 from plms_pipeline.alerts.store import deliveries, states
+from plms_pipeline.alerts.subjects import near, slip
 from plms_pipeline.clock import Clock
 from plms_pipeline.decisions.actions import decide
 from plms_pipeline.decisions.rules import reason_of
@@ -36,7 +37,7 @@ Ids = Callable[[], str]
 
 @dataclass(frozen=True, slots=True)
 class Silenced:
-    """A silence as it stands."""
+    """A silence as it stands. `note` says to whoever places it what may be a slip."""
 
     silence_id: str
     rule: str
@@ -45,12 +46,14 @@ class Silenced:
     until: datetime
     reason: str
     placed_by: str
+    note: str = ""
 
     def as_json(self) -> dict[str, Any]:
         """For machines."""
         return {
             "silence_id": self.silence_id, "rule": self.rule, "subject": self.subject, "since": self.since.isoformat(),
             "until": self.until.isoformat(), "reason": self.reason, "placed_by": self.placed_by,
+            "note": self.note,
         }  # fmt: skip
 
 
@@ -111,9 +114,10 @@ def silence(
     Raises:
         NotFound: there is no such rule (`rule_not_found`).
         BadInput: it lasts no time or more than 30 days, would silence everything, or is about what no subject is called
-            (`bad_silence`); no reason.
+            (`bad_silence`); no reason. A subject that nothing was alarmed about yet is taken, with a note.
     """
     why = reason_of(reason)
+    subject = subject.strip()
     _require_subject(subject)
     if rule != ANY and rule not in engine.rules:
         raise NotFound(f"There is no rule {rule[:64]!r}; `plms alerts list --rules` shows them.", code="rule_not_found")
@@ -127,7 +131,8 @@ def silence(
         )
     with engine.registry.writing() as session:
         now = engine.clock.now()
-        made = Silenced(ids(), rule, subject, now, now + lasts, why, actor.name[:255])
+        note = "" if subject == ANY else _unheard(subject, states.subjects(session))
+        made = Silenced(ids(), rule, subject, now, now + lasts, why, actor.name[:255], note)
         states.add_silence(
             session,
             AlertSilence(
@@ -151,6 +156,17 @@ def _require_subject(subject: str) -> None:
             f"{subject[:80]!r} is no subject; name one as `plms alerts list` shows it, such as project:42, or {ANY} for any.",
             code="bad_silence",
         )
+    if wrong := slip(subject):
+        raise BadInput(f"{subject[:80]!r} is no subject: {wrong}", code="bad_silence")
+
+
+def _unheard(subject: str, known: Collection[str]) -> str:
+    """What to say of a subject that nothing was ever alarmed about: it may come, or be a slip."""
+    if subject in known:
+        return ""
+    alike = near(subject, known)
+    meant = f"; did you mean {' or '.join(alike)}?" if alike else ""
+    return f"Nothing was ever alarmed about {subject}, so this holds only if something will be{meant}"
 
 
 def unsilence(registry: Registry, name: str, *, clock: Clock, ids: Ids, actor: Actor, reason: str) -> Silenced:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
+from plms_pipeline.alerts import files
 from plms_pipeline.alerts.actions.deciding import one_named, silence_of
 from plms_pipeline.alerts.machine import State
 from plms_pipeline.alerts.routing import Routing
@@ -13,6 +15,7 @@ from plms_pipeline.alerts.rules import Rule
 from plms_pipeline.alerts.spans import shown_span
 from plms_pipeline.alerts.store import deliveries, states
 from plms_pipeline.clock import Clock
+from plms_pipeline.errors import NotFound
 from plms_pipeline.registry.engine import Registry
 
 # What was due for longer than its waits and its lease explain is stuck.
@@ -23,7 +26,7 @@ UNREAD_AFTER: Final = timedelta(minutes=30)
 
 @dataclass(frozen=True, slots=True)
 class Overview:
-    """Alerts, silences, sources and deliveries at one moment."""
+    """Alerts, silences, sources and deliveries at one moment; `counts` are those of all alerts, listed or not."""
 
     at: datetime
     alerts: tuple[State, ...]
@@ -31,11 +34,12 @@ class Overview:
     sources: tuple[dict[str, Any], ...]
     deliveries: dict[str, int]
     stuck: tuple[str, ...]
+    counts: dict[str, int]
 
     def as_json(self) -> dict[str, Any]:
         """For machines: what `plms alerts list --json` prints and the API answers."""
         return {
-            "at": self.at.isoformat(), "alerts": [alert_json(state) for state in self.alerts],
+            "at": self.at.isoformat(), "alerts": [alert_json(state) for state in self.alerts], "counts": self.counts,
             "silences": list(self.silences), "sources": list(self.sources), "deliveries": self.deliveries,
             "stuck_deliveries": list(self.stuck),
         }  # fmt: skip
@@ -48,6 +52,7 @@ def overview(registry: Registry, *, clock: Clock, also_over: bool = False, limit
         found = states.listed(session, also_over=also_over, limit=limit)
         quiet = tuple(silence_of(row).as_json() for row in states.silences(session, now))
         checks = states.checks(session)
+        in_all = states.open_counts(session)
         counts = deliveries.counts(session)
         stuck = deliveries.stuck(session, before=now - STUCK_AFTER)
     sources = tuple(
@@ -57,7 +62,7 @@ def overview(registry: Registry, *, clock: Clock, also_over: bool = False, limit
         }
         for name, one in sorted(checks.items())
     )  # fmt: skip
-    return Overview(now, tuple(found), quiet, sources, counts, tuple(stuck))
+    return Overview(now, tuple(found), quiet, sources, counts, tuple(stuck), in_all)
 
 
 def unread(found: Overview) -> list[str]:
@@ -93,6 +98,17 @@ def log(registry: Registry, *, limit: int, only: frozenset[str] | None = None) -
     """
     with registry.reading() as session:
         return deliveries.newest(session, limit=limit, states=only)
+
+
+def runbook(rules: Container[str], rule: str) -> str:
+    """What to do about alerts of a rule, as Markdown.
+
+    Raises:
+        NotFound: there is no such rule (`rule_not_found`), or no page about it here (`runbook_not_found`).
+    """
+    if rule not in rules:
+        raise NotFound(f"There is no rule {rule[:64]!r}; `plms alerts list --rules` shows them.", code="rule_not_found")
+    return files.runbook(rule)
 
 
 def alert_json(state: State) -> dict[str, Any]:

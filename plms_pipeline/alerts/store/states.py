@@ -11,7 +11,7 @@ from dataclasses import asdict
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, and_, case, or_, select, tuple_, update
+from sqlalchemy import ColumnElement, and_, case, func, or_, select, tuple_, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
@@ -65,6 +65,20 @@ def listed(session: Session, *, also_over: bool, limit: int) -> list[State]:
     wanted = (*LISTED, "resolved") if also_over else LISTED
     rows = session.execute(query.where(AlertState.state.in_(wanted)).limit(limit))
     return [_state(row) for row in rows]
+
+
+def open_counts(session: Session) -> dict[str, int]:
+    """How many are pending, firing and acknowledged: however many of them are listed."""
+    counted = select(AlertState.state, func.count()).where(AlertState.state.in_(LISTED)).group_by(AlertState.state)
+    found = dict.fromkeys(LISTED, 0)
+    for state, number in session.execute(counted):
+        found[state] = number
+    return found
+
+
+def subjects(session: Session) -> set[str]:
+    """What anything was ever alarmed about."""
+    return set(session.scalars(select(AlertState.subject).distinct()))
 
 
 def named(session: Session, name: str, *, limit: int = 20) -> list[State]:

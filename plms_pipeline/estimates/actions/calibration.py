@@ -165,7 +165,9 @@ def write_priors(
 ) -> Versions:
     """Append a version for every prior whose numbers differ from its newest one.
 
-    A night for an instant before the newest version's writes nothing over it: beliefs do not move backwards.
+    Beliefs do not move backwards: a night for an instant before the newest version's folds again at that later instant, because
+    days that it summarised anew may be days that the newest versions rest on. They would differ from their receipts until
+    the next night of today.
 
     Args:
         errors: the document of the backtest, whose mean absolute errors are noted beside the numbers.
@@ -177,7 +179,15 @@ def write_priors(
     priors = priors_of(beliefs)
     with registry.writing() as session:
         kept.hold_lock(session)
-        written = append_versions(session, priors, beliefs, as_of=as_of, now=clock.now(), errors=errors)
+        latest = kept.latest_versions(session)
+        newest = max((known.as_of for known in latest.values()), default=as_of)
+        if newest > as_of:
+            now = beliefs_at(session, newest, alpha=alpha)
+            written = append_versions(session, priors_of(now), now, as_of=newest, now=clock.now(), latest=latest)
+        else:
+            written = append_versions(
+                session, priors, beliefs, as_of=as_of, now=clock.now(), errors=errors, latest=latest
+            )
     return Versions(priors, held, written)
 
 

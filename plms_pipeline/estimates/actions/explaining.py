@@ -100,7 +100,8 @@ def explain_run(registry: Registry, run_id: str, *, alpha: float, at: datetime) 
         if not len(mine):
             if not books.run_exists(session, run_id):
                 raise BadInput(
-                    f"There is no run {run_id!r}; `run_id` as it stands in project_runs.", code="unknown_run"
+                    f"There is no run {run_id!r}; `plms run list` and the files that were imported name those that there are.",
+                    code="unknown_run",
                 )
             raise NoData(f"The run {run_id} has no receipt yet, so it taught nothing.")
         days = sorted({EPOCH + timedelta(days=int(number)) for number in mine.completed_ms // MS_PER_DAY})

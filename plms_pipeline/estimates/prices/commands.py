@@ -54,7 +54,7 @@ def set_(
             f"lane {lane}: {of}; " + ("not re-priced" if one.factor is None else f"costs times {one.factor:.3g}")
         )
     if not done.lanes:
-        typer.echo("No receipt of it knows a cost yet: nothing is re-priced.")
+        typer.echo(f"No receipt of it from before {done.from_on} knows a cost: nothing is re-priced.")
 
 
 @app.command("list", epilog="Example: plms prices list --provider openai/gpt-4 --json")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
@@ -79,6 +79,23 @@ def receipts_book(registry: Registry, *, until: datetime) -> Book:
         return book_of(books.receipts_since(session, first, until=until), kinds_since(session, first))
 
 
+def require_enough(book: Book, measures: Sequence[Measure]) -> dict[Measure, int]:
+    """How many receipts know each measure, when at least one of them is known by enough.
+
+    Raises:
+        NoData: none is (`too_few_receipts`).
+    """
+    known = {measure: len(book.history(measure)) for measure in measures}
+    if max(known.values()) < FEWEST_ROWS:
+        told = ", ".join(f"{n} know their {measure}" for measure, n in known.items())
+        raise NoData(
+            f"{len(book)} receipts are in the books, {told}; a model of estimates needs {FEWEST_ROWS}. Import more (`plms "
+            "import`), or name another measure (--measure).",
+            code="too_few_receipts",
+        )
+    return known
+
+
 def retrain_estimates(
     registry: Registry, asked: EstimatesRequest, *, root: Path, clock: Clock, run_id: str, code_version: str,
     told: Told = lambda _stage, _what: None,
@@ -94,6 +111,7 @@ def retrain_estimates(
     now = clock.now()
     told("dataset", "the receipts in the books")
     book = receipts_book(registry, until=now)
+    require_enough(book, asked.experiment.measures)
     kept = snapshot(root / SNAPSHOTS, book)
     origin = Origin(
         run_id, now.replace(microsecond=0), code_version, environment(), Lineage(None, asked.requested_by, asked.reason),
@@ -195,15 +213,11 @@ def estimates_candidate(
 
 def nothing_new(registry: Registry, *, until: datetime, asked: EstimatesExperiment | None = None) -> str | None:
     """Why there is nothing to train on: no or too few receipts, or those of the newest candidate; None when there is."""
-    measures = (asked or EstimatesExperiment()).measures
     try:
         book = receipts_book(registry, until=until)
+        require_enough(book, (asked or EstimatesExperiment()).measures)
     except NoData as error:
         return error.message
-    known = {measure: len(book.history(measure)) for measure in measures}
-    if max(known.values()) < FEWEST_ROWS:
-        told = ", ".join(f"{n} know their {measure}" for measure, n in known.items())
-        return f"too few receipts: {told}, and a model of estimates needs {FEWEST_ROWS}"
     digest = book.digest()
     with registry.reading() as session:
         newest = candidates.listed(session, family=ESTIMATES, limit=1)

@@ -45,7 +45,7 @@ def retrain_estimates(
     from plms_pipeline.clock import SystemClock
     from plms_pipeline.errors import BadInput
     from plms_pipeline.models.actions.resembling import experiment_like
-    from plms_pipeline.models.estimating.actions import EstimatesRequest, receipts_book
+    from plms_pipeline.models.estimating.actions import EstimatesRequest, receipts_book, require_enough
     from plms_pipeline.models.estimating.experiment import EstimatesExperiment
     from plms_pipeline.models.estimating.walkforward import Plan
 
@@ -58,7 +58,7 @@ def retrain_estimates(
             experiment = experiment_like(registry, start_from, root=load_settings().data_dir)
         if dry_run:
             book = receipts_book(registry, until=SystemClock().now())
-            known = {name: len(book.history(name)) for name in experiment.measures}
+            known = require_enough(book, experiment.measures)
             told = ", ".join(f"{n} know their {name}" for name, n in known.items())
             typer.echo(
                 json.dumps({"dry_run": True, "receipts": len(book), "known": known, "data_sha": book.digest()})
@@ -124,15 +124,18 @@ def show_judgement(one: Judgement) -> None:
     typer.echo(
         f"{one.measure} {one.basis}: {told['n']} later forecasts, 90 % intervals held {told['coverage_90']:.1%} (priors "
         f"{told['coverage_90_priors']:.1%}), Winkler {_ratio(told['winkler_ratio'])} of the priors' "
-        f"({told['winkler_ratio_low']:.3f} to {told['winkler_ratio_high']:.3f}), CRPS {_ratio(told['crps_ratio'])}"
+        f"({_ratio(told['winkler_ratio_low'])} to {_ratio(told['winkler_ratio_high'])}), CRPS {_ratio(told['crps_ratio'])}"
     )
     for condition in one.conditions:
         if not condition.passed:
             typer.echo(f"  FAIL  {condition.name}: {condition.reason}")
     if not one.passed:
-        typer.echo(
-            f"  left to the priors; the worst hundredth of forecasts is {told['worst_hundredth_of_priors']:.0%} of their score"
-        )
+        worst = _percent(told["worst_hundredth_of_priors"])
+        typer.echo(f"  left to the priors; the worst hundredth of forecasts is {worst} of their score")
+
+
+def _percent(value: float | None) -> str:
+    return "an unknown part" if value is None else f"{value:.0%}"
 
 
 def _ratio(value: float | None) -> str:

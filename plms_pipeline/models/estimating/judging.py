@@ -10,9 +10,10 @@ it, no model of what was known before can be a tenth better, and that is said in
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import numpy as np
 
@@ -110,9 +111,8 @@ def figures(found: Forecasts, *, level: float = 0.95) -> dict[str, Any]:
     interval = ratio_interval(ours, theirs, level=level)
     return {
         **_scores(found, np.ones(theirs.size, dtype=bool)),
-        "winkler_ratio_low": interval[0], "winkler_ratio_high": interval[1],
-        "winkler_log": log_score(*_positive(found, found.quantiles)),
-        "winkler_log_priors": log_score(*_positive(found, found.prior)),
+        "winkler_ratio_low": _finite(interval[0]), "winkler_ratio_high": _finite(interval[1]),
+        "winkler_log": _of_logarithms(found, found.quantiles), "winkler_log_priors": _of_logarithms(found, found.prior),
         "worst_hundredth_of_priors": float(theirs[order].sum() / theirs.sum()) if theirs.sum() else None,
         "winkler_ratio_without_it": _ratio(ours[rest].sum(), theirs[rest].sum()),
         "pit": pit_histogram(found.quantiles[:, _EDGES], found.value),
@@ -130,9 +130,13 @@ def _winkler(found: Forecasts, quantiles: Floats) -> Floats:
     return winkler(quantiles[:, _LOW], quantiles[:, _HIGH], found.value)
 
 
-def _positive(found: Forecasts, quantiles: Floats) -> tuple[Floats, Floats]:
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+def _of_logarithms(found: Forecasts, quantiles: Floats) -> float | None:
     mask = found.value > 0
-    return quantiles[mask], found.value[mask]
+    return log_score(quantiles[mask], found.value[mask]) if mask.any() else None
 
 
 def _ratio(ours: float, theirs: float) -> float | None:
@@ -172,7 +176,12 @@ def ratio_interval(
         whole = ring[drawn.starts[:-1] + drawn.length] - ring[drawn.starts[:-1]]
         last = ring[drawn.starts[-1] + drawn.last] - ring[drawn.starts[-1]]
         sums.append(whole.sum(axis=0) + last)
-    low, high = np.quantile(sums[0] / sums[1], [(1 - level) / 2, (1 + level) / 2])
+    # Where neither misses anything there is no gain; where the priors alone do not, the loss has no bound.
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratio = np.where((sums[0] == 0) & (sums[1] == 0), 1.0, sums[0] / sums[1])
+    # Between a number and infinity there is nothing to interpolate.
+    how: Literal["linear", "higher"] = "linear" if np.isfinite(ratio).all() else "higher"
+    low, high = np.quantile(ratio, [(1 - level) / 2, (1 + level) / 2], method=how)
     return float(low), float(high)
 
 

@@ -26,7 +26,7 @@ from plms_pipeline.models.estimating.model import Part
 WORDS: Final = ("kind", "complexity", "task")
 PAIRS: Final[Mapping[str, str]] = {"provider_kind": "kind", "provider_task": "task"}
 # A provider that nobody is called, so that no row behind the history leans on a real one.
-NOBODY: Final = "\x00"
+NOBODY: Final = "\x00nobody"
 # (component, provider, word)
 Asked = tuple[str, str, str]
 

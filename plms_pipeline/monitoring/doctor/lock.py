@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from packaging.requirements import InvalidRequirement, Requirement
+from packaging.version import InvalidVersion, Version
 
 
 def canonical(name: str) -> str:
@@ -45,6 +46,14 @@ def differences(wanted_versions: Mapping[str, str], installed: Mapping[str, str]
         present = installed.get(name)
         if present is None:
             found.append(f"{name} {version} is missing")
-        elif present != version:
+        elif not _same(present, version):
             found.append(f"{name} is {present}, locked {version}")
     return found
+
+
+def _same(present: str, version: str) -> bool:
+    """Whether two spellings are one version by PEP 440: a package may call itself v0.0.21, and the lock 0.0.21."""
+    try:
+        return Version(present) == Version(version)
+    except InvalidVersion:
+        return present == version

@@ -46,8 +46,12 @@ def queue(
         return
     named = (("lane", lane), ("project", project), ("run", run))
     of = ", ".join(f"{kind} {value}" for kind, value in named if value is not None)
-    loads = (f"{at.lane_id} {at.taken}/{at.limit}" + (f" +{at.waiting}" if at.waiting else "") for at in totals.lanes)
-    typer.echo(f"{f'{of}: ' if of else ''}running {totals.running}, waiting {totals.waiting}; {'  '.join(loads)}")
+    loads = "  ".join(
+        f"{at.lane_id} {at.taken}/{at.limit}" + (f" +{at.waiting}" if at.waiting else "") for at in totals.lanes
+    )
+    typer.echo(
+        f"{f'{of}: ' if of else ''}running {totals.running}, waiting {totals.waiting}{f'; {loads}' if loads else ''}"
+    )
     for one in waiting:
         task = one.task
         typer.echo(

@@ -196,7 +196,7 @@ def start_in(
     # In this transaction: a switch that is turned on meanwhile waits until the run is in the books, or is seen here.
     stopped = one.stopped or reason_in(switches.checked(session), project_id=request.project_id)
     if stopped is not None:
-        told = f"killswitch_on: nothing starts while the kill switch is on ({stopped})."
+        told = f"killswitch_on: nothing starts while the kill switch is on ({stopped}); `plms killswitch off` ends it."
         raise Conflict(told, code="killswitch_on")
     facts = store.project_facts(session, request.project_id)
     plan = _admitted(session, facts, request)
@@ -271,6 +271,13 @@ def in_progress() -> Conflict:
     )  # fmt: skip
 
 
+def _way_to_approval(facts: store.ProjectFacts) -> str:
+    approve = f"`plms project approve {facts.project_id}`"
+    if facts.status == "planning":
+        return f" (`plms project submit {facts.project_id}`, then {approve})"
+    return f" ({approve})" if facts.status == "pending_approval" else ""
+
+
 def _admitted(session: Session, facts: store.ProjectFacts | None, request: StartRequest) -> PricedPlan:
     """The tasks that the run will hold, if the project admits one."""
     if facts is None:
@@ -279,7 +286,7 @@ def _admitted(session: Session, facts: store.ProjectFacts | None, request: Start
     if facts.status not in startable:
         raise Conflict(
             f"not_approved: project {facts.project_id} is {facts.status}; a run starts in "
-            f"{', '.join(sorted(startable))} (`plms project approve {facts.project_id}`).",
+            f"{', '.join(sorted(startable))}{_way_to_approval(facts)}.",
             code="not_approved",
         )
     if facts.held is not None:

@@ -68,7 +68,7 @@ def history(
         typer.echo(json.dumps(found))
         return
     if not found["history"]:
-        typer.echo("Nobody has looked at its money yet; `plms serve` and the daemon do.")
+        typer.echo("No look at its money was kept: `plms serve` and the daemon look while it is under way.")
     for one in found["history"]:
         typer.echo(
             f"{one['at'][:19]}  {one['status']:<8}  spent {_usd(one['spent_usd'])}  final {_usd(one['final_usd'])}  "

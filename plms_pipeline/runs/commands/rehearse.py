@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import timedelta
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 from uuid import uuid4
 
 import typer
@@ -110,25 +110,45 @@ def _print(answer: dict[str, Any]) -> None:
         typer.echo(f"warning      {warning}")
 
 
+_NAMES: Final = {"tokens": "tokens", "duration_ms": "time", "cost_usd": "cost"}
+
+
 def _print_results(results: dict[str, Any], risk_score: float) -> None:
     table = Table("measure", "sample", "whole project", "90 % interval")
     whole = results["extrapolated_full"]
     for measure in ("tokens", "duration_ms", "cost_usd"):
         low, high = whole["ci_90"][measure]
         table.add_row(
-            measure,
-            _shown(results["rehearsal_actual"][measure]),
-            _shown(whole[measure]),
-            f"{_shown(low)} … {_shown(high)}",
+            _NAMES[measure],
+            _shown(results["rehearsal_actual"][measure], measure),
+            _shown(whole[measure], measure),
+            f"{_shown(low, measure)} … {_shown(high, measure)}",
         )
     Console(markup=False, emoji=False).print(table)
     typer.echo(f"risk_score   {risk_score}")
     for factor in results["risk_factors"]:
-        rest = ", ".join(f"{name} {value}" for name, value in factor.items() if name not in ("lane", "issue"))
-        typer.echo(f"risk         lane {factor['lane'] or 'all'}: {factor['issue']} ({rest})")
+        typer.echo(f"risk         lane {factor['lane'] or 'all'}: {factor['issue']} ({_told(factor)})")
 
 
-def _shown(value: float | None) -> str:
+def _told(factor: dict[str, Any]) -> str:
+    """A risk factor as people read it: what is measured by its name, a width as so many times the estimate."""
+    said = []
+    for name, value in factor.items():
+        if name == "measure":
+            said.append(_NAMES.get(value, str(value)))
+        elif name == "ci_width_pct":
+            said.append(f"the interval is {value:.2g} times the estimate wide")
+        elif name not in ("lane", "issue"):
+            said.append(f"{name} {value}")
+    return ", ".join(said)
+
+
+def _shown(value: float | None, measure: str) -> str:
     if value is None:
         return "unknown"
+    if measure == "duration_ms":
+        minutes = value / 60_000
+        return f"{minutes / 60:,.1f} h" if minutes >= 120 else f"{minutes:,.1f} min"
+    if measure == "cost_usd":
+        return f"${value:,.2f}" if value >= 10 else f"${value:,.4f}"
     return f"{value:,.0f}" if value >= 100 else f"{value:,.4f}"

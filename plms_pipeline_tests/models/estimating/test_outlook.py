@@ -16,6 +16,7 @@ from plms_pipeline.models.estimating.model import Part, Trust
 from plms_pipeline.models.estimating.outlooks import heard
 from plms_pipeline_tests.models.estimating.shipped import world
 
+NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 FULL = Part("cost_usd", Scatter(), {"effort": Trust(0.75), "spend": Trust(1.0, by_slope=True)})
 
 

@@ -44,6 +44,16 @@ def test_differences_name_package_and_both_versions() -> None:
     assert differences({"b": "2", "a": "1", "c": "4"}, installed) == ["b is 3, locked 2", "c 4 is missing"]
 
 
+def test_two_spellings_of_one_version_are_no_difference() -> None:
+    """A package that calls itself v0.0.21 made every fresh installation look broken, with a remedy that changes nothing."""
+    installed = {"a": "v0.0.21", "b": "1.0", "c": "odd"}
+    assert differences({"a": "0.0.21", "b": "1.0.0", "c": "odd"}, installed) == []
+    assert differences({"a": "0.0.22", "c": "even"}, installed) == [
+        "a is v0.0.21, locked 0.0.22",
+        "c is odd, locked even",
+    ]
+
+
 @given(st.dictionaries(st.text(alphabet="abc-", min_size=1).map(canonical), st.sampled_from(["1", "2"])))
 def test_what_is_as_locked_differs_in_nothing(versions: dict[str, str]) -> None:
     """The law behind the line: equal sets give no sentence, and each difference gives one."""

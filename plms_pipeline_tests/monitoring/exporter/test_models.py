@@ -47,6 +47,30 @@ def test_the_newest_live_snapshot_is_told_with_its_signs(registry: Registry, set
     assert value(samples, "plus_ultra_monitoring_last_alert_timestamp") == ago(hours=1).timestamp()
 
 
+def test_the_watch_of_estimates_is_told_by_measure_and_basis(registry: Registry, settings: Settings) -> None:
+    """Coverage of costs that fell to 70 % must not hide behind durations that hold; what is not known is absent."""
+    live = [
+        {"measure": "cost_usd", "basis": "spend", "n": 80, "coverage_90": 0.7, "winkler_ratio": 1.3},
+        {"measure": "cost_usd", "basis": "effort", "n": 0, "coverage_90": None, "winkler_ratio": None},
+    ]
+    seen = {"live": live, "heard": [["cost_usd", "effort"]]}
+    row = {
+        "family": "estimates",
+        "at": ago(hours=1),
+        "rows": 80,
+        "metrics_json": seen,
+        "alerts_json": [],
+        "action": "keep",
+    }
+    add(registry, LiveSnapshot, [row])
+    samples = reader(settings).read(registry)
+    assert value(samples, "plms_estimates_look_timestamp_seconds") == ago(hours=1).timestamp()
+    assert samples.cells["plms_estimates_heard"] == {("cost_usd", "spend"): 0.0, ("cost_usd", "effort"): 1.0}
+    assert samples.cells["plms_estimates_live_forecasts"] == {("cost_usd", "spend"): 80.0, ("cost_usd", "effort"): 0.0}
+    assert samples.cells["plms_estimates_live_coverage"] == {("cost_usd", "spend"): 0.7}
+    assert samples.cells["plms_estimates_live_winkler_ratio"] == {("cost_usd", "spend"): 1.3}
+
+
 def test_the_limits_in_force_are_told_beside_the_figures(registry: Registry, settings: Settings) -> None:
     """A rule with a limit of its own pages somebody for a champion that was approved with that drawdown in view."""
     rules = Rules(risk=OperationsThresholds(min_sharpe=0.5, max_drawdown=0.25), drift=DriftThresholds(0.3, None, 0.15))

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from sqlalchemy.orm import Session
 
-from plms_pipeline.models.records import MARKET
+from plms_pipeline.models.records import ESTIMATES, MARKET
 from plms_pipeline.models.serving.names import FIGURES
 from plms_pipeline.monitoring.exporter.catalogue.models import CODES, DRIFT, LIMITED, OTHER
 from plms_pipeline.monitoring.exporter.series import Samples
@@ -55,6 +55,10 @@ class Models:
             limits = limits if isinstance(limits, Mapping) else {}
             _figures(samples, "plms_model_risk_limit", limits.get("risk"), LIMITED)
             _figures(samples, "plms_model_drift_limit", limits.get("drift"), DRIFT)
+        watched = store.newest_snapshot(session, ESTIMATES)
+        if watched is not None:
+            samples.put("plms_estimates_look_timestamp_seconds", watched[0].timestamp())
+            _estimates(samples, watched[2])
         self._alerts(session, samples, now)
 
     def _alerts(self, session: Session, samples: Samples, now: datetime) -> None:
@@ -67,6 +71,18 @@ class Models:
         samples.put_by(_ALERTS, dict(self.counted))
         if self.alerted_at is not None:
             samples.put("plus_ultra_monitoring_last_alert_timestamp", self.alerted_at.timestamp())
+
+
+def _estimates(samples: Samples, seen: Mapping[str, Any]) -> None:
+    """How the promoted model of estimates stands, where it was promoted; what is not known is absent."""
+    heard = {tuple(part) for part in seen.get("heard") or []}
+    for one in seen.get("live") or []:
+        part = (one["measure"], one["basis"])
+        samples.put("plms_estimates_heard", float(part in heard), *part)
+        samples.put("plms_estimates_live_forecasts", float(one["n"] or 0), *part)
+        for name, figure in (("coverage", "coverage_90"), ("winkler_ratio", "winkler_ratio")):
+            if one.get(figure) is not None:
+                samples.put(f"plms_estimates_live_{name}", float(one[figure]), *part)
 
 
 def _figures(samples: Samples, name: str, seen: object, words: tuple[str, ...]) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from plms_pipeline.measures import BASES, MEASURES
 from plms_pipeline.models.serving.names import FIGURES
 from plms_pipeline.monitoring.exporter.series import Label, Series
 from plms_pipeline.registry.tables.vocabulary import CANDIDATE_STATES, MODEL_FAMILIES
@@ -25,6 +26,11 @@ LIMITED: Final = ("sharpe", "max_drawdown", "value_at_risk")
 _MONITOR: Final = "guide 002, live monitor"
 _UNSEEN: Final = "The live monitor has not looked yet, or this figure is not known."
 _FAMILY: Final = Label("family", MODEL_FAMILIES)
+_UNREAD: Final = "No model of estimates is promoted, or it has not read the receipts yet."
+_NOT_YET: Final = (
+    "No receipt of anything that was begun since the promotion of a model of estimates, or none is promoted."
+)
+_PART: Final = (Label("measure", MEASURES), Label("basis", BASES))
 
 MODELS: Final = (
     Series(
@@ -67,5 +73,27 @@ MODELS: Final = (
     Series(
         "plms_model_promotions", "gauge", "registry", "The number of the newest promotion or rollback; 0: none was made.",
         labels=(_FAMILY,),
+    ),
+    Series(
+        "plms_estimates_look_timestamp_seconds", "gauge", "registry",
+        "When the promoted model of estimates last read the receipts.", absent=_UNREAD,
+    ),
+    Series(
+        "plms_estimates_heard", "gauge", "registry",
+        "Whether forecasts ask the promoted model of estimates: 1, or 0 where its live intervals stopped holding.",
+        labels=_PART, absent=_UNREAD,
+    ),
+    Series(
+        "plms_estimates_live_forecasts", "gauge", "registry",
+        "Forecasts of what was begun since the promotion of the model of estimates, and has ended.", labels=_PART,
+        absent=_UNREAD,
+    ),
+    Series(
+        "plms_estimates_live_coverage", "gauge", "registry",
+        "Share of them whose 90 % interval held.", labels=_PART, absent=_NOT_YET,
+    ),
+    Series(
+        "plms_estimates_live_winkler_ratio", "gauge", "registry",
+        "Their Winkler score as a share of the priors'; above 1 the priors are better.", labels=_PART, absent=_NOT_YET,
     ),
 )  # fmt: skip

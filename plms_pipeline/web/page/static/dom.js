@@ -33,6 +33,9 @@ export function svg(tag, props, ...children) {
   return add(element, children);
 }
 
+// Names of many words may be broken after each of them, and only there.
+export const breakable = (text) => String(text).split(/(?<=_)/).flatMap((part) => [part, h("wbr", null)]).slice(0, -1);
+
 export const hidden = (...text) => h("span", { class: "hidden" }, ...text);
 
 // A link leads to this server or to a page over http; whatever else an address holds is shown as text.

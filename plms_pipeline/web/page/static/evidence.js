@@ -120,8 +120,34 @@ function model({ candidate, recommendation, blockers }) {
   ];
 }
 
+// As much of Markdown as runbooks use: headings, lists, code. Everything else stands as it was written.
+const coded = (text) => text.split("`").map((part, place) => (place % 2 ? h("code", null, part) : part));
+
+function runbook(told) {
+  const blocks = [];
+  let list = null;
+  let pre = null;
+  for (const line of told.runbook_markdown.split("\n")) {
+    if (line.startsWith("```")) {
+      pre = pre ? null : blocks[blocks.push(h("pre", { tabindex: "0" })) - 1];
+      list = null;
+    } else if (pre) pre.append(`${line}\n`);
+    else if (line.startsWith("- ")) {
+      list ??= blocks[blocks.push(h("ul", { class: "points" })) - 1];
+      list.append(h("li", null, coded(line.slice(2))));
+    } else {
+      list = null;
+      // The first heading is the dialog's own.
+      if (line.startsWith("## ")) blocks.push(h("h3", null, line.slice(3)));
+      else if (line.trim() && !line.startsWith("# ")) blocks.push(h("p", null, coded(line)));
+    }
+  }
+  return blocks;
+}
+
 // The shape of the answer says what it is.
 export function shown(told) {
+  if (typeof told.runbook_markdown === "string") return runbook(told);
   if (told.runway && told.budget) return runway(told);
   if (told.kpi_receipts) return gates(told);
   if (told.candidate && told.recommendation) return model(told);

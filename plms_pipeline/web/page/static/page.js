@@ -27,7 +27,7 @@ const live = { state: "connecting", since: null, why: null };
 // What each section asks for, how often at most (ms), and how it is shown.
 const SECTIONS = {
   inbox: { rest: 300, load: () => get("/api/inbox"), render: inbox.render, note: inbox.note },
-  alerts: { rest: 500, load: loadAlerts, render: safety.renderAlerts, note: safety.noteAlerts, mayBeAbsent: true },
+  alerts: { rest: 500, load: () => get("/api/alerts"), render: safety.renderAlerts, note: safety.noteAlerts, mayBeAbsent: true },
   killswitch: { rest: 300, load: () => get("/api/killswitch"), render: safety.renderSwitch, note: safety.noteSwitch, bones: 2 },
   proofs: { rest: 2000, load: loadProofs, render: safety.renderProofs, note: safety.noteProofs, bones: 3 },
   projects: { rest: 400, load: loadProjects, render: projects.render, note: projects.note, bones: 8 },
@@ -60,11 +60,6 @@ async function loadProjects() {
     wanted.all = true;
     throw problem;
   }
-}
-
-async function loadAlerts() {
-  const told = await get("/api/alerts");
-  return told.alerts;
 }
 
 async function loadProofs() {
@@ -155,10 +150,9 @@ function tiles() {
   const on = killswitch.data?.on;
   const first = killswitch.data?.switches?.[0];
   shown.push(tile("t-switch", "killswitch", "Kill switch", on ? "critical" : killswitch.data ? "ok" : "unknown", killswitch.data ? (on ? "ON" : "off") : waiting(killswitch), on ? killswitch.data.flag_file ?? first?.reason ?? killswitch.data.registry : calm(killswitch, "work may start")));
+  const worst = alerts.data ? safety.worstOf(alerts.data) : null;
   if (!alerts.isAbsent && (alerts.data || alerts.problem)) {
-    const open = (alerts.data ?? []).filter(safety.isOpen);
-    const worst = open.map((alert) => alert.severity).sort()[0];
-    shown.push(tile("t-alerts", "alerts", "Alerts", !alerts.data ? "unknown" : worst ? (worst < "P2" ? "critical" : "warning") : "ok", alerts.data ? String(open.length) : "unknown", worst ? `worst ${worst}` : calm(alerts, "none open")));
+    shown.push(tile("t-alerts", "alerts", "Alerts", !alerts.data ? "unknown" : worst ? (worst < "P2" ? "critical" : "warning") : "ok", alerts.data ? count(safety.openOf(alerts.data)) : "unknown", worst ? `worst ${worst}${safety.heldBy(alerts.data)}` : calm(alerts, "none open")));
   }
   const items = box.data?.items ?? [];
   const oldest = items.map((item) => item.since).filter(Boolean).sort()[0];
@@ -174,7 +168,7 @@ function tiles() {
   const kind = proof ? { ok: "ok", fail: "critical", error: "warning" }[proof.status] ?? "unknown" : "unknown";
   shown.push(tile("t-proof", "proofs", "Last proof", kind, proof ? { ok: "holds", fail: "broken", error: "unreadable" }[proof.status] ?? "none" : waiting(proofs), proof?.timestamp ? day(proof.timestamp) : calm(proofs, "no night yet")));
   become(byId("tiles"), shown);
-  const loud = [on ? "STOPPED" : null, bad ? `${bad} critical` : null, items.length ? `${items.length} to decide` : null].filter(Boolean);
+  const loud = [on ? "STOPPED" : null, worst && worst < "P2" ? `${worst} alert` : null, bad ? `${bad} critical` : null, items.length ? `${items.length} to decide` : null].filter(Boolean);
   document.title = `${loud.length ? `(${loud.join(", ")}) ` : ""}PLMS control room`;
 }
 
@@ -326,6 +320,7 @@ const ACTS = {
     dialog.decide(`Release the kill switch (${scope === "global" ? "everything" : `${scope} ${subject}`})`, { label: "Release", path: "/api/killswitch/off", asks_reason: true, body }, null, soon("killswitch"));
   },
   "let-go": () => dialog.decide("Let go on what the kill switch paused", { label: "Let go on", path: "/api/killswitch/resume", asks_reason: true }, null, soon("killswitch", "portfolio")),
+  runbook: ({ rule }) => dialog.show(`What to do: ${rule.replaceAll("_", " ")}`, `/api/alerts/rules/${encodeURIComponent(rule)}/runbook`),
   ack: ({ id, rule }) => dialog.decide(`Take over the alert ${rule.replaceAll("_", " ")}`, { label: "I have it", path: `/api/alerts/${encodeURIComponent(id)}/ack`, asks_reason: true }, null, soon("alerts")),
 };
 

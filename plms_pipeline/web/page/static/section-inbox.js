@@ -1,6 +1,6 @@
 // What waits for a person, with what is known about it?
 
-import { h, link } from "./dom.js";
+import { breakable, h, link } from "./dom.js";
 import { age, inUnit, words } from "./format.js";
 import { code, empty, more } from "./parts.js";
 
@@ -25,7 +25,7 @@ function entry(item, view) {
     { "data-key": item.id, class: "entry" },
     h("h3", null, h("span", { class: "kind" }, ICONS[item.kind] ?? words(item.kind)), " ", item.title),
     h("p", { class: "muted" }, where, where ? " · " : null, item.asked_by ? `asked by ${item.asked_by} · ` : null, item.since ? `waits for ${age(item.since)}` : "waits"),
-    h("dl", { class: "facts" }, told.map((line) => [h("dt", null, line.label), h("dd", null, inUnit(line.value, line.unit))])),
+    h("dl", { class: "facts" }, told.map((line) => [h("dt", null, line.label), h("dd", null, breakable(inUnit(line.value, line.unit)))])),
     item.remedy ? h("p", { class: "muted" }, item.remedy) : null,
     h(
       "p",

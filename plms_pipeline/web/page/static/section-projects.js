@@ -76,7 +76,7 @@ function row(project) {
       runway(project),
       money(project),
       final(project),
-      h("div", null, state, project.run ? tasksOf(project.run.tasks) : h("span", { class: "muted" }, `${project.planned_tasks} tasks planned`)),
+      h("div", { class: "standing" }, state, " ", project.run ? tasksOf(project.run.tasks) : h("span", { class: "muted nowrap" }, `${project.planned_tasks} tasks planned`)),
     ],
   };
 }

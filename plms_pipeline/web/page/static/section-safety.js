@@ -1,8 +1,8 @@
 // What is stopped, did last night's books balance, and who was alarmed?
 
 import { h, link, svg } from "./dom.js";
-import { age, clock, day, figure, words } from "./format.js";
-import { badge, code, empty } from "./parts.js";
+import { age, clock, count, day, figure, words } from "./format.js";
+import { badge, code, empty, more } from "./parts.js";
 
 // Kill switch
 
@@ -66,17 +66,27 @@ export const noteProofs = (data) => (data.history.length > 1 ? `${data.history.l
 
 // Alerts
 
+const FIRST = 5;
 const SEVERITY = { P0: "critical", P1: "critical", P2: "warning", P3: "unknown" };
-export const isOpen = (alert) => ["firing", "acked"].includes(alert.state);
+const isOpen = (alert) => ["firing", "acked"].includes(alert.state);
+
+// Not more than so many are sent; how many there are is counted apart.
+export const openOf = (data) => data.counts.firing + data.counts.acked;
+export const worstOf = (data) => data.alerts.filter(isOpen).map((alert) => alert.severity).sort()[0] ?? null;
+export const heldBy = (data) => (data.counts.firing ? (data.counts.acked ? ` · ${count(data.counts.firing)} nobody has` : "") : " · all in hand");
 
 export function renderAlerts(data, view) {
-  const open = data.filter(isOpen).sort((a, b) => a.severity.localeCompare(b.severity) || String(a.fired_at).localeCompare(String(b.fired_at)));
+  // What nobody has comes first, then the severest, then the oldest.
+  const order = (a, b) => Boolean(a.acked_by) - Boolean(b.acked_by) || a.severity.localeCompare(b.severity) || String(a.fired_at).localeCompare(String(b.fired_at));
+  const open = data.alerts.filter(isOpen).sort(order);
   if (!open.length) return [empty("Nothing is alarmed.")];
+  const unsent = openOf(data) - open.length;
+  const shown = view.all ? open : open.slice(0, FIRST);
   return [
     h(
       "ul",
       { class: "lines" },
-      open.map((alert) =>
+      shown.map((alert) =>
         h(
           "li",
           { "data-key": `alert-${alert.rule}-${alert.subject}` },
@@ -87,15 +97,14 @@ export function renderAlerts(data, view) {
             "p",
             { class: "buttons" },
             !alert.acked_by && alert.alert_id && view.may("projects.start") ? h("button", { type: "button", "data-act": "ack", "data-id": alert.alert_id, "data-rule": alert.rule }, "I have it …") : null,
-            alert.runbook ? h("span", { class: "muted" }, "What to do: ", code(alert.runbook)) : null,
+            h("button", { type: "button", class: "quiet", "data-act": "runbook", "data-rule": alert.rule }, "What to do"),
           ),
         ),
       ),
     ),
-  ];
+    more("alerts", FIRST, open.length, view.all && open.length > FIRST),
+    unsent > 0 ? h("p", { class: "muted" }, `${count(unsent)} more are not shown; `, code("plms alerts list"), " and the API tell them.") : null,
+  ].filter(Boolean);
 }
 
-export function noteAlerts(data) {
-  const open = data.filter(isOpen);
-  return open.length ? `${open.length} open · ${open.filter((alert) => !alert.acked_by).length} nobody has` : "";
-}
+export const noteAlerts = (data) => (openOf(data) ? `${count(openOf(data))} open · ${count(data.counts.firing)} nobody has` : "");
