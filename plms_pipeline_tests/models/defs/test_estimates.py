@@ -15,7 +15,7 @@ import pytest
 from plms_pipeline.errors import BadInput
 from plms_pipeline.models.actions.candidates import register
 from plms_pipeline.models.actions.resembling import experiment_like_or_default
-from plms_pipeline.models.defs import JOBS, SCHEDULES
+from plms_pipeline.models.defs import JOBS, SCHEDULES, outlook
 from plms_pipeline.models.defs.estimates import retrain_estimates, weekly_estimates_retraining, weekly_request
 from plms_pipeline.models.defs.sensors import estimates_drifted
 from plms_pipeline.models.estimating.actions import nothing_new
@@ -159,3 +159,27 @@ def test_the_same_receipts_are_trained_on_once_a_person_may_ask_again(instance: 
     again = launched(instance, {"reason": "a new provider"})
     assert again.success, said(again)
     assert set(waiting()) == {first.run_id, again.run_id}
+
+
+@pytest.mark.live
+def test_a_promotion_is_read_once_by_itself_and_told(instance: dg.DagsterInstance) -> None:
+    """A promotion that waits for the night is one that every forecast of the day passes by."""
+
+    def due() -> list[Any]:
+        with dg.build_sensor_context(instance=instance, resources={"plms": Ours()}) as context:
+            return list(getattr(outlook.estimates_unread(context), "run_requests", None) or [])
+
+    life = Life(house())
+    assert due() == []
+    fill(life.home.registry)
+    life.train("est-1")
+    life.home.decide("est-1", "approve")
+    life.home.promote("est-1")
+    (request,) = due()
+    assert request.run_key.startswith("promoted:")
+    done = dg.materialize([outlook.estimates_monitor], instance=instance, resources={"plms": Ours()})
+    (told,) = done.asset_materializations_for_node("estimates_monitor")
+    assert told.metadata["heard"].value == "cost_usd effort, cost_usd spend"
+    assert all(one.passed for one in done.get_asset_check_evaluations())
+    assert len(done.get_asset_check_evaluations()) == 2
+    assert due() == []
