@@ -19,7 +19,8 @@ import numpy as np
 
 from bench.common import PEERS_PYTHON, ROUNDS, Row, has_peers, in_child, timed
 from plms_pipeline.clock import FrozenClock
-from plms_pipeline.models.actions.retraining import Request, retrain
+from plms_pipeline.models.actions.request import Request
+from plms_pipeline.models.actions.retraining import retrain
 from plms_pipeline.models.evaluation import bootstrap as resampling
 from plms_pipeline.models.evaluation.drift import drift_of_columns, profile_of
 from plms_pipeline.models.evaluation.returns import Returns, returns_of

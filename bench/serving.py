@@ -27,7 +27,8 @@ from fastapi import FastAPI
 from bench.common import ROUNDS, Row
 from plms_pipeline.clock import SystemClock
 from plms_pipeline.instance.service import bound_socket
-from plms_pipeline.models.actions.retraining import Request, retrain
+from plms_pipeline.models.actions.request import Request
+from plms_pipeline.models.actions.retraining import retrain
 from plms_pipeline.models.evaluation.gates import GateConfig
 from plms_pipeline.models.market.bars import Bars
 from plms_pipeline.models.market.files.keeping import write_prices

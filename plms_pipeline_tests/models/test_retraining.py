@@ -14,7 +14,8 @@ from plms_pipeline.cli import main
 from plms_pipeline.clock import FrozenClock
 from plms_pipeline.errors import BadInput, PlmsError, VerdictNo
 from plms_pipeline.models.actions.evaluating import judged
-from plms_pipeline.models.actions.retraining import Request, Retrained, dataset, retrain
+from plms_pipeline.models.actions.request import Request
+from plms_pipeline.models.actions.retraining import Retrained, dataset, retrain
 from plms_pipeline.models.evaluation.gates import GateConfig
 from plms_pipeline.models.evaluation.thresholds import OperationsThresholds
 from plms_pipeline.models.market.bars import Bars, Floats

@@ -25,7 +25,8 @@ import pandas as pd
 from plms_pipeline.clock import FrozenClock
 from plms_pipeline.errors import PlmsError
 from plms_pipeline.models.actions.evaluating import judged
-from plms_pipeline.models.actions.retraining import Request, Retrained, retrain
+from plms_pipeline.models.actions.request import Request
+from plms_pipeline.models.actions.retraining import Retrained, retrain
 from plms_pipeline.models.evaluation.drift import DriftThresholds, drift, profile_of
 from plms_pipeline.models.evaluation.guardrails import guard
 from plms_pipeline.models.market.bars import Bars, Floats

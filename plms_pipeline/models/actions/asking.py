@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from plms_pipeline.errors import BadInput
-from plms_pipeline.models.actions.retraining import Request
+from plms_pipeline.models.actions.request import Request
 from plms_pipeline.models.actions.starting import branch_of
 from plms_pipeline.models.dataset.files import current_path
 from plms_pipeline.models.evaluation.thresholds import OperationsThresholds

@@ -29,7 +29,8 @@ from plms_pipeline.models.training.trials import Trial, count, trial
 from plms_pipeline.registry.engine import Registry
 
 if TYPE_CHECKING:
-    from plms_pipeline.models.actions.retraining import Request, Retrained, Told
+    from plms_pipeline.models.actions.request import Request
+    from plms_pipeline.models.actions.retraining import Retrained, Told
 
 MORE_TRIALS = "more_trials_than_judged"
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from plms_pipeline.models.actions.request import Request
 from plms_pipeline.models.evaluation import gates, sanity
 from plms_pipeline.models.evaluation.gates import GateVerdict
 from plms_pipeline.models.evaluation.guardrails import Violation, guard
@@ -17,8 +18,6 @@ from plms_pipeline.models.training.predictions import Predictions
 
 if TYPE_CHECKING:
     import pandas as pd
-
-    from plms_pipeline.models.actions.retraining import Request
 
 
 def judged(rows: Predictions, asked: Request, *, run_id: str) -> tuple[dict[str, Any], GateVerdict]:

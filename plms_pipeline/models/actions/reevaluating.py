@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any, Final
 from plms_pipeline.clock import Clock
 from plms_pipeline.errors import BadInput, NotFound
 from plms_pipeline.models.actions.evaluating import book_of, summarised
-from plms_pipeline.models.actions.retraining import Request, dataset
+from plms_pipeline.models.actions.request import Request
+from plms_pipeline.models.actions.retraining import dataset
 from plms_pipeline.models.evaluation.books import Columns
 from plms_pipeline.models.evaluation.books import book_of as book_of_positions
 from plms_pipeline.models.evaluation.files import (

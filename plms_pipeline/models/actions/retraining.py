@@ -9,7 +9,7 @@ promotes anything.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -18,14 +18,14 @@ import numpy as np
 
 from plms_pipeline.clock import Clock
 from plms_pipeline.models.actions.evaluating import judged
+from plms_pipeline.models.actions.request import Request
 from plms_pipeline.models.actions.succession import around
 from plms_pipeline.models.annotations.hearing import Hearing
 from plms_pipeline.models.annotations.rules import Annotation
 from plms_pipeline.models.evaluation import sanity
 from plms_pipeline.models.evaluation.comparing import Compared
 from plms_pipeline.models.evaluation.files import write_evaluation
-from plms_pipeline.models.evaluation.gates import GateConfig, GateVerdict
-from plms_pipeline.models.evaluation.thresholds import OperationsThresholds
+from plms_pipeline.models.evaluation.gates import GateVerdict
 from plms_pipeline.models.files.reading import sha256_of
 from plms_pipeline.models.market.bars import Bars, content_hash, select
 from plms_pipeline.models.market.checks import Examination, examine
@@ -39,8 +39,7 @@ from plms_pipeline.models.training.features import FeatureFunction, backward_fea
 from plms_pipeline.models.training.files import RUNS, RunFolder, environment, model_sha256, write_run
 from plms_pipeline.models.training.fit import Training
 from plms_pipeline.models.training.manifest import Kept, Lineage, Origin
-from plms_pipeline.models.training.starting import Start
-from plms_pipeline.models.training.successive import TRAINING, Succession, WarmStart, trained_in_turn
+from plms_pipeline.models.training.successive import TRAINING, trained_in_turn
 from plms_pipeline.models.training.trials import Trial
 
 SNAPSHOTS: Final = "market_snapshots"
@@ -51,68 +50,6 @@ Told = Callable[[str, str], None]
 Counted = Callable[[str, Collection[Trial]], int]
 # Symbols → what people said about trades of them.
 Said = Callable[[Sequence[str]], Sequence[Annotation]]
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """What is to be trained, on what, by whom.
-
-    `trials`: how many candidates were tried on these data at least, this one included; the luck of the best of them is taken
-    off. The registry counts those that it knows (`retrain`'s `trials_of`); this may only raise it. `thresholds`: limits that
-    go before those of the experiment. `has_report`: whether report.html and report.md are written, too. `start`: the candidate
-    that it starts from, of whose experiment this one is a branch. `pretraining`, `challenger`, `warm_start`: the stages around
-    the training (`Succession`). `strict`: what the experiment says when None. `has_regimes`: whether regimes are told anew.
-
-    Raises:
-        BadInput: the stages do not fit together.
-    """
-
-    dataset: Path
-    experiment: Experiment
-    strict: bool | None = None
-    symbol: str | None = None
-    trials: int = 1
-    thresholds: OperationsThresholds = field(default_factory=OperationsThresholds)
-    gates: GateConfig = field(default_factory=GateConfig)
-    requested_by: str | None = None
-    reason: str | None = None
-    has_report: bool = True
-    start: Start | None = None
-    pretraining: Experiment | None = None
-    challenger: Experiment | None = None
-    warm_start: WarmStart = "training"
-    has_regimes: bool = False
-
-    def __post_init__(self) -> None:
-        _ = self.succession
-
-    @property
-    def succession(self) -> Succession:
-        """What is trained."""
-        return Succession(self.experiment, self.pretraining, self.challenger, self.warm_start, self.start)
-
-    @property
-    def experiments(self) -> tuple[Experiment, ...]:
-        """All that are trained, the candidate's first."""
-        return tuple(one for one in (self.experiment, self.pretraining, self.challenger) if one is not None)
-
-    @property
-    def stages(self) -> tuple[str, ...]:
-        """The stages that run, by the names of the source and in its order, and then the report."""
-        regimes = ("regimes",) if self.has_regimes else ()
-        report = ("report",) if self.has_report else ()
-        return ("dataset", *regimes, *self.succession.stages, "evaluation", *report)
-
-    @property
-    def is_strict(self) -> bool:
-        """Whether data about which anything was found are refused."""
-        return self.experiment.data.strict_validation if self.strict is None else self.strict
-
-    @property
-    def limits(self) -> OperationsThresholds:
-        """The limits of the experiment, but for those that the request names itself."""
-        named = {name: limit for name, limit in self.thresholds.as_document().items() if limit is not None}
-        return replace(self.experiment.thresholds.limits, **named)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,8 @@ from pathlib import Path
 from plms_pipeline.errors import BadInput, PlmsError
 from plms_pipeline.models.actions.checking import blockers
 from plms_pipeline.models.actions.escalating import recommended
-from plms_pipeline.models.actions.retraining import SNAPSHOTS, Data, Request, dataset
+from plms_pipeline.models.actions.request import Request
+from plms_pipeline.models.actions.retraining import SNAPSHOTS, Data, dataset
 from plms_pipeline.models.decision.words import APPROVE, APPROVE_WITH_CAPS
 from plms_pipeline.models.evaluation.files import GATES, METRICS
 from plms_pipeline.models.layout import EVALUATION as FOLDER

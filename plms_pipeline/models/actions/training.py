@@ -13,7 +13,8 @@ from pathlib import Path
 from plms_pipeline.access.actors import Actor
 from plms_pipeline.clock import Clock
 from plms_pipeline.models.actions.candidates import register, trained_market, trials_of
-from plms_pipeline.models.actions.retraining import Request, retrain
+from plms_pipeline.models.actions.request import Request
+from plms_pipeline.models.actions.retraining import retrain
 from plms_pipeline.models.annotations.actions import listed
 from plms_pipeline.models.records import MARKET, Candidate
 from plms_pipeline.models.store import candidates

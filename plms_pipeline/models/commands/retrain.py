@@ -14,7 +14,8 @@ from plms_pipeline.models.commands.telling import tell, tell_dry, tell_json
 from plms_pipeline.settings import load_settings
 
 if TYPE_CHECKING:
-    from plms_pipeline.models.actions.retraining import Request, Retrained
+    from plms_pipeline.models.actions.request import Request
+    from plms_pipeline.models.actions.retraining import Retrained
     from plms_pipeline.models.records import Candidate
     from plms_pipeline.models.training.experiment import Experiment
     from plms_pipeline.models.training.starting import Start
@@ -60,7 +61,7 @@ def retrain(given: Options) -> None:
 
 def _asked(given: Options) -> Request:
     from plms_pipeline.access.actors import local_actor
-    from plms_pipeline.models.actions.retraining import Request
+    from plms_pipeline.models.actions.request import Request
     from plms_pipeline.models.dataset.files import current_path
     from plms_pipeline.models.evaluation.thresholds import OperationsThresholds
 

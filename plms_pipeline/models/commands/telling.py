@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 if TYPE_CHECKING:
-    from plms_pipeline.models.actions.retraining import Data, Request, Retrained
+    from plms_pipeline.models.actions.request import Request
+    from plms_pipeline.models.actions.retraining import Data, Retrained
     from plms_pipeline.models.market.findings import Finding
     from plms_pipeline.models.records import Candidate
 

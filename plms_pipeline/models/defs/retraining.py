@@ -18,7 +18,7 @@ from plms_pipeline.models.defs.telling import CANDIDATES, events, metadata
 from plms_pipeline.resources import Plms, no_retry_for_permanent_errors
 
 if TYPE_CHECKING:
-    from plms_pipeline.models.actions.retraining import Request
+    from plms_pipeline.models.actions.request import Request
     from plms_pipeline.models.records import Candidate
     from plms_pipeline.models.stages.stage import Stage
 

@@ -9,7 +9,7 @@ import pytest
 
 from plms_pipeline.errors import PlmsError
 from plms_pipeline.models.actions.candidates import retrain_candidate
-from plms_pipeline.models.actions.retraining import Request
+from plms_pipeline.models.actions.request import Request
 from plms_pipeline.models.decision.tree import recommend_candidate
 from plms_pipeline.models.evaluation.gates import GateConfig
 from plms_pipeline.models.files.candidate import SUMMARY_FILE

@@ -13,7 +13,7 @@ import pytest
 from plms_pipeline.errors import PlmsError
 from plms_pipeline.models.actions.asking import experiment_of
 from plms_pipeline.models.actions.candidates import register, retrain_candidate, trials_of
-from plms_pipeline.models.actions.retraining import Request
+from plms_pipeline.models.actions.request import Request
 from plms_pipeline.models.actions.starting import branch_of, start_from, start_or_cold
 from plms_pipeline.models.evaluation.gates import GateConfig
 from plms_pipeline.models.layout import MANIFEST

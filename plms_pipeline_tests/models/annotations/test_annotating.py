@@ -19,7 +19,8 @@ from plms_pipeline.clock import FrozenClock
 from plms_pipeline.errors import BadInput, Conflict, NoData, NotFound
 from plms_pipeline.models.actions.candidates import retrain_candidate
 from plms_pipeline.models.actions.reevaluating import trades_of
-from plms_pipeline.models.actions.retraining import Request, retrain
+from plms_pipeline.models.actions.request import Request
+from plms_pipeline.models.actions.retraining import retrain
 from plms_pipeline.models.annotations import actions, rules
 from plms_pipeline.models.annotations.actions import About
 from plms_pipeline.models.annotations.rules import Annotation, Draft

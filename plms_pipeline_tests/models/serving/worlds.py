@@ -20,7 +20,8 @@ from plms_pipeline.access.routes import AppState
 from plms_pipeline.clock import Clock, FrozenClock
 from plms_pipeline.decisions import store as decisions
 from plms_pipeline.decisions.record import Decided
-from plms_pipeline.models.actions.retraining import Request, retrain
+from plms_pipeline.models.actions.request import Request
+from plms_pipeline.models.actions.retraining import retrain
 from plms_pipeline.models.evaluation.gates import GateConfig
 from plms_pipeline.models.market.bars import Bars
 from plms_pipeline.models.market.files.keeping import read_bars, write_prices
