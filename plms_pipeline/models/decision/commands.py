@@ -281,7 +281,7 @@ def _moment(text: str | None) -> Any:
 
 
 def expire(as_json: AsJson = False) -> None:
-    """End the candidates whose time is over; the schedule does it every night."""
+    """End the candidates whose time is over; the sensor decision_recorded does it within half a minute."""
     from plms_pipeline.access.actors import local_actor
     from plms_pipeline.clock import SystemClock
     from plms_pipeline.models.actions.expiry import expire as end
