@@ -19,7 +19,8 @@ _TEMPORARY_ENDS: Final = (".tmp", ".part")
 # Below these our own writers work; what artifacts and runs hold inside is other people's.
 _WRITTEN_FLAT: Final = (
     "", "documents", "receipts", "quarantine", "secrets", "evidence", "evidence/spool", "automation_runs",
-    "estimate_snapshots", "market_snapshots", "market_dataset", "market_dataset/imports", "market_dataset/revisions",
+    "estimate_snapshots", "evaluations", "market_snapshots", "market_dataset", "market_dataset/imports",
+    "market_dataset/revisions",
 )  # fmt: skip
 _NOT_OURS: Final = frozenset({"inbox", "kpi"})
 

@@ -21,8 +21,8 @@ FLAG: Final = "KILLSWITCH"
 FEEDS_THE_BOOKS: Final = ("evidence",)
 """Whose files end in the registry and are then removed: kept before the registry is."""
 BESIDE_THE_BOOKS: Final = (
-    FLAG, "artifacts", "automation_runs", "documents", "estimate_snapshots", "market_dataset", "market_snapshots",
-    "quarantine", "receipts", "runs",
+    FLAG, "artifacts", "automation_runs", "documents", "estimate_snapshots", "evaluations", "market_dataset",
+    "market_snapshots", "quarantine", "receipts", "runs",
 )  # fmt: skip
 """What rows of the registry refer to, or what stands for itself: kept after it. `market_dataset` names bars that were written
 to `market_snapshots` before, so it is read before them."""
