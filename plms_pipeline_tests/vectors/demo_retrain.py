@@ -91,7 +91,7 @@ class House:
                 role="risk_lead", places=Places(self.root, self.reports), clock=CLOCK, ids=lambda: str(uuid4()),
             )  # fmt: skip
         except PlmsError as error:
-            say(f"  {who.name} says {decision}: refused, {error.code}: {error.message[:150]}")
+            say(f"  {who.name} says {decision}: refused, {error.code}: {error.message}")
             return error.code
         say(f"  {who.name} says {decision}: {done.candidate.state}")
         return done.candidate.state

@@ -127,10 +127,12 @@ def retrain_estimates(
     judged = judged_parts(walked, asked.experiment, trials=trials)
     serves = frozenset((one.measure, one.basis) for one in judged if one.passed)
     model = EstimatesModel({measure: one.part for measure, one in walked.items()}, serves)
-    run = write_estimates(root / RUNS, book, asked.experiment, model, walked, origin, documents.metrics(judged))
-    write_evaluation(
-        run.path, summary=documents.summary(judged, run_id=run_id), metrics=documents.metrics(judged),
-        gates=documents.gates(judged),
+    metrics = documents.metrics(judged)
+    run = write_estimates(
+        root / RUNS, book, asked.experiment, model, walked, origin, metrics,
+        finish=partial(
+            write_evaluation, summary=documents.summary(judged, run_id=run_id), metrics=metrics, gates=documents.gates(judged)
+        ),
     )  # fmt: skip
     return EstimatesTrained(run, digest, judged, trials)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -70,9 +70,9 @@ def read_snapshot(path: Path) -> Book:
 
 def write_estimates(
     root: Path, book: Book, asked: EstimatesExperiment, model: EstimatesModel, walked: Mapping[Any, Walked], origin: Origin,
-    metrics: Mapping[str, Any],
+    metrics: Mapping[str, Any], finish: Callable[[Path], object] | None = None,
 ) -> RunFolder:  # fmt: skip
-    """Keep a training as a run folder, as the other family's."""
+    """Keep a training as a run folder, as the other family's; `finish`: the later stages, as of `keep_run`."""
     content = {
         EXPERIMENT: (asked.canonical() + "\n").encode(),
         CANDIDATE: model_bytes(model),
@@ -85,6 +85,7 @@ def write_estimates(
         content,
         lambda digests: documents.manifest(book, asked, model, walked, origin, digests),
         origin.created_at,
+        finish=finish,
     )
 
 

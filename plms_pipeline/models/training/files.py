@@ -142,7 +142,7 @@ class RunFolder:
 
 def write_run(
     root: Path, bars: Bars, asked: Experiment, trained: Training, origin: Origin,
-    more: Mapping[str, bytes] | None = None, finish: Callable[[Path], None] | None = None,
+    more: Mapping[str, bytes] | None = None, finish: Callable[[Path], object] | None = None,
 ) -> RunFolder:  # fmt: skip
     """Keep a training as `root/<UTC stamp>`, or with `-2`, `-3` … behind it when that second is taken.
 
@@ -174,7 +174,7 @@ def keep_run(
     content: Mapping[str, bytes],
     vouching: Callable[[Mapping[str, str]], Mapping[str, Any]],
     made_at: datetime,
-    finish: Callable[[Path], None] | None = None,
+    finish: Callable[[Path], object] | None = None,
 ) -> RunFolder:
     """Keep the files of a training of any family, and the manifest that vouches for them, as one folder.
 

@@ -11,6 +11,7 @@ import pytest
 
 from plms_pipeline.errors import Conflict, NoData
 from plms_pipeline.models.actions.candidates import register
+from plms_pipeline.models.estimating import actions
 from plms_pipeline.models.estimating.actions import (
     EstimatesRequest,
     forecast_task,
@@ -41,31 +42,34 @@ def fill(registry: Registry, *, n: int = 400) -> None:
         project = Project(name="p", status="completed", source="test", created_at=first)
         session.add(project)
         session.flush()
-        days = set()
+        days, runs, tasks, receipts = set(), [], [], []
         for row in range(len(history)):
             began, ended = (
                 first + timedelta(milliseconds=int(at[row])) for at in (history.started_ms, history.completed_ms)
             )
             run = f"run-{row:04d}"
-            session.add(ProjectRun(
+            runs.append(ProjectRun(
                 run_id=run, project_id=project.id, status="SUCCESS", run_kind="baseline", validation="passed",
                 created_at=began, started_at=began, completed_at=ended, verdict_by="source",
                 source_file_sha256="ab" * 32, source="test",
             ))  # fmt: skip
-            session.flush()
             shared = {
                 "run_id": run,
                 "task_id": str(history.task[row]),
                 "lane_id": 4200,
                 "provider": str(history.provider[row]),
             }
-            session.add(RunTask(**shared, task_kind="k", status="SUCCESS", validation="passed"))
-            session.add(TaskReceipt(
+            tasks.append(RunTask(**shared, task_kind="k", status="SUCCESS", validation="passed"))
+            receipts.append(TaskReceipt(
                 **shared, attempt=1, project_id=project.id, cost_usd=Decimal(f"{history.value[row]:.6f}"), status="SUCCESS",
                 started_at=began, completed_at=ended, completed_on=ended.date(), natural_key=f"k{row:04d}", source="test",
                 source_file_sha256="ab" * 32, row_sha256="cd" * 32, recorded_at=ended,
             ))  # fmt: skip
             days.add(ended.date())
+        # Each kind at once: a receipt needs its task, and that its run.
+        for rows in (runs, tasks, receipts):
+            session.add_all(rows)
+            session.flush()
         session.add_all(ReceiptDay(day=day, changed_seq=1) for day in sorted(days))
 
 
@@ -121,6 +125,22 @@ def test_receipts_that_were_changed_after_the_training_keep_it_from_going_live(l
     path.write_bytes(bytes(content))
     with pytest.raises(Conflict, match="changed after the evaluation"):
         life.home.decide("est-1", "approve")
+
+
+def test_a_training_that_is_interrupted_in_its_last_stage_leaves_no_run(
+    sqlite_registry: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A folder with a model and without its evaluation would look like a run that nobody judged."""
+    home = house(sqlite_registry, tmp_path)
+    fill(sqlite_registry)
+
+    def interrupted(*_args: object, **_documents: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(actions, "write_evaluation", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        retrain_estimates(sqlite_registry, ASKED, root=home.root, clock=home.clock, run_id="e", code_version="1")
+    assert list((home.root / actions.RUNS).iterdir()) == []
 
 
 def test_without_receipts_there_is_nothing_to_train_on(sqlite_registry: Registry, tmp_path: Path) -> None:
