@@ -38,7 +38,7 @@ remember_compared_schemas()
 
 
 # Fixtures of modules that start a server: their tests stay together, or each worker would start one of its own.
-SERVERS = {"bare", "executor", "live", "served", "ui"}
+SERVERS = {"bare", "executor", "house", "live", "prepared", "served", "ui"}
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -50,7 +50,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         used = SERVERS & set(getattr(item, "fixturenames", ()))
         if item.get_closest_marker("ui"):
-            # One UI for most of the browser's tests, whatever their file; the others have houses of their own.
+            # One house with a UI for most of the browser's tests, whatever their file.
             item.add_marker(pytest.mark.xdist_group("ui" if used else item.path.stem))
         elif used:
             item.add_marker(pytest.mark.xdist_group(item.path.stem))

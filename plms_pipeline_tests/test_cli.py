@@ -264,7 +264,10 @@ def test_help_is_quick_and_light(environment: dict[str, str]) -> None:
 @pytest.mark.live
 @pytest.mark.parametrize(
     "ending",
-    ["import plms_pipeline.cli as cli; sys.argv[1:] = ['--version']; cli.entry_point()", "import plms_pipeline.dagster_internals"],
+    [
+        "import plms_pipeline.cli as cli; sys.argv[1:] = ['--version']; cli.entry_point()",
+        "import plms_pipeline.dagster_internals",
+    ],
 )
 def test_the_end_of_a_process_is_no_search_for_garbage(ending: str, environment: dict[str, str]) -> None:
     """Python looked for it in all that Dagster made: a second for every run and for each `plms` that loads it."""
