@@ -260,3 +260,32 @@ def test_the_commands_that_we_start_know_their_options(arguments: list[str]) -> 
     for option in arguments:
         if option.startswith("--"):
             assert option in shown.stdout
+
+
+@pytest.mark.live
+def test_the_webserver_is_not_imported_by_every_process() -> None:
+    """Each run worker opens the instance and would pay three seconds for pages that it never serves."""
+    code = "import sys, plms_pipeline.dagster_internals; print('dagster_webserver' in sys.modules)"
+    shown = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert shown.stdout.strip() == "False"
+
+
+def test_no_other_module_imports_private_dagster_names() -> None:
+    """They would break with an upgrade and no contract test would say so."""
+    root = Path(dagster_internals.__file__).parent
+    offenders = [
+        str(path.relative_to(root))
+        for path in root.rglob("*.py")
+        if path.name != "dagster_internals.py"
+        and any(words in path.read_text() for words in ("from dagster._", "import dagster._", "dagster_webserver"))
+    ]
+    assert offenders == []
+
+
+def test_the_shipped_yaml_is_yaml() -> None:
+    """Belt and braces for people who edit it."""
+    root = project_root()
+    assert root is not None
+    assert set(yaml.safe_load((root / "workspace.yaml").read_text())) == {"load_from"}
