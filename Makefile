@@ -71,7 +71,7 @@ test: setup ## the fast tests, on SQLite and PostgreSQL (whole servers: make tes
 
 test-live: setup ## the tests that start whole servers: API, executor, guarded UI, the guides' vectors and demos
 	@# Of these files alone: to import all others takes each worker seconds.
-	$(IN_MEMORY)$(BIN)/pytest -m live -n 4 --dist loadgroup $$(grep -rl --include='test_*.py' 'mark\.live' plms_pipeline_tests)
+	$(IN_MEMORY)$(BIN)/pytest -m live -n 3 --dist loadgroup $$(grep -rl --include='test_*.py' 'mark\.live' plms_pipeline_tests)
 
 test-ui: setup ## drive the Dagster UI in a real headless browser
 	@# One worker has the house with all servers, the other the page of the API. Time is for what hangs, not for what is slow.

@@ -27,6 +27,7 @@ from plms_pipeline_tests.thrift import (
     keep_what_is_imported,
     remember_compared_schemas,
     share_compiled_sql,
+    share_rsa_keys,
 )
 
 # A deadline measures the machine's mood: on two busy cores it fails tests whose code is right.
@@ -35,6 +36,7 @@ hypothesis.settings.load_profile("plms")
 
 share_compiled_sql()
 remember_compared_schemas()
+share_rsa_keys()
 
 
 # Fixtures of modules that start a server: their tests stay together, or each worker would start one of its own.

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 from collections import defaultdict
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -37,9 +38,14 @@ def called(function: Function) -> set[str]:
 
 
 def can_fail(function: Function, ours: set[str]) -> bool:
-    if any(isinstance(node, ast.Assert | ast.Raise) for node in ast.walk(function)):
-        return True
-    return any(name in RAISING or name in ours or name.startswith("assert_") for name in called(function))
+    raises, names = seen(function)
+    return raises or any(name in RAISING or name in ours or name.startswith("assert_") for name in names)
+
+
+@cache
+def seen(function: Function) -> tuple[bool, set[str]]:
+    """Whether it raises by itself, and what it calls: walked once, however often it is asked for."""
+    return any(isinstance(node, ast.Assert | ast.Raise) for node in ast.walk(function)), called(function)
 
 
 def failing_names(helpers: dict[str, list[Function]]) -> set[str]:

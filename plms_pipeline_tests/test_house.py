@@ -7,6 +7,7 @@ cannot show: calls that open files, modules too long to read, private names of D
 from __future__ import annotations
 
 import ast
+import json
 import os
 import re
 import shutil
@@ -30,7 +31,8 @@ PACKAGE = ROOT / "plms_pipeline"
 BIN = Path(sys.executable).parent
 MAX_MODULE_LINES = 400
 MAX_FUNCTION_LINES = 60
-MAX_IMPORT_CPU_S = 2.5
+# Of what `import dagster` takes, itself included: 2.1 to 2.55 in November 2026, 1.4 to 1.9 s of processor time.
+MAX_IMPORT_RATIO = 2.8
 
 # File names that may touch something; every other module is pure. `registry` may use SQLAlchemy and Alembic everywhere.
 TOUCHING = {
@@ -348,23 +350,35 @@ def test_nothing_is_left_unfinished() -> None:
     assert not wrong, offenders(wrong)
 
 
-def run_and_measure(script: str) -> tuple[str, float]:
-    """What a script prints, and the processor seconds that it took."""
-    before = os.times()
+def said_by(script: str) -> str:
+    """What a script prints in a process of its own."""
     done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
-    after = os.times()
-    return done.stdout, after.children_user + after.children_system - before.children_user - before.children_system
+    return done.stdout
 
 
 @pytest.mark.live
 @pytest.mark.xdist_group("timing")
 def test_the_definitions_import_quickly_and_without_heavy_libraries() -> None:
-    """Every run process, every step and the code server pay for what the top of a module imports."""
-    heavy = ("pandas", "sklearn", "matplotlib", "scipy", "numba", "pyarrow.compute", "plotly", "jinja2.sandbox")
-    script = f"import plms_pipeline.definitions, sys; print([name for name in {heavy!r} if name in sys.modules])"
-    found, seconds = min((run_and_measure(script) for _ in range(2)), key=lambda pair: pair[1])
-    assert found.strip() == "[]"
-    assert seconds < MAX_IMPORT_CPU_S, f"{seconds:.2f} s of processor time"
+    """Every run process, every step and the code server pay for what the top of a module imports; and nothing that runs in one
+    may depend on Dagster's private names.
+
+    In units of the import of Dagster in the same process a moment before: a slow or busy machine slows both alike.
+    """
+    heavy = ("pandas", "sklearn", "matplotlib", "scipy", "numba", "pyarrow.compute", "plotly", "jinja2.sandbox",
+             "plms_pipeline.dagster_internals")  # fmt: skip
+    script = (
+        "import json, sys, time, dagster\n"
+        "alone = time.process_time()\n"
+        "import plms_pipeline.definitions\n"
+        f"loaded = [name for name in {heavy!r} if name in sys.modules]\n"
+        "print(json.dumps([loaded, time.process_time() / alone]))"
+    )
+    tries = []
+    while len(tries) < 5 and not any(ratio < MAX_IMPORT_RATIO for ratio in tries):
+        loaded, ratio = json.loads(said_by(script))
+        assert loaded == []
+        tries.append(ratio)
+    assert min(tries) < MAX_IMPORT_RATIO, f"{tries} times the processor time of `import dagster`"
 
 
 @pytest.mark.live
@@ -372,14 +386,21 @@ def test_the_definitions_import_quickly_and_without_heavy_libraries() -> None:
     ("module", "unwanted"),
     [
         ("plms_pipeline.runs.service.opening", ("numba", "scipy", "alembic", "redis", "fastapi", "dagster")),
-        ("plms_pipeline.web.api.service.works", ("numba", "scipy", "alembic", "redis", "fastapi", "jwt", "dagster")),
-        ("plms_pipeline.web.api.service.composition", ("numba", "scipy", "alembic", "redis", "graphql", "dagster")),
+        (
+            "plms_pipeline.web.api.service.works",
+            ("pandas", "numba", "scipy", "alembic", "redis", "fastapi", "jwt", "dagster"),
+        ),
+        (
+            "plms_pipeline.web.api.service.composition",
+            ("pandas", "numba", "scipy", "alembic", "redis", "graphql", "dagster"),
+        ),
+        ("plms_pipeline.alerts.service", ("pandas", "numba", "scipy", "alembic", "redis", "fastapi", "dagster")),
         ("plms_pipeline.web.api.service.server", ("numpy", "alembic", "fastapi", "graphql", "dagster")),
     ],
 )
 def test_a_process_imports_what_it_needs_to_begin(module: str, unwanted: tuple[str, ...]) -> None:
     """`plms serve` is four processes: what one of them imports in vain is a second in each start, and memory for ever."""
-    found, _ = run_and_measure(f"import {module}, sys; print([name for name in {unwanted!r} if name in sys.modules])")
+    found = said_by(f"import {module}, sys; print([name for name in {unwanted!r} if name in sys.modules])")
     assert found.strip() == "[]"
 
 

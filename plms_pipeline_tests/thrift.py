@@ -3,21 +3,29 @@
 Each registry that is opened compiles all its SQL anew, because SQLAlchemy keeps compiled statements per engine; the garbage
 collector walks the modules of Dagster, pandas and scikit-learn again and again, of which nothing is ever garbage; PostgreSQL
 waits for the disk, which no test switches off; and each proof of the books has Alembic read the whole schema and compare it
-with the models, to the same end as in the proof before. Together that was half of the suite's processor time.
+with the models, to the same end as in the proof before. Together that was half of the suite's processor time. Primes for RSA
+keys are looked for again and again, and four of five seconds of a training go into its pictures.
 """
 
 from __future__ import annotations
 
 import gc
+from functools import cache
+from itertools import cycle
 from typing import Any
 
 from alembic import autogenerate
 from alembic.runtime.migration import MigrationContext
+from cryptography.hazmat.primitives.asymmetric import rsa
 from sqlalchemy import Engine, MetaData, text
 from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
 from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
 from sqlalchemy.engine.default import DefaultDialect
 from sqlalchemy.util import LRUCache
+
+from plms_pipeline.access.files import RSA_BITS
+from plms_pipeline.models.reporting.blocks import Chart
+from plms_pipeline.models.reporting.render.charts import Form, draw
 
 # Statements of both databases; the largest program has some 600.
 _COMPILED: LRUCache[Any, Any] = LRUCache(4_000)
@@ -43,6 +51,7 @@ SELECT md5(string_agg(thing, ',' ORDER BY thing)) FROM (
 """,
 }
 _COMPARED: dict[tuple[int, str, str | None], Any] = {}
+_DRAWN: dict[tuple[str, Form], bytes] = {}
 
 
 def remember_compared_schemas() -> None:
@@ -79,6 +88,26 @@ def share_compiled_sql() -> None:
         self._compiled_cache = _COMPILED
 
     Engine.__init__ = with_what_is_compiled  # type: ignore[method-assign]
+
+
+def share_rsa_keys(n: int = 4) -> None:
+    """Let the RSA keys of houses be of a few that were looked for once; as many in turn are different ones."""
+    look = rsa.generate_private_key
+    found = cache(lambda place, bits: look(65537, bits))
+    places = cycle(range(n))
+
+    def shared(public_exponent: int, key_size: int, backend: Any = None) -> rsa.RSAPrivateKey:
+        # Keys of other lengths are those that tests make themselves, of somebody whom no house knows.
+        return found(next(places), key_size) if key_size == RSA_BITS else look(public_exponent, key_size)
+
+    rsa.generate_private_key = shared
+
+
+def drawn_once(chart: Chart, form: Form) -> bytes:
+    """The first picture of its kind; it is a real one."""
+    if (chart.kind, form) not in _DRAWN:
+        _DRAWN[chart.kind, form] = draw(chart, form)
+    return _DRAWN[chart.kind, form]
 
 
 def keep_what_is_imported() -> None:

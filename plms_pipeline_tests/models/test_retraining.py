@@ -96,16 +96,16 @@ def test_a_signal_that_was_planted_is_found(tmp_path: Path) -> None:
 
 @pytest.mark.live
 def test_worlds_without_a_signal_are_blocked_and_worlds_with_one_pass() -> None:
-    """Whoever retrains every week would otherwise promote noise twice a year."""
+    """Whoever retrains every week would otherwise promote noise twice a year. Others than `make prove-gates` begins with."""
     passed = {0.0: 0, 0.3: 0}
     for signal in passed:
-        for seed in range(8):
+        for seed in range(4, 8):
             bars = examine(generate(World(bars=3_000, signal_to_noise=signal), seed).raw).bars
             asked = Request(SAMPLE, experiment({}), gates=QUICK)
             _, verdict = judged(train(bars, asked.experiment).predictions, asked, run_id="r")
             passed[signal] += verdict.passed
     assert passed[0.0] == 0
-    assert passed[0.3] >= 7
+    assert passed[0.3] >= 3
 
 
 def test_data_that_are_not_valid_leave_nothing_behind(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import os
 import re
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -40,6 +41,12 @@ NAMES = {4200: "Code-API", 4202: "Code-Docs"}
 
 def summary(*, broken: int = 0) -> dict[str, object]:
     return compose(documents(broken=broken), night=date(2026, 3, 1), as_of=AS_OF, totals=TOTALS)
+
+
+@cache
+def shown(*, broken: int = 0) -> str:
+    """The page of a night, drawn once."""
+    return page(summary(broken=broken), NAMES)
 
 
 def test_the_summary_holds_the_contract_of_the_calibration_keys() -> None:
@@ -76,7 +83,7 @@ def test_a_night_that_rests_on_no_receipts_has_no_data() -> None:
 
 def test_the_page_is_self_contained_and_escapes_what_it_shows() -> None:
     """A provider's name is input from outside; a page that loads scripts does not open on a locked-down laptop."""
-    html = page(summary(broken=1), NAMES)
+    html = shown(broken=1)
     assert "<script" not in html
     assert "m&lt;script&gt;" in html
     assert "run &lt;b&gt;r1&lt;/b&gt;" in html
@@ -87,7 +94,7 @@ def test_the_page_is_self_contained_and_escapes_what_it_shows() -> None:
 
 def test_the_page_counts_what_was_left_out_per_basis_and_rule() -> None:
     """The table looped one level short and printed dictionaries to people."""
-    html = page(summary(), NAMES)
+    html = shown()
     assert "{&#39;" not in html
     row = r"<td>left out by <code>{}</code></td><td>{}</td><td>{}</td>"
     for rule, effort, spend in (("judged_good", 4, 0), ("real_run", 2, 2)):
@@ -108,7 +115,7 @@ def test_the_samples_dataset_has_the_shape_of_the_real_one(registry: Registry) -
 
 def test_the_first_screenful_says_what_is_broken_and_what_to_do() -> None:
     """At three in the morning nobody reads eight tables to find the one red cell."""
-    html = page(summary(broken=2), NAMES)
+    html = shown(broken=2)
     head = html[: html.index('class="cards"')]
     assert "What to do now" in head
     assert "every_run_has_a_passport is broken (2 rows)" in head
@@ -174,14 +181,18 @@ def test_broken_invariants_come_first_and_what_is_not_drawn_is_said() -> None:
 
 
 @pytest.mark.live
-def test_a_night_that_ran_later_says_what_is_of_now(registry: Registry, settings: Settings) -> None:
+def test_a_night_that_ran_later_says_what_is_of_now(sqlite_registry: Registry, settings: Settings) -> None:
     """`--date` of last year showed today's artifacts and proofs as if they were of that night."""
-    late = write_report(registry, settings, as_of=AS_OF, documents=documents(), ran_at=AS_OF + timedelta(days=30))
+    late = write_report(
+        sqlite_registry, settings, as_of=AS_OF, documents=documents(), ran_at=AS_OF + timedelta(days=30)
+    )
     assert json.loads(late.summary.read_text())["ran_late"] is True
     html = late.page.read_text()
     assert "This night was run later than its instant." in html
     assert "KPI gates, as of when the night was run" in html
-    on_time = write_report(registry, settings, as_of=AS_OF, documents=documents(), ran_at=AS_OF + timedelta(minutes=5))
+    on_time = write_report(
+        sqlite_registry, settings, as_of=AS_OF, documents=documents(), ran_at=AS_OF + timedelta(minutes=5)
+    )
     assert json.loads(on_time.summary.read_text())["ran_late"] is False
     assert "run later" not in on_time.page.read_text()
 
@@ -198,7 +209,7 @@ def test_a_project_counts_from_its_first_run_not_from_its_import(registry: Regis
 
 def test_every_wide_thing_scrolls_in_its_own_box() -> None:
     """On a phone the tables were cut at the right edge with no hint that there was more."""
-    html = page(summary(broken=1), NAMES)
+    html = shown(broken=1)
     boxes = html.split('<div class="scroll"')[1:]
     inside = [box[: box.index("</div>")] for box in boxes]
     assert sum(box.count("<table") for box in inside) == html.count("<table")

@@ -16,13 +16,19 @@ from plms_pipeline_tests.pas.reference.conftest import card_message, start_messa
 from plms_pipeline_tests.pas.server import ReferencePas, reference_pas
 
 
-@pytest.fixture
-def pas(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ReferencePas]:
-    with reference_pas(tmp_path / "data", speed=1e6) as running:
-        monkeypatch.setenv("PLMS_DATA_DIR", str(tmp_path / "data"))
-        monkeypatch.setenv("PLMS_REPORTS_DIR", str(tmp_path / "reports"))
-        monkeypatch.setenv("PLMS_PAS_URL", running.url)
+@pytest.fixture(scope="module")
+def executor(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ReferencePas]:
+    """One for all tests that only ask it."""
+    with reference_pas(tmp_path_factory.mktemp("pas") / "data", speed=1e6) as running:
         yield running
+
+
+@pytest.fixture
+def pas(executor: ReferencePas, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ReferencePas:
+    monkeypatch.setenv("PLMS_DATA_DIR", str(executor.data_dir))
+    monkeypatch.setenv("PLMS_REPORTS_DIR", str(tmp_path / "reports"))
+    monkeypatch.setenv("PLMS_PAS_URL", executor.url)
+    return executor
 
 
 @pytest.mark.live

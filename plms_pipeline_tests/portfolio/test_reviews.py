@@ -90,33 +90,24 @@ def busy_hour(registry: Registry, *, cap: int = 4, failed: int = 0) -> None:
                 run_id="run", project_id=42, status="RUNNING", created_at=MONDAY, started_at=MONDAY, passport_sha256="0" * 64
             )
         )  # fmt: skip
-        for number in range(60 * cap):
-            taken = MONDAY + timedelta(minutes=number // cap)
-            task = f"t{number}"
-            session.execute(
-                insert(RunTask).values(
-                    run_id="run", task_id=task, lane_id=4200, provider="m", status="FAIL" if number < failed else "SUCCESS",
-                    completed_at=taken + timedelta(minutes=1),
-                )
-            )  # fmt: skip
-            session.execute(
-                insert(JobCard).values(
-                    card_key=task,
-                    run_id="run",
-                    task_id=task,
-                    lane_id=4200,
-                    provider="m",
-                    state="ENDED",
-                    created_at=MONDAY,
-                )
-            )
-            session.execute(
-                insert(Slot).values(
-                    slot_id=task, resource="lane:4200", subject=task, project_id=42, run_id="run", holder="h", cap_then=cap,
-                    taken_at=taken, renewed_at=taken, expires_at=taken, state="RELEASED",
-                    released_at=taken + timedelta(minutes=1),
-                )
-            )  # fmt: skip
+        taken = [(f"t{number}", MONDAY + timedelta(minutes=number // cap)) for number in range(60 * cap)]
+        over = timedelta(minutes=1)
+        session.execute(insert(RunTask), [
+            {"run_id": "run", "task_id": task, "lane_id": 4200, "provider": "m", "completed_at": at + over,
+             "status": "FAIL" if number < failed else "SUCCESS"}
+            for number, (task, at) in enumerate(taken)
+        ])  # fmt: skip
+        session.execute(insert(JobCard), [
+            {"card_key": task, "run_id": "run", "task_id": task, "lane_id": 4200, "provider": "m", "state": "ENDED",
+             "created_at": MONDAY}
+            for task, _ in taken
+        ])  # fmt: skip
+        session.execute(insert(Slot), [
+            {"slot_id": task, "resource": "lane:4200", "subject": task, "project_id": 42, "run_id": "run", "holder": "h",
+             "cap_then": cap, "taken_at": at, "renewed_at": at, "expires_at": at, "state": "RELEASED",
+             "released_at": at + over}
+            for task, at in taken
+        ])  # fmt: skip
 
 
 def test_minutes_are_read_once_and_again_alike(registry: Registry) -> None:

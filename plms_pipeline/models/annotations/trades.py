@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from plms_pipeline.errors import BadInput
-from plms_pipeline.models.evaluation.returns import numbers
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -56,6 +55,8 @@ def trades_of(frame: pd.DataFrame) -> list[Trade]:
         BadInput: a column is missing, or a row has no moment, an unknown side, or no finite size and price.
     """
     import pandas as pd
+
+    from plms_pipeline.models.evaluation.returns import numbers  # with pandas, which a web server need not import
 
     missing = [name for name in COLUMNS if name not in frame.columns]
     if missing:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shutil
 import stat
 import sys
@@ -15,6 +16,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
+from typing import Final
 
 from packaging.markers import default_environment
 
@@ -24,6 +26,7 @@ from plms_pipeline.monitoring.doctor.checks import Keys
 from plms_pipeline.monitoring.doctor.lock import canonical, differences, wanted
 
 MEBIBYTE = 2**20
+_HEADER: Final = re.compile(r"^(Name|Version):\s*(\S+)\s*$", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,9 +48,16 @@ def lock_differences(lock: Path | None) -> tuple[list[str] | None, int]:
     """How the installed packages differ from a lock file, and how many it asks for; (None, 0) when there is none."""
     if lock is None or not lock.is_file():
         return None, 0
-    installed = {canonical(found.name): found.version for found in metadata.distributions() if found.name}
+    installed = {canonical(name): version for name, version in map(_named, metadata.distributions()) if name}
     asked = wanted(lock.read_text(encoding="utf-8"), dict(default_environment()))
     return differences(asked, installed), len(asked)
+
+
+def _named(found: metadata.Distribution) -> tuple[str, str]:
+    """Name and version; `found.name` and `found.version` parse the whole text, which is some hundred pages, for each."""
+    text = found.read_text("METADATA") or found.read_text("PKG-INFO") or ""
+    headers = dict(_HEADER.findall(text.partition("\n\n")[0]))
+    return headers.get("Name", ""), headers.get("Version", "")
 
 
 def look_at(path: Path) -> Place:

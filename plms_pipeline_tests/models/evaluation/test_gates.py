@@ -52,27 +52,27 @@ def verdict(signal: float, seed: int) -> GateVerdict:
 
 
 def test_noise_is_blocked_and_signal_passes() -> None:
-    """One seed of each: the forty are in the test that takes seconds."""
+    """One seed of each: more are in the test that takes seconds."""
     noise, signal = verdict(0.0, 0), verdict(0.09, 0)
     assert {gate.name for gate in noise.blocking} >= {"information_coefficient_is_more_than_noise"}
     assert signal.passed, signal.blocking
 
 
 @pytest.mark.live
-def test_forty_worlds_of_noise_are_blocked_and_forty_with_a_signal_pass() -> None:
-    """At least 38 of each, or the gates are a coin."""
-    blocked = [seed for seed in range(40) if not verdict(0.0, seed).passed]
-    passed = [seed for seed in range(40) if verdict(0.09, seed).passed]
-    assert min(len(blocked), len(passed)) >= 38, (len(blocked), len(passed))
+def test_twenty_worlds_of_noise_are_blocked_and_twenty_with_a_signal_pass() -> None:
+    """At least 19 of each, or the gates are a coin. `make prove-gates` takes 40 of each, from their prices on."""
+    blocked = [seed for seed in range(20) if not verdict(0.0, seed).passed]
+    passed = [seed for seed in range(20) if verdict(0.09, seed).passed]
+    assert min(len(blocked), len(passed)) >= 19, (len(blocked), len(passed))
 
 
 @pytest.mark.live
 def test_noise_without_costs_passes_less_often_than_one_time_in_a_hundred() -> None:
     """Costs must not be what keeps noise out: a venue without fees would open the gate."""
     config = replace(CONFIG, resamples=500)
-    frames = (world(0.0, seed, moments=500, cost=0.0) for seed in range(400))
+    frames = (world(0.0, seed, moments=500, cost=0.0) for seed in range(200))
     found = [judge(evidence_of(frame, trials=1, config=config), config).passed for frame in frames]
-    assert sum(found) <= 4
+    assert sum(found) <= 2
 
 
 def test_a_good_candidate_has_no_reasons_against_it() -> None:

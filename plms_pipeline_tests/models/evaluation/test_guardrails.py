@@ -145,11 +145,11 @@ def test_a_book_that_was_cut_to_a_limit_keeps_it() -> None:
 
 
 @pytest.mark.live
-def test_two_thousand_clipped_books_report_nothing() -> None:
-    """Sixty of them did in the sources: people learn to ignore an alarm that lies three times in a hundred."""
-    made = [guard(*random_book(seed)) for seed in range(2_000)]
+def test_hundreds_of_clipped_books_report_nothing() -> None:
+    """Three in a hundred did in the sources: people learn to ignore an alarm that lies. `make prove-gates` takes 2 000."""
+    made = [guard(*random_book(seed)) for seed in range(400)]
     assert [(seed, found.violations) for seed, found in enumerate(made) if found.violations] == []
-    assert sum(found.scaled for found in made) > 1_800
+    assert sum(found.scaled for found in made) > 360
 
 
 def test_longs_and_shorts_that_nearly_cancel_are_clipped_without_a_word() -> None:

@@ -38,9 +38,10 @@ def until(condition: Callable[[], object], seconds: float = 30.0) -> None:
         time.sleep(0.02)
 
 
-@pytest.fixture
-def pas(tmp_path: Path) -> Iterator[ReferencePas]:
-    with reference_pas(tmp_path / "data", speed=100_000) as running:
+@pytest.fixture(scope="module")
+def executor(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ReferencePas]:
+    """One for all tests that need nothing of its own; each has its own runs."""
+    with reference_pas(tmp_path_factory.mktemp("pas") / "data", speed=100_000) as running:
         yield running
 
 
@@ -49,23 +50,24 @@ def ended(client: PasClient, run_id: str = "r") -> RunStatus | None:
     return status if status is not None and status.status not in ("executing", "paused") else None
 
 
-def test_a_run_is_worked_to_its_end(pas: ReferencePas, tmp_path: Path) -> None:
+def test_a_run_is_worked_to_its_end(executor: ReferencePas) -> None:
     """The whole way: health, start, cards with dependencies, artifacts, receipts."""
-    with pas.client() as client:
+    with executor.client() as client:
         assert client.health().status == "ok"
-        assert client.run_status("r") is None
-        client.submit_run(start_message(tasks=3))
-        folder = tmp_path / "data" / "runs" / "r"
+        assert client.run_status("whole") is None
+        client.submit_run(start_message("whole", tasks=3))
+        folder = executor.data_dir / "runs" / "whole"
         for number in range(3):
             client.submit_card(
                 card_message(
                     str(number),
+                    "whole",
                     deps=[str(number - 1)] if number else [],
                     payload={"artifacts_dir": str(folder / str(number))},
                 )
             )
-        until(lambda: ended(client))
-        status = client.run_status("r")
+        until(lambda: ended(client, "whole"))
+        status = client.run_status("whole")
         assert status is not None
         assert (status.status, status.tasks_completed, status.tasks_failed) == ("completed", 3, 0)
         receipts = [task.receipt for task in status.tasks if task.receipt is not None]
@@ -74,39 +76,42 @@ def test_a_run_is_worked_to_its_end(pas: ReferencePas, tmp_path: Path) -> None:
         assert all((folder / str(number) / "plms_artifact.json").is_file() for number in range(3))
 
 
-def test_one_card_from_many_clients_at_once_is_one_task(pas: ReferencePas) -> None:
+def test_one_card_from_many_clients_at_once_is_one_task(executor: ReferencePas) -> None:
     """Twenty dispatchers that retry the same ambiguous submission must not make twenty tasks."""
-    with pas.client() as client:
-        client.submit_run(start_message(tasks=1))
+    with executor.client() as client:
+        client.submit_run(start_message("crowd", tasks=1))
         with ThreadPoolExecutor(20) as pool:
-            accepted = list(pool.map(lambda _: client.submit_card(card_message("a")), range(40)))
+            accepted = list(pool.map(lambda _: client.submit_card(card_message("a", "crowd")), range(40)))
         assert len({one.pas_task_id for one in accepted}) == 1
         assert Counter(one.duplicate for one in accepted) == {True: 39, False: 1}
 
 
-def test_refusals_reach_the_client_in_the_executors_words(pas: ReferencePas) -> None:
+def test_refusals_reach_the_client_in_the_executors_words(executor: ReferencePas) -> None:
     """The stub accepted unknown lanes, unknown dependencies and any run_kind."""
-    with pas.client() as client:
-        client.submit_run(start_message(tasks=2))
+    with executor.client() as client:
+        client.submit_run(start_message("refused", tasks=2))
         for more, code in (({"lane": 9}, "unknown_lane"), ({"deps": ["z"]}, "unknown_dependency")):
             with pytest.raises(PasRefused) as raised:
-                client.submit_card(card_message("a", **more))
+                client.submit_card(card_message("a", "refused", **more))
             assert raised.value.pas_code == code
         with pytest.raises(PasRefused) as raised:
-            client.submit_run(start_message(tasks=3))
+            client.submit_run(start_message("refused", tasks=3))
         assert raised.value.pas_code == "run_exists"
     body = start_message("other").model_dump(mode="json")
     for wrong in ({"run_kind": "experiment"}, {"tasks_total": 0}, {"budget": 1}):
-        answer = httpx.post(f"{pas.url}/pas/v1/runs/start", json={**body, **wrong}, trust_env=False)
+        answer = httpx.post(f"{executor.url}/pas/v1/runs/start", json={**body, **wrong}, trust_env=False)
         assert (answer.status_code, answer.json()["code"]) == (422, "bad_message")
 
 
-def test_replays_are_marked_in_the_header(pas: ReferencePas) -> None:
+def test_replays_are_marked_in_the_header(executor: ReferencePas) -> None:
     """The stub answered 200 without the header that the protocol promises."""
-    start, card = start_message(tasks=1).model_dump(mode="json"), card_message("a").model_dump(mode="json")
+    start, card = (
+        start_message("again", tasks=1).model_dump(mode="json"),
+        card_message("a", "again").model_dump(mode="json"),
+    )
     seen = []
     for path, body in (("runs/start", start), ("runs/start", start), ("jobcards", card), ("jobcards", card)):
-        answer = httpx.post(f"{pas.url}/pas/v1/{path}", json=body, trust_env=False)
+        answer = httpx.post(f"{executor.url}/pas/v1/{path}", json=body, trust_env=False)
         seen.append((answer.status_code, answer.headers["Idempotent-Replay"]))
     assert seen == [(200, "false"), (200, "true"), (201, "false"), (200, "true")]
 
@@ -171,27 +176,27 @@ def test_pause_and_terminate_hold_in_the_running_process(tmp_path: Path) -> None
         assert (status.status, status.reason) == ("terminated", "enough")
 
 
-def test_a_command_really_runs_and_is_paused_and_cancelled(pas: ReferencePas, tmp_path: Path) -> None:
+def test_a_command_really_runs_and_is_paused_and_cancelled(executor: ReferencePas) -> None:
     """Validators need true artifacts; and a cancel that leaves the process running cancels only the books."""
-    place = tmp_path / "data" / "runs" / "r"
+    place = executor.data_dir / "runs" / "commands"
 
     def command(task: str, code: str) -> None:
         payload = {"command": ["python", "-c", code], "artifacts_dir": str(place / task)}
-        client.submit_card(card_message(task, payload=payload))
+        client.submit_card(card_message(task, "commands", payload=payload))
 
-    with pas.client() as client:
-        client.submit_run(start_message(tasks=3))
+    with executor.client() as client:
+        client.submit_run(start_message("commands", tasks=3))
         command("good", "open('made.txt', 'w').write('by hand')")
         command("bad", "raise SystemExit(3)")
         # A number that no other test's command line holds.
         command("long", "import time; time.sleep(601.25)")
         until(lambda: is_running(b"601.25"))
-        client.pause("r")
-        client.resume("r")
-        until(lambda: [task.status for task in client.run_status("r").tasks[:2]] == ["succeeded", "failed"])  # type: ignore[union-attr]  # it is known
-        client.cancel_card("r", "long")
-        until(lambda: ended(client))
-        status = client.run_status("r")
+        client.pause("commands")
+        client.resume("commands")
+        until(lambda: [task.status for task in client.run_status("commands").tasks[:2]] == ["succeeded", "failed"])  # type: ignore[union-attr]  # it is known
+        client.cancel_card("commands", "long")
+        until(lambda: ended(client, "commands"))
+        status = client.run_status("commands")
     assert status is not None
     by_name = {task.task_id: task for task in status.tasks}
     assert (place / "good" / "made.txt").read_text() == "by hand"
@@ -235,12 +240,12 @@ def test_kill_nine_at_any_moment_loses_nothing(tmp_path: Path) -> None:
                 payload |= {"command": ["python", "-c", "import time; time.sleep(0.3); open('x', 'w').write('y')"]}
             card = card_message(str(number), lane=lane, payload=payload)
             keys[number] = client.submit_card(card).pas_task_id
-            if number % 6 == 5:
+            if number % 12 == 5:
                 pas.kill()
                 pas.start()
                 again = client.submit_card(card)
                 assert (again.duplicate, again.pas_task_id) == (True, keys[number])
-        for _ in range(3):
+        for _ in range(2):
             time.sleep(0.15)
             pas.kill()
             pas.start()
@@ -319,9 +324,9 @@ def test_strangers_without_the_token_get_nothing(tmp_path: Path) -> None:
             stranger.health()
 
 
-def test_an_architect_run_is_worked_under_its_own_id(pas: ReferencePas) -> None:
+def test_an_architect_run_is_worked_under_its_own_id(executor: ReferencePas) -> None:
     """The guide's dialect from one end to the other, with events that carry the executor's id."""
-    with pas.client(dialect="architect") as client:
+    with executor.client(dialect="architect") as client:
         cards = [card_message("a", "ours", deps=["b"]), card_message("b", "ours")]
         accepted = client.submit_run(start_message("ours", tasks=2), cards)
         assert accepted.run_id != "ours"
@@ -359,9 +364,9 @@ def serve(tmp_path: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     )  # fmt: skip
 
 
-def test_two_executors_on_one_database_are_refused(pas: ReferencePas, tmp_path: Path) -> None:
+def test_two_executors_on_one_database_are_refused(executor: ReferencePas) -> None:
     """Both would end every task, and tell it."""
-    done = serve(tmp_path)
+    done = serve(executor.data_dir.parent)
     assert done.returncode == 1
     assert "already runs" in done.stderr
 

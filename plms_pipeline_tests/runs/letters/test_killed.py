@@ -19,8 +19,8 @@ from plms_pipeline_tests.runs.letters.test_runs import Shop
 from plms_pipeline_tests.runs.worlds import planned_project
 
 pytestmark = pytest.mark.live
-KILLS = 25
-RUNS = 60
+KILLS = 12
+RUNS = 30
 # A lease of two minutes ends after a fifth of a second.
 SPEED = 600.0
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -13,7 +14,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
-import psutil
 import pytest
 from sqlalchemy import select
 
@@ -22,8 +22,9 @@ from plms_pipeline.clock import SystemClock
 from plms_pipeline.errors import BadInput
 from plms_pipeline.registry.engine import Registry
 from plms_pipeline.registry.tables import AuditEntry
-from plms_pipeline.settings import Settings
+from plms_pipeline.settings import Settings, load_settings
 from plms_pipeline.web.api.service.server import refuse_open_door
+from plms_pipeline.web.process import descendants
 from plms_pipeline_tests.redis_servers import redis_server
 from plms_pipeline_tests.web.conftest import wait_until
 
@@ -71,42 +72,70 @@ def keyed(settings: Settings, sqlite_registry: Registry) -> Settings:
     return settings
 
 
-def test_who_works_beside_it_knows_where_it_listens(keyed: Settings) -> None:
-    """Else the answers of a server on another port are never slow: the alert about latency asks a port where nobody is."""
-    with serving(keyed) as (process, url):
-        beside = [
-            one for one in psutil.Process(process.pid).children(recursive=True) if "worker" in " ".join(one.cmdline())
-        ]
-        assert beside
-        assert {f"http://{one.environ()['PLMS_API_HOST']}:{one.environ()['PLMS_API_PORT']}" for one in beside} == {url}
+@pytest.fixture(scope="module")
+def served(
+    tmp_path_factory: pytest.TempPathFactory, migrated_sqlite: Path
+) -> Iterator[tuple[Settings, subprocess.Popen[str], str]]:
+    """One server with tokens for several tests, of which the last ends it."""
+    settings = ready_to_serve(tmp_path_factory.mktemp("served"), migrated_sqlite)
+    with serving(settings) as (process, url):
+        yield settings, process, url
 
 
-def test_it_serves_issues_tokens_and_ends_when_asked(keyed: Settings) -> None:
-    """The whole of a first day: keys, a token, a request, Ctrl-C; and the port is free again."""
-    token = plms(keyed, "token", "issue", "--role", "viewer", "--subject", "me").stdout.strip()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        with serving(keyed) as (process, url):
-            answer = httpx.get(f"{url}/api/ops/healthz", headers={"Authorization": f"Bearer {token}"})
-            assert answer.status_code == 200
-            process.send_signal(number)
-            assert process.wait(20) == 0
-            with pytest.raises(httpx.ConnectError):
-                httpx.get(f"{url}/healthz")
+def ready_to_serve(folder: Path, migrated: Path) -> Settings:
+    """A registry at head and keys, in a folder."""
+    settings = load_settings({"PLMS_DATA_DIR": str(folder / "data"), "PLMS_REPORTS_DIR": str(folder / "reports")})
+    settings.data_dir.mkdir()
+    shutil.copyfile(migrated, settings.data_dir / "registry.db")
+    make_keys(settings.data_dir, alg="HS256", now=SystemClock().now(), rotate=False)
+    return settings
 
 
-def test_a_request_that_has_begun_is_answered_before_it_ends(keyed: Settings) -> None:
-    """A deployment must not cut answers: the client would start again, or think that it had not."""
-    with serving(keyed) as (process, url):
-        host, port = url.removeprefix("http://").split(":")
-        body = b'{"run_kind": "baseline"}'
-        with socket.create_connection((host, int(port)), timeout=20) as raw:
-            raw.sendall(b"POST /api/projects/1/start HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(body))
-            raw.sendall(body[:5])
-            wait_until(lambda: httpx.get(f"{url}/healthz").status_code == 200)
-            process.send_signal(signal.SIGTERM)
-            raw.sendall(body[5:])
-            assert raw.recv(4096).startswith(b"HTTP/1.1 401")
-        assert process.wait(20) == 0
+def test_it_serves_and_issues_tokens(served: tuple[Settings, subprocess.Popen[str], str]) -> None:
+    """The whole of a first day: keys, a token, a request."""
+    settings, _, url = served
+    token = plms(settings, "token", "issue", "--role", "viewer", "--subject", "me").stdout.strip()
+    assert httpx.get(f"{url}/api/ops/healthz").status_code == 401
+    answer = httpx.get(f"{url}/api/ops/healthz", headers={"Authorization": f"Bearer {token}"})
+    assert answer.status_code == 200
+
+
+def test_a_port_in_use_is_one_line_that_names_the_setting(served: tuple[Settings, subprocess.Popen[str], str]) -> None:
+    """Two of them on one machine: the second must say so."""
+    settings, _, url = served
+    done = plms(settings, "serve", "--port", url.rpartition(":")[2])
+    assert done.returncode == 2
+    assert "PLMS_API_PORT" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_request_that_has_begun_is_answered_before_it_ends(
+    served: tuple[Settings, subprocess.Popen[str], str],
+) -> None:
+    """Must stand last of those that share a server: it ends it. A deployment must not cut answers: the client would start
+    again, or think that it had not. Then the port is free, and nobody goes on working beside a server that is gone."""
+    _, process, url = served
+    family = descendants(process.pid)
+    host, port = url.removeprefix("http://").split(":")
+    body = b'{"run_kind": "baseline"}'
+    with socket.create_connection((host, int(port)), timeout=20) as raw:
+        raw.sendall(b"POST /api/projects/1/start HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(body))
+        raw.sendall(body[:5])
+        wait_until(lambda: httpx.get(f"{url}/healthz").status_code == 200)
+        process.send_signal(signal.SIGTERM)
+        raw.sendall(body[5:])
+        assert raw.recv(4096).startswith(b"HTTP/1.1 401")
+    assert process.wait(20) == 0
+    with pytest.raises(httpx.ConnectError):
+        httpx.get(f"{url}/healthz")
+    # The worker and who keeps it.
+    assert len(family) > 1
+    wait_until(lambda: gone(family))
+
+
+def gone(family: list[int]) -> bool:
+    """Whether none of these processes is left."""
+    return not any(Path(f"/proc/{pid}").exists() for pid in family)
 
 
 def test_without_keys_or_schema_it_says_what_to_do(settings: Settings, sqlite_registry: Registry) -> None:
@@ -119,21 +148,10 @@ def test_without_keys_or_schema_it_says_what_to_do(settings: Settings, sqlite_re
     assert done.stderr.count("\n") == 1
 
 
-def test_a_port_in_use_is_one_line_that_names_the_setting(keyed: Settings) -> None:
-    """Two of them on one machine: the second must say so."""
-    with serving(keyed) as (_, url):
-        done = plms(keyed, "serve", "--port", url.rpartition(":")[2])
-    assert done.returncode == 2
-    assert "PLMS_API_PORT" in done.stderr
-    assert done.stderr.count("\n") == 1
-
-
-def test_without_tokens_it_serves_this_machine_only(keyed: Settings) -> None:
+def test_others_are_not_served_without_tokens(keyed: Settings) -> None:
     """PLMS_AUTH=disabled on an address that others reach lets the whole network spend money."""
     done = plms(keyed, "serve", "--host", "0.0.0.0", "--port", "0", PLMS_AUTH="disabled")
     assert (done.returncode, "reachable from other machines" in done.stderr) == (2, True)
-    with serving(keyed, PLMS_AUTH="disabled") as (_, url):
-        assert httpx.get(f"{url}/api/ops/healthz").status_code == 200
 
 
 @pytest.mark.parametrize("address", ["0.0.0.0", "::", "192.0.2.1"])
@@ -148,8 +166,9 @@ def test_no_address_of_others_is_served_without_tokens(settings: Settings, addre
     refuse_open_door(disabled, "::1")
 
 
-def test_an_outage_of_the_cache_is_one_fact(keyed: Settings, sqlite_registry: Registry) -> None:
-    """The alert engine reads facts: one when Redis goes, one when it is back, whatever the number of requests."""
+def test_an_outage_of_the_cache_is_one_fact(settings: Settings, sqlite_registry: Registry) -> None:
+    """The alert engine reads facts: one when Redis goes, one when it is back, whatever the number of requests. The server is
+    one without tokens, and ends by Ctrl-C."""
 
     def facts() -> list[str]:
         with sqlite_registry.reading() as session:
@@ -158,7 +177,8 @@ def test_an_outage_of_the_cache_is_one_fact(keyed: Settings, sqlite_registry: Re
             )
             return [row.outcome for row in found]
 
-    with redis_server() as redis, serving(keyed, REDIS_URL=redis.url) as (_, url):
+    with redis_server() as redis, serving(settings, REDIS_URL=redis.url, PLMS_AUTH="disabled") as (process, url):
+        assert httpx.get(f"{url}/api/ops/healthz").status_code == 200
         assert httpx.get(f"{url}/readyz").json()["components"]["redis"]["status"] == "healthy"
         redis.kill()
         for _ in range(20):
@@ -169,38 +189,26 @@ def test_an_outage_of_the_cache_is_one_fact(keyed: Settings, sqlite_registry: Re
         redis.start()
         wait_until(lambda: httpx.get(f"{url}/readyz").json()["components"]["redis"]["status"] == "healthy")
         wait_until(lambda: facts() == ["lost", "recovered"])
+        process.send_signal(signal.SIGINT)
+        assert process.wait(20) == 0
 
 
-def test_several_processes_serve_one_port_and_end_together(keyed: Settings) -> None:
-    """Also when the parent is killed: a worker that lives on holds the port against the next start."""
+def test_every_process_tells_the_figures_of_all_and_none_outlives_the_parent(keyed: Settings) -> None:
+    """A scrape reaches one process by chance: figures of one would jump back and forth, and every rate of them be wrong. And
+    when the parent is killed, a web process that lives on would hold the port against the next start."""
     with serving(keyed, "--workers", "2") as (process, url):
-        assert httpx.get(f"{url}/readyz").status_code == 200
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(30) == 0
-    with serving(keyed, "--workers", "2") as (process, url):
-        process.kill()
-        process.wait()
-
-        def is_gone() -> bool:
-            try:
-                httpx.get(f"{url}/healthz", timeout=2)
-            except httpx.ConnectError:
-                return True
-            except httpx.HTTPError:
-                return False
-            return False
-
-        wait_until(is_gone, 60)
-
-
-def test_every_process_tells_the_figures_of_all(keyed: Settings) -> None:
-    """A scrape reaches one process by chance: figures of one would jump back and forth, and every rate of them be wrong."""
-    with serving(keyed, "--workers", "2") as (_process, url):
         before = counted(url)
         for _ in range(40):
             # A connection each, so that both processes get some.
             httpx.get(f"{url}/api/none")
         assert {counted(url) - before for _ in range(10)} == {40}
+        family = descendants(process.pid)
+        process.kill()
+        process.wait()
+    assert len(family) > 3
+    wait_until(lambda: gone(family), 60)
+    with pytest.raises(httpx.ConnectError):
+        httpx.get(f"{url}/healthz", timeout=2)
 
 
 def counted(url: str) -> float:

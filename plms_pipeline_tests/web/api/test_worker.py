@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 from uuid import uuid4
 
 import httpx
+import psutil
 import pytest
 from sqlalchemy import insert
 
-from plms_pipeline.access.files import make_keys
 from plms_pipeline.clock import SystemClock
 from plms_pipeline.registry.engine import Registry
 from plms_pipeline.registry.tables import ProviderSnapshot
@@ -21,29 +23,40 @@ from plms_pipeline.runs.starting import StartRequest
 from plms_pipeline.settings import Settings
 from plms_pipeline.web.process import descendants
 from plms_pipeline_tests.runs.worlds import AT, OWNER, PROVIDERS, WORLD, planned_project
-from plms_pipeline_tests.web.api.test_serve import plms, serving
+from plms_pipeline_tests.web.api.test_serve import gone, plms, ready_to_serve, serving
 from plms_pipeline_tests.web.conftest import wait_until
 
 pytestmark = pytest.mark.live
 
 
-@pytest.fixture
-def planned(settings: Settings, sqlite_registry: Registry) -> Settings:
+def planned(folder: Path, migrated: Path) -> Settings:
     """A project that may start, and an executor that is away but has stated its providers."""
-    make_keys(settings.data_dir, alg="HS256", now=SystemClock().now(), rotate=False)
-    planned_project(sqlite_registry)
+    settings = ready_to_serve(folder, migrated)
+    registry = Registry.open(settings.database_url)
+    planned_project(registry)
     first = start_run(
-        sqlite_registry, clock=SystemClock(), ids=lambda: str(uuid4()), actor=OWNER, world=WORLD, stopped=None,
+        registry, clock=SystemClock(), ids=lambda: str(uuid4()), actor=OWNER, world=WORLD, stopped=None,
         request=StartRequest(42, str(uuid4())),
     )  # fmt: skip
     state = json.dumps({"providers": PROVIDERS, "capabilities": ["cancel_card"], "taken_at": AT.isoformat()})
-    with sqlite_registry.writing() as session:
+    with registry.writing() as session:
         session.execute(
             insert(ProviderSnapshot).values(
                 run_id=first.run_id, moment="submission", state_json=state, sha256="0" * 64, matches=True, taken_at=AT
             )
         )
+    registry.close()
     return settings
+
+
+@pytest.fixture(scope="module")
+def served(
+    tmp_path_factory: pytest.TempPathFactory, migrated_sqlite: Path
+) -> Iterator[tuple[Settings, subprocess.Popen[str], str]]:
+    """One server for several tests, of which the last ends it."""
+    settings = planned(tmp_path_factory.mktemp("served"), migrated_sqlite)
+    with serving(settings, PLMS_GIT_COMMIT="0" * 40) as (process, url):
+        yield settings, process, url
 
 
 def running(pid: int, module: str) -> list[int]:
@@ -68,44 +81,67 @@ def background(url: str) -> str:
     return str(httpx.get(f"{url}/readyz").json()["components"]["background"]["status"])
 
 
-@pytest.mark.parametrize("workers", ["1", "2"])
-def test_a_killed_worker_comes_back_and_nothing_is_lost(planned: Settings, workers: str) -> None:
+def comes_back_and_loses_nothing(settings: Settings, process: subprocess.Popen[str], url: str) -> None:
+    """Kill the worker and start a run meanwhile: the next worker does what is left of it."""
+    token = plms(settings, "token", "issue", "--role", "operator", "--subject", "me").stdout.strip()
+    first = worker(process.pid)
+    wait_until(lambda: background(url) == "healthy")
+    os.kill(first, signal.SIGKILL)
+    wait_until(lambda: background(url) == "degraded")
+    head = {"Authorization": f"Bearer {token}", "Idempotency-Key": str(uuid4())}
+    answer = httpx.post(f"{url}/api/projects/42/start", json={}, headers=head, timeout=20)
+    assert answer.status_code == 200, answer.text
+    copy = settings.data_dir / answer.json()["replay_passport_path"]
+    wait_until(copy.exists)
+    assert worker(process.pid) != first
+    # It writes the copy before it has said that it is there.
+    wait_until(lambda: background(url) == "healthy")
+
+
+def test_who_works_beside_it_knows_where_it_listens(served: tuple[Settings, subprocess.Popen[str], str]) -> None:
+    """Else the answers of a server on another port are never slow: the alert about latency asks a port where nobody is."""
+    _, process, url = served
+    beside = psutil.Process(worker(process.pid)).environ()
+    assert f"http://{beside['PLMS_API_HOST']}:{beside['PLMS_API_PORT']}" == url
+
+
+def test_a_killed_worker_comes_back_and_nothing_is_lost(served: tuple[Settings, subprocess.Popen[str], str]) -> None:
     """Without it starts are answered and never handed over; whoever looks at /readyz must see that."""
-    token = plms(planned, "token", "issue", "--role", "operator", "--subject", "me").stdout.strip()
-    with serving(planned, "--workers", workers, PLMS_GIT_COMMIT="0" * 40) as (process, url):
-        first = worker(process.pid)
-        wait_until(lambda: background(url) == "healthy")
-        os.kill(first, signal.SIGKILL)
-        wait_until(lambda: background(url) == "degraded")
-        head = {"Authorization": f"Bearer {token}", "Idempotency-Key": str(uuid4())}
-        answer = httpx.post(f"{url}/api/projects/42/start", json={}, headers=head, timeout=20)
-        assert answer.status_code == 200, answer.text
-        copy = planned.data_dir / answer.json()["replay_passport_path"]
-        wait_until(copy.exists)
-        assert worker(process.pid) != first
-        # It writes the copy before it has said that it is there.
-        wait_until(lambda: background(url) == "healthy")
+    comes_back_and_loses_nothing(*served)
 
 
-def test_a_killed_keeper_takes_its_worker_along_and_both_come_back(planned: Settings) -> None:
+def test_a_killed_keeper_takes_its_worker_along_and_both_come_back(
+    served: tuple[Settings, subprocess.Popen[str], str],
+) -> None:
     """Two workers of which nobody ends one would go on writing after the server was stopped."""
-    with serving(planned) as (process, url):
-        first = worker(process.pid)
-        keeper = running(process.pid, "plms_pipeline.web.process")[0]
-        os.kill(keeper, signal.SIGKILL)
-        wait_until(lambda: running(process.pid, "plms_pipeline.web.process") not in ([], [keeper]))
-        wait_until(lambda: worker(process.pid) != first and background(url) == "healthy")
-        # The old one sees its keeper gone and ends; on a busy machine the new one may be healthy before that.
-        wait_until(lambda: not Path(f"/proc/{first}").exists())
-        assert process.poll() is None
+    _, process, url = served
+    first = worker(process.pid)
+    keeper = running(process.pid, "plms_pipeline.web.process")[0]
+    os.kill(keeper, signal.SIGKILL)
+    wait_until(lambda: running(process.pid, "plms_pipeline.web.process") not in ([], [keeper]))
+    wait_until(lambda: worker(process.pid) != first and background(url) == "healthy")
+    # The old one sees its keeper gone and ends; on a busy machine the new one may be healthy before that.
+    wait_until(lambda: gone([first]))
+    assert process.poll() is None
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
-def test_the_worker_ends_with_the_server_however_that_ends(planned: Settings, number: int) -> None:
-    """A worker without a server goes on handing out cards that somebody believed stopped."""
-    with serving(planned) as (process, _):
-        family = [worker(process.pid), *running(process.pid, "plms_pipeline.web.process")]
-        process.send_signal(number)
-        process.wait(20)
+def test_the_worker_ends_with_a_server_that_is_killed(served: tuple[Settings, subprocess.Popen[str], str]) -> None:
+    """Must stand last: it ends the server. A worker without one goes on handing out cards that somebody believed stopped."""
+    _, process, _ = served
+    family = [worker(process.pid), *running(process.pid, "plms_pipeline.web.process")]
+    process.kill()
+    process.wait(20)
     assert len(family) > 1
-    wait_until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in family))
+    wait_until(lambda: gone(family))
+
+
+def test_several_processes_share_one_worker_and_end_together(tmp_path: Path, migrated_sqlite: Path) -> None:
+    """Each of them hears it and rings for it; asked to end, none is left."""
+    settings = planned(tmp_path, migrated_sqlite)
+    with serving(settings, "--workers", "2", PLMS_GIT_COMMIT="0" * 40) as (process, url):
+        comes_back_and_loses_nothing(settings, process, url)
+        family = descendants(process.pid)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(30) == 0
+    assert len(family) > 3
+    wait_until(lambda: gone(family))

@@ -73,8 +73,12 @@ def serve_api(settings: Settings, options: ApiOptions, on_ready: Callable[[str],
 
 
 def _serve(settings: Settings, workers: int, listener: socket.socket, on_ready: Callable[[], None]) -> None:
+    # Told at once, before anything heavy is imported, and once, not by each worker.
+    with opened(settings):
+        pass
+    doorkeeper(settings, SystemClock())
     if workers > 1:
-        _serve_many(settings, workers, listener, on_ready)
+        _serve_many(workers, listener, on_ready)
         return
     from plms_pipeline.web.api.service.composition import running
 
@@ -127,13 +131,9 @@ def _end_with_parent() -> None:
         os.kill(os.getpid(), signal.SIGTERM)
 
 
-def _serve_many(settings: Settings, workers: int, listener: socket.socket, on_ready: Callable[[], None]) -> None:
+def _serve_many(workers: int, listener: socket.socket, on_ready: Callable[[], None]) -> None:
     from uvicorn.supervisors import Multiprocess
 
-    # Told here once and not by each worker.
-    with opened(settings):
-        pass
-    doorkeeper(settings, SystemClock())
     config = server_config(FACTORY, lifespan="on", factory=True, workers=workers)
     threading.Thread(target=_tell_when_answered, args=(listener, on_ready), daemon=True).start()
     with worker_beside() as heard_at, shared_metrics(), told(PATH_VARIABLE, str(heard_at)):
