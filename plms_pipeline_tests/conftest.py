@@ -40,7 +40,7 @@ share_rsa_keys()
 
 
 # Fixtures of modules that start a server: their tests stay together, or each worker would start one of its own.
-SERVERS = {"bare", "executor", "house", "live", "prepared", "served", "ui"}
+SERVERS = {"bare", "executor", "live", "served", "ui"}
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -50,11 +50,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     items[:] = [item for item in items if item not in spare]
     config.hook.pytest_deselected(items=list(spare))
     for item in items:
-        used = SERVERS & set(getattr(item, "fixturenames", ()))
+        named = set(getattr(item, "fixturenames", ()))
         if item.get_closest_marker("ui"):
             # One house with a UI for most of the browser's tests, whatever their file.
-            item.add_marker(pytest.mark.xdist_group("ui" if used else item.path.stem))
-        elif used:
+            item.add_marker(pytest.mark.xdist_group("ui" if "house" in named else item.path.stem))
+        elif SERVERS & named:
             item.add_marker(pytest.mark.xdist_group(item.path.stem))
 
 
