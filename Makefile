@@ -74,7 +74,8 @@ test-live: setup ## the tests that start whole servers: API, executor, guarded U
 	$(IN_MEMORY)$(BIN)/pytest -m live -n 3 --dist loadgroup $$(grep -rl --include='test_*.py' 'mark\.live' plms_pipeline_tests)
 
 test-ui: setup ## drive the Dagster UI in a real headless browser
-	$(IN_MEMORY)$(BIN)/pytest -m ui -n 2 --dist loadgroup plms_pipeline_tests/ui
+	@# One worker has the house with all servers, the other the page of the API. Time is for what hangs, not for what is slow.
+	$(IN_MEMORY)$(BIN)/pytest -m ui -n 2 --dist loadgroup --timeout 1200 plms_pipeline_tests/ui
 
 ui: setup ## the guarded Dagster UI with its daemon on http://127.0.0.1:3000
 	$(BIN)/plms ui

@@ -11,6 +11,8 @@ with its three seconds of imports is imported only where it is served.
 
 from __future__ import annotations
 
+import atexit
+import gc
 import os
 import warnings
 from collections.abc import Callable, Iterator, Mapping
@@ -51,6 +53,10 @@ if TYPE_CHECKING:
 # `logs` of DAGSTER_HOME to Dagster's makers, and asks only this variable. Every process that opens our instance
 # imports this module.
 os.environ.setdefault("DAGSTER_DISABLE_TELEMETRY", "1")
+
+# At its end Python looks several times for garbage in all that Dagster made: for a run that takes a second of work
+# that is another one, and what is left goes with the process anyway. Frozen objects are not looked at.
+atexit.register(gc.freeze)
 
 
 # Under which name the scope of a connection holds its grants (`web/guard.py` says the same).

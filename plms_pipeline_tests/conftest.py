@@ -50,11 +50,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     items[:] = [item for item in items if item not in spare]
     config.hook.pytest_deselected(items=list(spare))
     for item in items:
-        used = SERVERS & set(getattr(item, "fixturenames", ()))
+        named = set(getattr(item, "fixturenames", ()))
         if item.get_closest_marker("ui"):
-            # One UI for most of the browser's tests, whatever their file; the others have houses of their own.
-            item.add_marker(pytest.mark.xdist_group("ui" if used else item.path.stem))
-        elif used:
+            # One house with a UI for most of the browser's tests, whatever their file.
+            item.add_marker(pytest.mark.xdist_group("ui" if "house" in named else item.path.stem))
+        elif SERVERS & named:
             item.add_marker(pytest.mark.xdist_group(item.path.stem))
 
 

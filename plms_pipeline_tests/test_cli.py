@@ -262,6 +262,21 @@ def test_help_is_quick_and_light(environment: dict[str, str]) -> None:
 
 
 @pytest.mark.live
+@pytest.mark.parametrize(
+    "ending",
+    [
+        "import plms_pipeline.cli as cli; sys.argv[1:] = ['--version']; cli.entry_point()",
+        "import plms_pipeline.dagster_internals",
+    ],
+)
+def test_the_end_of_a_process_is_no_search_for_garbage(ending: str, environment: dict[str, str]) -> None:
+    """Python looked for it in all that Dagster made: a second for every run and for each `plms` that loads it."""
+    script = f"import atexit, gc, sys; atexit.register(lambda: print(gc.get_freeze_count() > 0)); {ending}"
+    done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.split()[-1] == "True"
+
+
+@pytest.mark.live
 def test_asking_for_a_commands_help_loads_nothing_heavy(environment: dict[str, str]) -> None:
     """Every command module imports its libraries inside functions, or each `plms` call pays for all of them."""
     script = f"""

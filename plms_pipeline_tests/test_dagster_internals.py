@@ -263,16 +263,6 @@ def test_the_commands_that_we_start_know_their_options(arguments: list[str]) -> 
 
 
 @pytest.mark.live
-def test_the_pipeline_s_definitions_do_not_import_private_dagster_names() -> None:
-    """Every run process would pay for it; and nothing that runs in one may depend on this module."""
-    code = "import sys, plms_pipeline.definitions; print('plms_pipeline.dagster_internals' in sys.modules)"
-    shown = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, check=True, timeout=60
-    )
-    assert shown.stdout.strip() == "False"
-
-
-@pytest.mark.live
 def test_the_webserver_is_not_imported_by_every_process() -> None:
     """Each run worker opens the instance and would pay three seconds for pages that it never serves."""
     code = "import sys, plms_pipeline.dagster_internals; print('dagster_webserver' in sys.modules)"

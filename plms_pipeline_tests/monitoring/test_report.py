@@ -181,14 +181,18 @@ def test_broken_invariants_come_first_and_what_is_not_drawn_is_said() -> None:
 
 
 @pytest.mark.live
-def test_a_night_that_ran_later_says_what_is_of_now(registry: Registry, settings: Settings) -> None:
+def test_a_night_that_ran_later_says_what_is_of_now(sqlite_registry: Registry, settings: Settings) -> None:
     """`--date` of last year showed today's artifacts and proofs as if they were of that night."""
-    late = write_report(registry, settings, as_of=AS_OF, documents=documents(), ran_at=AS_OF + timedelta(days=30))
+    late = write_report(
+        sqlite_registry, settings, as_of=AS_OF, documents=documents(), ran_at=AS_OF + timedelta(days=30)
+    )
     assert json.loads(late.summary.read_text())["ran_late"] is True
     html = late.page.read_text()
     assert "This night was run later than its instant." in html
     assert "KPI gates, as of when the night was run" in html
-    on_time = write_report(registry, settings, as_of=AS_OF, documents=documents(), ran_at=AS_OF + timedelta(minutes=5))
+    on_time = write_report(
+        sqlite_registry, settings, as_of=AS_OF, documents=documents(), ran_at=AS_OF + timedelta(minutes=5)
+    )
     assert json.loads(on_time.summary.read_text())["ran_late"] is False
     assert "run later" not in on_time.page.read_text()
 

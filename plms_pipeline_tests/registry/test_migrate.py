@@ -88,9 +88,10 @@ def test_upgrading_twice_changes_nothing(empty_url: str) -> None:
 
 
 @pytest.mark.live
-@pytest.mark.parametrize("target", ["-1", "0005", "0001", "base"])
-def test_down_and_up_keeps_every_row(empty_url: str, target: str) -> None:
-    """A rollback that drops a table destroys what was learnt since the upgrade."""
+@pytest.mark.parametrize("target", ["-1", "0005", "base"])
+def test_down_and_up_keeps_every_row_and_what_refuses(empty_url: str, target: str) -> None:
+    """A rollback that drops a table destroys what was learnt since the upgrade; and triggers and unique indexes must come back
+    with their tables, or the books stop being append-only in silence."""
     migrate.upgrade(empty_url)
     fill(empty_url)
     before = rows(empty_url)
@@ -99,15 +100,6 @@ def test_down_and_up_keeps_every_row(empty_url: str, target: str) -> None:
     state = migrate.upgrade(empty_url)
     assert rows(empty_url) == before
     assert state.is_at_head, state.differences
-
-
-@pytest.mark.live
-def test_the_database_still_refuses_after_down_and_up(empty_url: str) -> None:
-    """Triggers and unique indexes must come back with their tables, or the books stop being append-only in silence."""
-    migrate.upgrade(empty_url)
-    fill(empty_url)
-    migrate.downgrade(empty_url, "base")
-    migrate.upgrade(empty_url)
     registry = Registry.open(empty_url)
     with pytest.raises(Exception, match="append-only"), registry.writing() as session:
         session.execute(text("DELETE FROM audit_log"))

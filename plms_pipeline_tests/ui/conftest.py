@@ -1,29 +1,38 @@
-"""A prepared data directory, a real `plms ui` on a free port, and a real Chromium."""
+"""A house in which all our servers run, and a real Chromium with one tab."""
 
 from __future__ import annotations
 
-import gzip
-import json
-import os
 import shutil
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from contextlib import ExitStack, closing, contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
+from sqlalchemy import update
 
-from plms_pipeline.access.files import make_keys
-from plms_pipeline.access.roles import ROLES
-from plms_pipeline.access.tokens import issue
+from plms_pipeline.models.market.files.keeping import write_prices
+from plms_pipeline.models.market.generator import World, generate
+from plms_pipeline.registry.engine import Registry
+from plms_pipeline.registry.tables import ProjectPolicy
 from plms_pipeline.settings import load_settings, project_root
+from plms_pipeline_tests.ui.houses import (
+    INDEX,
+    PROJECT,
+    ROWS,
+    SIGNAL,
+    SMOOTHER,
+    House,
+    Ui,
+    environ_of,
+    free_port,
+    plms,
+    sample,
+    served,
+    tokens_of,
+)
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 ARGUMENTS = [
@@ -35,122 +44,61 @@ ARGUMENTS = [
     "--disable-sync",
     "--disable-dev-shm-usage",
 ]
-LOCATION = "plms_pipeline.definitions"
-ROWS = 400
-
-
-def _environ(data_dir: Path) -> dict[str, str]:
-    kept = {key: value for key, value in os.environ.items() if not key.startswith(("PLMS_", "DAGSTER_"))}
-    paths = {"PLMS_DATA_DIR": str(data_dir), "PLMS_REPORTS_DIR": str(data_dir / "reports")}
-    return {**kept, **paths, "MPLBACKEND": "agg"}
-
-
-def _plms(data_dir: Path, *arguments: str, allowed: tuple[int, ...] = (0,)) -> None:
-    command = [sys.executable, "-m", "plms_pipeline.cli", *arguments]
-    done = subprocess.run(
-        command, env=_environ(data_dir), cwd=data_dir, capture_output=True, text=True, timeout=120, check=False
-    )
-    if done.returncode not in allowed:
-        pytest.fail(f"plms {' '.join(arguments)} exited {done.returncode}: {done.stdout}{done.stderr}")
-
-
-def _sample(source: Path, target: Path, rows: int) -> Path:
-    """The first rows of a shipped sample: enough for every asset, few enough for a short night."""
-    with gzip.open(source, "rt", encoding="utf-8") as file:
-        lines = [line for line, _ in zip(file, range(rows + 1), strict=False)]
-    target.write_text("".join(lines), encoding="utf-8")
-    return target
+DESK = (1440, 900)
+PAGE_TIMEOUT_MS = 90_000
 
 
 @pytest.fixture(scope="session")
-def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A data directory after one small night, with an artifact in it that fails its gates."""
+def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+    """One house for all: samples, a small night with an artifact that fails its gates, a project that waits, prices in files.
+
+    Prices are not imported: a sensor would train on them at its own time.
+    """
     root = project_root()
     assert root is not None
     samples, folder = root / "data" / "samples", tmp_path_factory.mktemp("ui")
-    data_dir = folder / "data"
+    data_dir, api, pas = folder / "data", free_port(), free_port()
+    environ = {**environ_of(data_dir), "PLMS_API_PORT": str(api), "PLMS_PAS_URL": f"http://127.0.0.1:{pas}"}
     data_dir.mkdir()
-    _plms(data_dir, "db", "upgrade")
+    plms(environ, "db", "upgrade")
+    plms(environ, "project", "samples")
     for source in ("swebench", "metr"):
-        sample = _sample(samples / f"{source}_agent_runs.csv.gz", folder / f"{source}.csv", ROWS)
-        _plms(data_dir, "import", source, str(sample))
-    _plms(data_dir, "kpi", "warehouse", "load", str(samples / "artifacts" / "warehouse.sql"))
-    for artifact in ("4201-delimited-text", "4202-operator-guide"):
-        _plms(data_dir, "kpi", "inbox", "add", str(samples / "artifacts" / artifact))
+        few = sample(samples / f"{source}_agent_runs.csv.gz", folder / f"{source}.csv", ROWS)
+        plms(environ, "import", source, str(few))
+    plms(environ, "kpi", "warehouse", "load", str(samples / "artifacts" / "warehouse.sql"))
+    artifacts = [str(samples / "artifacts" / name) for name in ("4201-delimited-text", "4202-operator-guide")]
+    plms(environ, "kpi", "inbox", "add", *artifacts)
     # Whether the books of so small a sample balance is not the question here; that there is a report is.
-    _plms(data_dir, "nightly", allowed=(0, 1))
+    plms(environ, "nightly", allowed=(0, 1))
     assert list((data_dir / "reports" / "nightly").glob("*/summary.json"))
-    return data_dir
-
-
-@dataclass(frozen=True)
-class Ui:
-    """A running UI; what happened is asked over GraphQL, what a person sees in the browser."""
-
-    url: str
-    # By role; none where everybody may do everything.
-    tokens: dict[str, str] = field(default_factory=dict)
-
-    def sign_in(self, page: Any, role: str = "admin") -> None:
-        """Give a page the session of somebody with a role."""
-        session = {"name": "plms_session", "value": self.tokens[role], "url": self.url, "httpOnly": True}
-        page.context.add_cookies([{**session, "sameSite": "Strict"}])
-
-    def graphql(self, query: str) -> dict[str, Any]:
-        headers = {"Authorization": f"Bearer {self.tokens['admin']}"} if self.tokens else {}
-        answer = httpx.post(f"{self.url}/graphql", json={"query": query}, headers=headers, timeout=30)
-        answer.raise_for_status()
-        data: dict[str, Any] = answer.json()["data"]
-        return data
-
-    def runs(self) -> list[dict[str, Any]]:
-        """Every run, newest first, its tags as a mapping."""
-        query = "{ runsOrError { ... on Runs { results { runId status jobName tags { key value } } } } }"
-        found = self.graphql(query)["runsOrError"]["results"]
-        return [{**run, "tags": {tag["key"]: tag["value"] for tag in run["tags"]}} for run in found]
-
-
-def _tokens(data_dir: Path) -> dict[str, str]:
-    """Keys, and a token for `a-<role>` of each role; what `plms token keys` and `plms token issue` do."""
-    now = datetime.now(UTC)
-    key = make_keys(data_dir, alg="HS256", now=now, rotate=False).current
-    return {
-        role: issue(
-            key, subject=f"a-{role}", role=role, issuer="plms", audience="plms-api", now=now, ttl=timedelta(hours=1),
-            token_id=role,
-        )
-        for role in ROLES
-    }  # fmt: skip
-
-
-@contextmanager
-def opened(data_dir: Path) -> Iterator[Ui]:
-    """`plms ui`, with its daemon, on a free port over a data directory; people sign in."""
-    tokens = _tokens(data_dir)
-    command = [sys.executable, "-m", "plms_pipeline.cli", "ui", "--port", "0", "--no-browser", "--json"]
-    log = data_dir.parent / "ui.log"
-    with log.open("w") as errors:
-        process = subprocess.Popen(
-            command, env=_environ(data_dir), cwd=data_dir, stdout=subprocess.PIPE, stderr=errors, text=True
-        )
-    assert process.stdout is not None
-    try:
-        line = process.stdout.readline()
-        assert line, log.read_text()
-        ready = json.loads(line)
+    plms(environ, "project", "estimate", str(PROJECT))
+    plms(environ, "project", "submit", str(PROJECT))
+    with closing(Registry.open(f"sqlite:///{data_dir / 'registry.db'}")) as registry, registry.writing() as session:
+        # Samples belong to who loads them, which is nobody who signs in; an override is asked for by the owner.
+        session.execute(update(ProjectPolicy).where(ProjectPolicy.project_id == PROJECT).values(owner="a-operator"))
+    shutil.copyfile(samples / INDEX, data_dir / INDEX)
+    write_prices(data_dir / SIGNAL, generate(World(bars=3_000, signal_to_noise=0.3), 1).raw)
+    (data_dir / SMOOTHER).write_text("name: smoother\nmodel: {kind: ridge, alpha: 1000.0}\n", encoding="utf-8")
+    tokens = tokens_of(data_dir)
+    with ExitStack() as stack:
+        stack.enter_context(served(environ, folder / "pas.log", "pas", "serve", "--port", str(pas)))
+        stack.enter_context(served(environ, folder / "api.log", "serve", "--port", str(api)))
+        ready = stack.enter_context(served(environ, folder / "ui.log", "ui", "--port", "0", "--no-browser"))
         assert ready["load_errors"] == []
         assert ready["asks_to_sign_in"]
-        yield Ui(ready["url"], tokens)
-    finally:
-        process.terminate()
-        process.communicate(timeout=20)
+        yield House(Ui(ready["url"], tokens), environ)
 
 
 @pytest.fixture(scope="session")
-def ui(prepared: Path) -> Iterator[Ui]:
-    """The UI over a data directory after one small night."""
-    with opened(prepared) as found:
-        yield found
+def prepared(house: House) -> Path:
+    """The data directory."""
+    return Path(house.environ["PLMS_DATA_DIR"])
+
+
+@pytest.fixture(scope="session")
+def ui(house: House) -> Ui:
+    """The UI over it; people sign in."""
+    return house.ui
 
 
 @pytest.fixture(scope="session")
@@ -167,17 +115,56 @@ def browser() -> Iterator[Any]:
         opened.close()
 
 
-@pytest.fixture
-def page(browser: Any) -> Iterator[Any]:
-    """A fresh page; an error in its console that is not ours to judge is ignored, an exception is not."""
-    context = browser.new_context(viewport={"width": 1440, "height": 900}, color_scheme="light")
-    opened = context.new_page()
-    crashes: list[str] = []
-    opened.on("pageerror", lambda error: crashes.append(str(error)))
-    opened.set_default_timeout(20_000)
+@pytest.fixture(scope="session")
+def tab(browser: Any) -> Iterator[Any]:
+    """The one tab in which everything is looked at: in each new context the browser compiles ten megabytes of Dagster anew."""
+    opened = browser.new_context().new_page()
     yield opened
-    context.close()
+    opened.context.close()
+
+
+@contextmanager
+def looked_at(
+    tab: Any, size: tuple[int, int] = DESK, scheme: str = "light", reduced_motion: str = "no-preference"
+) -> Iterator[Any]:
+    """The tab as somebody's who has never been anywhere; an exception in a script or a dialog fails the test.
+
+    An error in a page's console is not ours to judge.
+    """
+    crashes: list[str] = []
+    visited: set[str] = set()
+    heard = {
+        "pageerror": lambda error: crashes.append(str(error)),
+        "dialog": lambda dialog: crashes.append(f"a script of somebody else's ran: {dialog.message}"),
+        "framenavigated": lambda frame: visited.add("/".join(frame.url.split("/")[:3])),
+    }
+    for event, hear in heard.items():
+        tab.on(event, hear)
+    tab.set_default_timeout(PAGE_TIMEOUT_MS)
+    tab.set_viewport_size({"width": size[0], "height": size[1]})
+    tab.emulate_media(color_scheme=scheme, reduced_motion=reduced_motion)
+    try:
+        yield tab
+    finally:
+        tab.unroute_all()
+        # A page that stays open goes on asking its server.
+        tab.goto("about:blank")
+        for event, hear in heard.items():
+            tab.remove_listener(event, hear)
+        tab.context.clear_cookies()
+        storage = tab.context.new_cdp_session(tab)
+        for origin in visited:
+            if origin.startswith("http"):
+                storage.send("Storage.clearDataForOrigin", {"origin": origin, "storageTypes": "all"})
+        storage.detach()
     assert crashes == []
+
+
+@pytest.fixture
+def page(tab: Any) -> Iterator[Any]:
+    """A tab at a desk."""
+    with looked_at(tab) as found:
+        yield found
 
 
 @pytest.fixture(scope="session")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ from urllib.parse import quote
 
 import pytest
 
-from plms_pipeline_tests.ui.conftest import LOCATION, Ui
+from plms_pipeline_tests.ui.houses import ENDED, LOCATION, Ui, eventually
 
 pytestmark = pytest.mark.ui
 
@@ -23,30 +22,21 @@ MUTATION = (
 )
 
 
-def _wait(condition: Callable[[], Any], seconds: float = 30.0) -> Any:
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if found := condition():
-            return found
-        time.sleep(0.2)
-    return pytest.fail("it did not happen in time")
+def launches(ui: Ui) -> list[dict[str, Any]]:
+    """The runs of assets: what is launched here, and by no sensor of the house."""
+    return [run for run in ui.runs() if run["jobName"] == "__ASSET_JOB"]
 
 
 def _visit(page: Any, site: Any, html: str, until: Callable[[], Any]) -> None:
     site.page = f"<!doctype html><title>Another site</title><h1>Kittens</h1>{html}"
     page.goto(f"http://localhost:{site.server_address[1]}/")
-    for _ in range(100):
-        if until():
-            return
-        # Not a plain sleep: the page's events are delivered while Playwright waits.
-        page.wait_for_timeout(100)
-    pytest.fail("the other site did not get as far as it should")
+    eventually(until, page)
 
 
 def test_an_image_on_another_site_launches_nothing(ui: Ui, page: Any, other_site: Any, screenshots: Path) -> None:
     """On bare Dagster this one line of HTML starts a run."""
     ui.sign_in(page)
-    before = len(ui.runs())
+    before = len(launches(ui))
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url) if "/graphql" in request.url else None)
     image = f'<img src="{ui.url}/graphql?query={quote(MUTATION)}" onerror="window.failed = true">'
@@ -56,24 +46,24 @@ def test_an_image_on_another_site_launches_nothing(ui: Ui, page: Any, other_site
     page.goto(f"{ui.url}/graphql?query={quote(MUTATION)}")
     assert json.loads(page.inner_text("body"))["code"] == "mutation_needs_post"
     page.screenshot(path=str(screenshots / "refused-mutation.png"))
-    assert len(ui.runs()) == before
+    assert len(launches(ui)) == before
 
 
 @pytest.mark.parametrize("enctype", ["text/plain", "application/x-www-form-urlencoded"])
 def test_a_form_on_another_site_launches_nothing(ui: Ui, page: Any, other_site: Any, enctype: str) -> None:
     """A form needs no preflight, and Dagster reads the mutation from the address it is posted to."""
     ui.sign_in(page)
-    before = len(ui.runs())
+    before = len(launches(ui))
     form = f'<form id="f" method="post" enctype="{enctype}" action="{ui.url}/graphql?query={quote(MUTATION)}"></form>'
     _visit(page, other_site, f"{form}<script>f.submit()</script>", lambda: page.url.startswith(ui.url))
     assert json.loads(page.inner_text("body"))["code"] == "cross_origin"
-    assert len(ui.runs()) == before
+    assert len(launches(ui)) == before
 
 
 def test_a_script_on_another_site_launches_nothing(ui: Ui, page: Any, other_site: Any) -> None:
     """Neither by a request that it may send blindly nor over a WebSocket, which has no same-origin policy."""
     ui.sign_in(page)
-    before = len(ui.runs())
+    before = len(launches(ui))
     script = f"""<script>
       const body = JSON.stringify({{query: {json.dumps(MUTATION)}}});
       const types = ["text/plain", "text/plain; x=application/json"];
@@ -85,7 +75,7 @@ def test_a_script_on_another_site_launches_nothing(ui: Ui, page: Any, other_site
     </script>"""
     _visit(page, other_site, script, lambda: page.evaluate("window.how"))
     assert page.evaluate("window.how") == "refused"
-    assert len(ui.runs()) == before
+    assert len(launches(ui)) == before
 
 
 def test_another_site_cannot_frame_us(ui: Ui, page: Any, other_site: Any) -> None:
@@ -99,27 +89,29 @@ def test_another_site_cannot_frame_us(ui: Ui, page: Any, other_site: Any) -> Non
 def test_our_own_page_may_send_the_very_same_mutation(ui: Ui, page: Any) -> None:
     """Otherwise the tests above would pass with a mutation that is simply wrong."""
     ui.sign_in(page)
-    before = len(ui.runs())
-    page.goto(f"{ui.url}/runs")
+    before = len(launches(ui))
+    ui.visit(page, "/runs")
     answer = page.evaluate(
         """query => fetch("/graphql", {method: "POST", headers: {"Content-Type": "application/json"},
            body: JSON.stringify({query})}).then(answer => answer.json())""",
         MUTATION,
     )
     assert answer["data"]["launchRun"]["__typename"] == "LaunchRunSuccess", answer
-    _wait(lambda: len(ui.runs()) == before + 1)
+    eventually(lambda: len(launches(ui)) == before + 1)
 
 
 def test_a_person_materializes_an_asset_and_is_named(ui: Ui, page: Any, screenshots: Path) -> None:
     """The whole way: button, front door, queue, daemon, code server, and the tag that says who pressed it."""
-    _wait(lambda: all(run["status"] in ("SUCCESS", "FAILURE", "CANCELED") for run in ui.runs()))
-    before = {run["runId"] for run in ui.runs()}
+    eventually(lambda: all(run["status"] in ENDED for run in ui.runs()))
+    before = {run["runId"] for run in launches(ui)}
     ui.sign_in(page, "operator")
-    page.goto(f"{ui.url}/assets/{ASSET}")
+    ui.visit(page, f"/assets/{ASSET}")
     page.get_by_role("button", name="Materialize").first.click()
-    (run,) = _wait(lambda: [run for run in ui.runs() if run["runId"] not in before and run["status"] == "SUCCESS"])
+    (run,) = eventually(
+        lambda: [run for run in launches(ui) if run["runId"] not in before and run["status"] == "SUCCESS"]
+    )
     assert run["tags"]["plms/launched_from"] == "ui"
     assert (run["tags"]["plms/actor"], run["tags"]["plms/actor_verified"]) == ("a-operator", "yes")
-    page.goto(f"{ui.url}/runs/{run['runId']}")
+    ui.visit(page, f"/runs/{run['runId']}")
     page.get_by_text("Success", exact=True).first.wait_for()
     page.screenshot(path=str(screenshots / "run.png"))

@@ -2,42 +2,14 @@
 
 from __future__ import annotations
 
-import shutil
-import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from plms_pipeline.models.market.files.keeping import write_prices
-from plms_pipeline.models.market.generator import World, generate
-from plms_pipeline.settings import project_root
-from plms_pipeline_tests.ui.conftest import LOCATION, Ui, _plms, opened
-from plms_pipeline_tests.ui.test_decisions import House
+from plms_pipeline_tests.ui.houses import INDEX, LOCATION, SIGNAL, SMOOTHER, House, Ui, eventually
 
 pytestmark = pytest.mark.ui
-
-WAIT_S = 150
-INDEX, SIGNAL, SMOOTHER = "sp500_daily.csv.gz", "signal.csv.gz", "smoother.yaml"
-
-
-@pytest.fixture(scope="module")
-def models(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ui]:
-    """A UI over an empty house with prices and an experiment below its data folder.
-
-    Nothing is imported: a sensor would train on that at its own time.
-    """
-    root = project_root()
-    assert root is not None
-    data_dir = tmp_path_factory.mktemp("models") / "data"
-    data_dir.mkdir()
-    _plms(data_dir, "db", "upgrade")
-    shutil.copyfile(root / "data" / "samples" / INDEX, data_dir / INDEX)
-    write_prices(data_dir / SIGNAL, generate(World(bars=3_000, signal_to_noise=0.3), 1).raw)
-    (data_dir / SMOOTHER).write_text("name: smoother\nmodel: {kind: ridge, alpha: 1000.0}\n", encoding="utf-8")
-    with opened(data_dir) as found:
-        yield found
 
 
 def champion(ui: Ui) -> str | None:
@@ -51,10 +23,7 @@ def champion(ui: Ui) -> str | None:
 
 
 def champion_is(ui: Ui, wanted: str) -> None:
-    deadline = time.monotonic() + WAIT_S
-    while champion(ui) != wanted:
-        assert time.monotonic() < deadline, f"{champion(ui)} serves, and not {wanted}"
-        time.sleep(0.5)
+    eventually(lambda: champion(ui) == wanted, every_s=0.5)
 
 
 def seen(page: Any, text: str) -> Any:
@@ -75,10 +44,9 @@ def decided(house: House, page: Any, candidate: str, shot: Path | None = None) -
     return house.launched(page, "decide_candidate", form, shot)
 
 
-@pytest.mark.timeout(600)
-def test_the_life_of_a_model_happens_in_the_dagster_ui(models: Ui, page: Any, screenshots: Path) -> None:
+def test_the_life_of_a_model_happens_in_the_dagster_ui(house: House, page: Any, screenshots: Path) -> None:
     """What no page shows and no form admits is done by hand, past every gate."""
-    house = House(models, {})
+    models = house.ui
     models.sign_in(page, "operator")
     noise = house.launched(
         page, "retrain_models", {"dataset": INDEX, "reason": "an index"}, screenshots / "retrain-launchpad.png"
@@ -86,30 +54,30 @@ def test_the_life_of_a_model_happens_in_the_dagster_ui(models: Ui, page: Any, sc
     assert noise["action"] == "risk_review"
     page.screenshot(path=str(screenshots / "retrain-run.png"))
     wrong = "sharpe_after_costs_is_more_than_noise"
-    page.goto(f"{models.url}/assets/candidate_evaluation?view=checks&checkDetail={wrong}")
+    models.visit(page, f"/assets/candidate_evaluation?view=checks&checkDetail={wrong}")
     seen(page, "the lower limit of the Sharpe ratio after costs")
     page.screenshot(path=str(screenshots / "candidate-checks.png"))
-    page.goto(f"{models.url}/assets/candidate_report?partition={noise['candidate']}&view=partitions")
+    models.visit(page, f"/assets/candidate_report?partition={noise['candidate']}&view=partitions")
     seen(page, "Show Markdown").click()
     seen(page, "Risk Metrics")
-    page.wait_for_timeout(500)
     page.screenshot(path=str(screenshots / "candidate-report.png"))
 
     signal = house.launched(page, "retrain_models", {"dataset": SIGNAL, "reason": "a planted signal"})
     assert (signal["action"], signal["state"]) == ("promote", "waiting")
-    page.goto(f"{models.url}/assets/promotion_recommendation?partition={signal['candidate']}&view=partitions")
+    models.visit(page, f"/assets/promotion_recommendation?partition={signal['candidate']}&view=partitions")
     seen(page, "how_to_decide")
     page.screenshot(path=str(screenshots / "candidate-recommendation.png"))
-    page.goto(f"{models.url}/locations/{LOCATION}/asset-groups/models/lineage")
-    seen(page, "models")
-    page.wait_for_timeout(4000)
+    models.visit(page, f"/locations/{LOCATION}/asset-groups/models/lineage")
+    seen(page, "candidate_report")
+    # The colours of its boxes come a moment after their names.
+    page.wait_for_timeout(1500)
     page.screenshot(path=str(screenshots / "candidate-lineage.png"))
 
     models.sign_in(page, "approver")
     assert decided(house, page, signal["candidate"], screenshots / "decide-launchpad.png")["state"] == "approved"
     # Nobody launches the promotion: the sensor finds the decision.
     champion_is(models, signal["candidate"])
-    page.goto(f"{models.url}/assets/promoted_model?partition={signal['candidate']}&view=partitions")
+    models.visit(page, f"/assets/promoted_model?partition={signal['candidate']}&view=partitions")
     seen(page, "promoted_by")
     page.screenshot(path=str(screenshots / "promoted-model.png"))
 

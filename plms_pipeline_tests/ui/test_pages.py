@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from plms_pipeline_tests.ui.conftest import LOCATION, Ui
+from plms_pipeline_tests.ui.houses import LOCATION, Ui
 
 pytestmark = pytest.mark.ui
 
@@ -32,12 +32,12 @@ def test_the_asset_graph_shows_our_groups(ui: Ui, page: Any, screenshots: Path) 
     nodes = ui.graphql("{ assetNodes { groupName description } }")["assetNodes"]
     assert {node["groupName"] for node in nodes} == set(GROUPS)
     assert all(node["description"] for node in nodes)
-    page.goto(f"{ui.url}/asset-groups")
+    ui.visit(page, "/asset-groups")
     for group in GROUPS:
         page.get_by_text(group, exact=True).first.wait_for()
     page.screenshot(path=str(screenshots / "asset-groups.png"))
     for group, asset in (("estimates", "priors"), ("kpis", "kpi_evaluations")):
-        page.goto(f"{ui.url}/locations/{LOCATION}/asset-groups/{group}/lineage")
+        ui.visit(page, f"/locations/{LOCATION}/asset-groups/{group}/lineage")
         page.get_by_text(asset, exact=True).first.wait_for()
         # The states of the nodes are fetched in batches after their names.
         page.wait_for_timeout(1500)
@@ -54,7 +54,7 @@ def test_an_asset_shows_what_it_wrote(ui: Ui, page: Any, screenshots: Path) -> N
     entries = [entry["label"] for entry in materialized[0]["metadataEntries"]]
     labels = [label for label in entries if not label.startswith("dagster/")]
     assert labels
-    page.goto(f"{ui.url}/assets/priors?view=overview")
+    ui.visit(page, "/assets/priors?view=overview")
     page.get_by_text("Metadata", exact=True).first.wait_for()
     for label in labels:
         page.get_by_text(label, exact=True).first.wait_for()
@@ -71,7 +71,7 @@ def test_a_failed_check_is_seen_as_failed_and_names_the_offender(ui: Ui, page: A
     )["assetNodeOrError"]["assetChecksOrError"]["checks"]
     verdicts = {check["name"]: check["executionForLatestMaterialization"]["evaluation"]["success"] for check in checks}
     assert verdicts[FAILED_CHECK] is False
-    page.goto(f"{ui.url}/assets/kpi_evaluations?view=checks&checkDetail={FAILED_CHECK}")
+    ui.visit(page, f"/assets/kpi_evaluations?view=checks&checkDetail={FAILED_CHECK}")
     page.get_by_text("Latest execution", exact=True).first.wait_for()
     page.get_by_text("Failed", exact=True).first.wait_for()
     page.screenshot(path=str(screenshots / "failed-check.png"))
@@ -87,7 +87,7 @@ def test_the_night_has_a_schedule_that_runs(ui: Ui, page: Any, screenshots: Path
     stopped = {schedule["name"] for schedule in schedules if schedule["scheduleState"]["status"] != "RUNNING"}
     assert stopped == {"daily_backup"}
     assert NIGHT in {schedule["name"] for schedule in schedules}
-    page.goto(f"{ui.url}/automation")
+    ui.visit(page, "/automation")
     page.get_by_text(NIGHT, exact=True).first.wait_for()
     page.get_by_text("At 02:00 AM").first.wait_for()
     page.screenshot(path=str(screenshots / "automation.png"))

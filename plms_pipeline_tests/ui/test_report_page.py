@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from plms_pipeline_tests.ui.conftest import looked_at
+
 pytestmark = pytest.mark.ui
 
 # In Chromium a letter below this is not read but guessed; a phone's held at arm's length.
@@ -25,27 +27,23 @@ SMALLEST = """() => Math.min(...[...document.querySelectorAll('svg text')].filte
 
 
 @pytest.mark.parametrize("width", [400, 640, 900, 1280])
-def test_the_report_fits_every_screen(width: int, prepared: Path, browser: Any, screenshots: Path) -> None:
+def test_the_report_fits_every_screen(width: int, prepared: Path, tab: Any, screenshots: Path) -> None:
     """The tables were cut at the right edge without a hint, and the charts shrank until nobody could read them."""
     report = next((prepared / "reports" / "nightly").glob("*/index.html"))
-    context = browser.new_context(viewport={"width": width, "height": 800}, color_scheme="light")
-    page = context.new_page()
-    page.goto(report.as_uri())
-    page.screenshot(path=str(screenshots / f"nightly-report-{width}.png"))
-    assert page.evaluate("document.documentElement.scrollWidth") <= width
-    assert page.evaluate(CUT) == 0
-    assert page.evaluate(UNHINTED) == 0
-    assert page.evaluate(SMALLEST) >= LEGIBLE_PX
-    context.close()
+    with looked_at(tab, (width, 800), "light") as page:
+        page.goto(report.as_uri())
+        page.screenshot(path=str(screenshots / f"nightly-report-{width}.png"))
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        assert page.evaluate(CUT) == 0
+        assert page.evaluate(UNHINTED) == 0
+        assert page.evaluate(SMALLEST) >= LEGIBLE_PX
 
 
-def test_the_first_screenful_of_a_phone_says_whether_anything_is_wrong(prepared: Path, browser: Any) -> None:
+def test_the_first_screenful_of_a_phone_says_whether_anything_is_wrong(prepared: Path, tab: Any) -> None:
     """An on-call at three in the morning reads one screen, in bed."""
     report = next((prepared / "reports" / "nightly").glob("*/index.html"))
-    context = browser.new_context(viewport={"width": 400, "height": 800}, color_scheme="dark")
-    page = context.new_page()
-    page.goto(report.as_uri())
-    box = page.locator("#todo").bounding_box()
-    assert box["y"] < 300
-    assert "artifacts fail their KPI gates" in page.locator("#todo").inner_text()
-    context.close()
+    with looked_at(tab, (400, 800), "dark") as page:
+        page.goto(report.as_uri())
+        box = page.locator("#todo").bounding_box()
+        assert box["y"] < 300
+        assert "artifacts fail their KPI gates" in page.locator("#todo").inner_text()

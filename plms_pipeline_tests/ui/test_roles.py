@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import time
 from pathlib import Path
 from typing import Any
 
@@ -12,24 +10,20 @@ import pytest
 from plms_pipeline.registry.engine import Registry
 from plms_pipeline.runs.actions.projects import project
 from plms_pipeline_tests.runs.desk import Desk
-from plms_pipeline_tests.ui.conftest import LOCATION, Ui
+from plms_pipeline_tests.ui.conftest import PAGE_TIMEOUT_MS
+from plms_pipeline_tests.ui.houses import LOCATION, Ui, playground
 
 pytestmark = pytest.mark.ui
 
 ASSET = "kpi_pass_rates"
-WAIT_S = 150
 REFUSED = """job => fetch("/graphql", {method: "POST", headers: {"Content-Type": "application/json"}, body: JSON.stringify({
   query: "mutation($e: ExecutionParams!) { launchRun(executionParams: $e) { __typename } }",
   variables: {e: {runConfigData: "{}", selector: {repositoryLocationName: "LOCATION", repositoryName: "__repository__",
     jobName: job}}}})}).then(answer => answer.json())""".replace("LOCATION", LOCATION)
 
 
-def playground(ui: Ui, job: str) -> str:
-    return f"{ui.url}/locations/{LOCATION}/jobs/{job}/playground"
-
-
 def materialize(page: Any, ui: Ui) -> Any:
-    page.goto(f"{ui.url}/assets/{ASSET}")
+    ui.visit(page, f"/assets/{ASSET}")
     button = page.get_by_role("button", name="Materialize").first
     button.wait_for()
     return button
@@ -37,20 +31,9 @@ def materialize(page: Any, ui: Ui) -> Any:
 
 def launched(page: Any, ui: Ui, job: str, config: dict[str, Any]) -> dict[str, Any]:
     """Fill in a Launchpad, press the button, and wait for the run's end."""
-    page.goto(playground(ui, job))
-    page.locator(".CodeMirror").first.wait_for()
-    page.evaluate("text => document.querySelector('.CodeMirror').CodeMirror.setValue(text)", json.dumps(config))
-    page.wait_for_timeout(800)
-    page.get_by_role("button", name="Launch run", exact=False).first.click()
-    page.wait_for_url("**/runs/**")
-    run_id = page.url.rpartition("/runs/")[2].partition("?")[0]
-    deadline = time.monotonic() + WAIT_S
-    while time.monotonic() < deadline:
-        found: dict[str, Any] = next(run for run in ui.runs() if run["runId"] == run_id)
-        if found["status"] in ("SUCCESS", "FAILURE", "CANCELED"):
-            return found
-        time.sleep(0.3)
-    pytest.fail(f"run {run_id} has not ended")
+    run_id = ui.launch(page, job, config)
+    ui.ended(run_id)
+    return next(run for run in ui.runs() if run["runId"] == run_id)
 
 
 def test_who_has_not_signed_in_looks_on_and_signs_in_with_a_token(ui: Ui, page: Any, screenshots: Path) -> None:
@@ -76,11 +59,11 @@ def test_who_has_not_signed_in_looks_on_and_signs_in_with_a_token(ui: Ui, page: 
     page.get_by_role("button", name="Materialize").first.wait_for()
     page.wait_for_timeout(1_000)
     assert page.get_by_role("button", name="Materialize").first.is_disabled()
-    page.goto(f"{ui.url}/overview")
+    ui.visit(page, "/overview")
     page.get_by_text("Overview").first.wait_for()
-    page.goto(f"{ui.url}/locations/{LOCATION}/jobs")
+    ui.visit(page, f"/locations/{LOCATION}/jobs")
     page.get_by_text("approve_project").first.wait_for()
-    page.goto(playground(ui, "lane_review"))
+    ui.visit(page, playground("lane_review"))
     page.wait_for_url(lambda url: "playground" not in url)
     assert page.evaluate(REFUSED, "lane_review")["code"] == "missing_scope"
     page.goto(f"{ui.url}/login")
@@ -99,14 +82,14 @@ def test_an_operator_launches_and_decides_nothing_and_an_approver_decides(
     waiting = desk.submitted().id
     ui.sign_in(page, "operator")
     # A button is grey until the page knows what its reader may do.
-    expect(materialize(page, ui)).to_be_enabled(timeout=60_000)
+    expect(materialize(page, ui)).to_be_enabled(timeout=PAGE_TIMEOUT_MS)
     run = launched(page, ui, "lane_review", {})
     assert (run["status"], run["tags"]["plms/actor"], run["tags"]["plms/actor_role"]) == (
         "SUCCESS",
         "a-operator",
         "operator",
     )
-    page.goto(playground(ui, "approve_project"))
+    ui.visit(page, playground("approve_project"))
     page.wait_for_url(lambda url: "playground" not in url)
     refused = page.evaluate(REFUSED, "approve_project")
     assert (refused["code"], refused["detail"]) == (

@@ -15,6 +15,7 @@ import pytest
 from sqlalchemy import func, select
 
 from plms_pipeline.access.files import make_keys
+from plms_pipeline.cli import main
 from plms_pipeline.clock import SystemClock
 from plms_pipeline.registry.engine import Registry
 from plms_pipeline.registry.tables import ServingMinute
@@ -138,12 +139,18 @@ def _answers(url: str, token: str, over: threading.Event) -> list[tuple[int, str
     return told
 
 
-def test_without_keys_or_schema_it_says_what_to_do(settings: Settings, sqlite_registry: Registry) -> None:
+def test_without_keys_or_schema_it_says_what_to_do(
+    settings: Settings, sqlite_registry: Registry, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     """And on an address that others reach it wants tokens."""
-    done = plms(settings, "model", "serve", "--port", "0")
-    assert (done.returncode, "plms token keys" in done.stderr) == (3, True)
-    done = plms(settings, "model", "serve", "--port", "0", "--host", "0.0.0.0", PLMS_AUTH="disabled")
-    assert (done.returncode, "PLMS_AUTH=disabled" in done.stderr) == (2, True)
+    for name, value in environ(settings).items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.delenv("PLMS_AUTH", raising=False)
+    assert main(["model", "serve", "--port", "0"]) == 3
+    assert "plms token keys" in capsys.readouterr().err
+    monkeypatch.setenv("PLMS_AUTH", "disabled")
+    assert main(["model", "serve", "--port", "0", "--host", "0.0.0.0"]) == 2
+    assert "PLMS_AUTH=disabled" in capsys.readouterr().err
     (settings.data_dir / "registry.db").unlink()
-    done = plms(settings, "model", "serve", "--port", "0", PLMS_AUTH="disabled")
-    assert (done.returncode, "plms db upgrade" in done.stderr) == (4, True)
+    assert main(["model", "serve", "--port", "0"]) == 4
+    assert "plms db upgrade" in capsys.readouterr().err

@@ -8,6 +8,7 @@ has no state of its own, so what a killed one left undone the next one finds in 
 
 from __future__ import annotations
 
+import atexit
 import gc
 import logging
 import os
@@ -133,4 +134,5 @@ def _alerts(settings: Settings, registry: Registry, clock: Clock) -> Alerts | No
 if __name__ == "__main__":
     # As in `plms`: of what an import makes nothing is garbage.
     gc.set_threshold(20_000, 20, 20)
+    atexit.register(gc.freeze)
     main(Path(sys.argv[1]))

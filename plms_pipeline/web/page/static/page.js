@@ -37,7 +37,8 @@ const SECTIONS = {
   runs: { rest: 700, load: () => get("/api/page/runs"), render: runs.render, note: runs.note, bones: 6 },
 };
 for (const [name, section] of Object.entries(SECTIONS)) {
-  Object.assign(section, { name, data: null, problem: null, isLoading: false, isWanted: false, askedAt: 0, timer: null });
+  // Never asked: the clock begins with the page, and 0 would have the first asking rest from that.
+  Object.assign(section, { name, data: null, problem: null, isLoading: false, isWanted: false, askedAt: -Infinity, timer: null });
   section.view = { all: false, find: "", which: "all", may: (scope) => me.scopes.has(scope), dagster: null };
 }
 
