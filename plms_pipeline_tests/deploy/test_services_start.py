@@ -95,7 +95,7 @@ def started(name: str, service: dict[str, Any], given: dict[str, str], folder: P
                 told = (folder / f"{name}.log").read_text(encoding="utf-8")[-2000:]
                 assert process.poll() is None, f"{name} ended with {process.returncode}: {told}"
                 assert time.monotonic() < deadline, f"{name} is not healthy: {told}"
-                time.sleep(0.2)
+                time.sleep(0.5)
             process.terminate()
             assert process.wait(60) in (0, -15, 130, 143), name
         finally:

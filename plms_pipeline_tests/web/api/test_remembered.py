@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import subprocess
 import sys
 import threading
@@ -107,9 +108,13 @@ def test_an_answer_is_given_again_until_somebody_commits(
 def test_a_commit_of_another_process_counts(client: httpx.Client, served: World, registry_url: str) -> None:
     """The daemon settles while the API answers."""
     assert client.get("/kept/1").json()["asked"] == 1
+    # Without the imports of this file, which take it seconds.
     script = (
-        "import sys; from plms_pipeline.registry.engine import Registry; from plms_pipeline_tests.web.api.test_remembered "
-        "import write; write(Registry.open(sys.argv[1]))"
+        "import sys; from datetime import UTC, datetime; from plms_pipeline.access import store as audit; "
+        "from plms_pipeline.access.actors import Actor; from plms_pipeline.registry.engine import Registry\n"
+        f"AT = datetime({AT.year}, {AT.month}, {AT.day}, tzinfo=UTC)\n"
+        f"{inspect.getsource(write)}\n"
+        "write(Registry.open(sys.argv[1]))"
     )
     subprocess.run([sys.executable, "-c", script, registry_url], check=True)
     assert client.get("/kept/1").json()["asked"] == 2
