@@ -67,7 +67,7 @@ demo-retrain: setup ## a model from prices to its service and back: the S&P 500 
 	$(BIN)/python -m plms_pipeline_tests.vectors.demo_retrain
 
 test: setup ## the fast tests, on SQLite and PostgreSQL (whole servers: make test-live)
-	$(IN_MEMORY)$(BIN)/pytest -n 3 --dist loadgroup
+	$(IN_MEMORY)$(BIN)/pytest -n 2 --dist loadgroup
 
 test-live: setup ## the tests that start whole servers: API, executor, guarded UI, the guides' vectors and demos
 	@# Of these files alone: to import all others takes each worker seconds.

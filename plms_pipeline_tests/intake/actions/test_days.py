@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
+from contextlib import closing
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from plms_pipeline.intake.dayfile import ROWS_KEY, SCHEMA, VERSION_KEY, rows_sha
 from plms_pipeline.intake.files.days import DayFiles
 from plms_pipeline.intake.store.days import mark_written
 from plms_pipeline.intake.store.importing import mark_changed
+from plms_pipeline.registry.engine import Registry
 from plms_pipeline.registry.tables import ProjectRun, ReceiptDay, TaskReceipt
 from plms_pipeline_tests.intake.conftest import SWEBENCH, Importer, swebench_rows, write_csv
 
@@ -87,15 +89,16 @@ def test_writing_again_gives_the_same_bytes_and_says_that_nothing_changed(filled
 
 
 def test_two_registries_with_the_same_receipts_write_the_same_bytes(
-    filled: Importer, files: DayFiles, tmp_path: Path, sqlite_importer: Importer, request: pytest.FixtureRequest
+    sqlite_importer: Importer, postgres_registry_url: str, tmp_path: Path
 ) -> None:
     """Ids and recording times are not in the file, nor what the database is."""
-    if filled.registry.engine.url == sqlite_importer.registry.engine.url:
-        pytest.skip("the other parameter compares the two databases")
-    sqlite_importer("swebench", write_csv(tmp_path / "s.csv", SWEBENCH, swebench_rows(5, models=("é", "B", "a", "A"))))
-    here = write_receipt_day(filled.registry, files, DAY, clock=filled.clock)
-    there = write_receipt_day(sqlite_importer.registry, DayFiles(tmp_path / "there"), DAY, clock=filled.clock)
-    assert here.file_sha256 == there.file_sha256
+    rows = write_csv(tmp_path / "s.csv", SWEBENCH, swebench_rows(5, models=("é", "B", "a", "A")))
+    with closing(Registry.open(postgres_registry_url)) as postgres:
+        written = []
+        for registry, place in ((sqlite_importer.registry, "here"), (postgres, "there")):
+            sqlite_importer("swebench", rows, registry=registry)
+            written.append(write_receipt_day(registry, DayFiles(tmp_path / place), DAY, clock=sqlite_importer.clock))
+    assert written[0].file_sha256 == written[1].file_sha256
 
 
 def test_a_late_receipt_makes_its_day_stale_and_no_other(filled: Importer, files: DayFiles, tmp_path: Path) -> None:

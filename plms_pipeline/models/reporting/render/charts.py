@@ -36,7 +36,7 @@ def draw(chart: Chart, form: Form) -> bytes:
         if form == "svg":
             figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
         else:
-            figure.savefig(buffer, format="png", dpi=120, facecolor="white", metadata={"Software": None})
+            figure.savefig(buffer, format="png", dpi=110, facecolor="white", metadata={"Software": None})
     return buffer.getvalue()
 
 
