@@ -169,7 +169,7 @@ prove-small-guards:
 	$(IN_MEMORY)$(MAKE) prove-promotion N=4
 	$(IN_MEMORY)$(MAKE) prove-page N=4
 	$(IN_MEMORY)$(MAKE) prove-simulation N=80
-	$(IN_MEMORY)$(MAKE) prove-restore N=4 BACKUPS=1 FLIPS=20
+	$(IN_MEMORY)$(MAKE) prove-restore N=2 BACKUPS=1 FLIPS=10
 
 bench: setup ## compare with peers and with the limit of this machine
 	$(BIN)/python -m bench
