@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import gc
 import shutil
+import signal
 import tempfile
 import warnings
 from collections.abc import Iterator
@@ -33,6 +34,11 @@ from plms_pipeline_tests.thrift import (
 # A deadline measures the machine's mood: on two busy cores it fails tests whose code is right.
 hypothesis.settings.register_profile("plms", deadline=None)
 hypothesis.settings.load_profile("plms")
+
+# Who starts the tests in a shell's background has them ignore SIGINT, and Dagster takes its SIGTERM from that: what tests start
+# would not end when it is asked to.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 share_compiled_sql()
 remember_compared_schemas()
