@@ -43,6 +43,10 @@ OURS = {"from", "symbol", "strict-validation", "trials", "reason", "dry-run", "j
 AGAIN = ("--skip-training", "--run-evaluation", "--eval-checkpoint")
 
 
+# Asks `plms retrain` for something impossible; the code of its answer.
+Refusal = Callable[..., str]
+
+
 def digests(folder: Path) -> dict[str, str]:
     return {
         str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
@@ -256,6 +260,18 @@ def test_a_run_is_named_by_folder_model_id_or_champion(home: House, capsys: pyte
     assert json.loads(capsys.readouterr().err)["error"]["code"] == "run_altered"
 
 
+@pytest.fixture
+def refusal(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Refusal:
+    """In a house that is not there yet."""
+    monkeypatch.setenv("PLMS_DATA_DIR", str(tmp_path / "data"))
+
+    def refused(*flags: str) -> str:
+        assert main(["retrain", *flags, "--json"]) == 2
+        return str(json.loads(capsys.readouterr().err)["error"]["code"])
+
+    return refused
+
+
 @pytest.mark.parametrize(
     ("flags", "code"),
     [
@@ -277,16 +293,10 @@ def test_a_run_is_named_by_folder_model_id_or_champion(home: House, capsys: pyte
     ],
 )  # fmt: skip
 def test_options_of_an_evaluation_that_make_no_sense_are_refused(
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
-    flags: tuple[str, ...],
-    code: str,
+    tmp_path: Path, refusal: Refusal, flags: tuple[str, ...], code: str
 ) -> None:
     """The source took a checkpoint beside a training, and evaluated another model than the one that it had trained."""
-    monkeypatch.setenv("PLMS_DATA_DIR", str(tmp_path / "data"))
-    assert main(["retrain", *flags, "--json"]) == 2
-    assert json.loads(capsys.readouterr().err)["error"]["code"] == code
+    assert refusal(*flags) == code
     assert not list(tmp_path.iterdir())
 
 
@@ -303,20 +313,14 @@ def test_options_of_an_evaluation_that_make_no_sense_are_refused(
     ],
 )
 def test_what_is_wrong_with_an_evaluation_is_told_before_the_training(
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
-    flags: tuple[str, ...],
-    code: str,
+    tmp_path: Path, refusal: Refusal, flags: tuple[str, ...], code: str
 ) -> None:
     """After an hour of training a misspelt column was found."""
-    monkeypatch.setenv("PLMS_DATA_DIR", str(tmp_path / "data"))
     (tmp_path / "seed.yaml").write_text("seed: 8\n")
     (tmp_path / "half.csv").write_text("timestamp,symbol,pnl,x\n2020-01-01,A,1,2\n")
     named = [str(tmp_path / one) if one.endswith((".yaml", ".csv")) else one for one in flags]
     # There are no such prices: whoever reads them first says so.
-    assert main(["retrain", "--dataset", str(tmp_path / "no.csv"), *named, "--json"]) == 2
-    assert json.loads(capsys.readouterr().err)["error"]["code"] == code
+    assert refusal("--dataset", str(tmp_path / "no.csv"), *named) == code
 
 
 def test_no_evaluation_is_written_into_a_run(desk: Desk) -> None:

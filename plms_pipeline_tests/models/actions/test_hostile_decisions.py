@@ -151,6 +151,8 @@ def test_alone_on_one_machine_the_launcher_may_lift(light: House) -> None:
         light.registry, halt_id=halt.halt_id, reason="mine", actor=LAUNCHER, places=light.places, clock=light.clock,
         ids=light.ids, auth_disabled=True,
     )  # fmt: skip
+    with light.registry.reading() as session:
+        assert not list(switches.open_halts(session, "market"))
 
 
 @pytest.mark.parametrize(
